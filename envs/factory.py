@@ -1,0 +1,103 @@
+"""Environments by name, 'suite:task'.
+
+A suite is one entry of `SUITES`. Its modules are imported only when it is used,
+so that a grid world does not wait for a physics engine.
+"""
+
+from collections.abc import Callable
+import inspect
+from typing import Literal
+from typing import NamedTuple
+
+import dm_env
+
+from envs import choices
+
+
+class Suite(NamedTuple):
+  """A family of tasks.
+
+  Attributes:
+    tasks: the names of its tasks.
+    make: (task, *, seed, ...) -> environment; what is keyword-only besides the
+      seed is an option of the suite.
+  """
+
+  tasks: Callable[[], tuple[str, ...]]
+  make: Callable[..., dm_env.Environment]
+
+  def options(self) -> tuple[str, ...]:
+    """The names of the options that `make` takes."""
+    parameters = inspect.signature(self.make).parameters.values()
+    return tuple(
+      parameter.name
+      for parameter in parameters
+      if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != 'seed'
+    )
+
+
+def _grid_tasks() -> tuple[str, ...]:
+  from envs import gridworlds
+
+  return tuple(gridworlds.MAPS)
+
+
+def _make_grid(
+  task: str,
+  *,
+  seed: int,
+  observation: str = 'index',
+  horizon: int | None | Literal['default'] = 'default',
+) -> dm_env.Environment:
+  from envs import gridworlds
+
+  return gridworlds.GridworldEnvironment(
+    gridworlds.load(task, horizon=horizon), observation=observation, seed=seed
+  )
+
+
+SUITES = {
+  'grid': Suite(tasks=_grid_tasks, make=_make_grid),
+}
+
+
+def names() -> tuple[str, ...]:
+  """Every name that `make` accepts."""
+  return tuple(
+    f'{suite}:{task}' for suite in SUITES for task in SUITES[suite].tasks()
+  )
+
+
+def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
+  """An environment by name.
+
+  Args:
+    name: 'suite:task', one of `names()`.
+    seed: of all the environment's randomness, at least 0.
+    **options: of the suite. 'grid' takes `observation` ('index', 'one_hot' or
+      'pixels') and `horizon` (environment steps per episode; None for episodes
+      that never end; 'default' for the map's own).
+
+  Returns:
+    A new environment whose rewards and discounts are float32.
+
+  Raises:
+    ValueError: if the suite, the task, an option or its value is unknown; the
+      message is one line with what is allowed.
+  """
+  suite_name, colon, task = name.partition(':')
+  if not colon:
+    # A task alone is not near to its name with a suite in front of it.
+    meant = {full: full for full in names()}
+    meant |= {full.partition(':')[2]: full for full in names()}
+    hint = choices.did_you_mean(name, meant)
+    raise ValueError(
+      f"environment {name!r} must be written 'suite:task'.{hint} Allowed:"
+      f' {", ".join(map(repr, names()))}.'
+    )
+  choices.check(f'environment {name!r}: suite', suite_name, SUITES)
+  suite = SUITES[suite_name]
+  choices.check(f'environment {name!r}: task', task, suite.tasks())
+  for option in options:
+    choices.check(f'environment {name!r}: option', option, suite.options())
+  return suite.make(task, seed=seed, **options)

@@ -1,0 +1,139 @@
+"""Acting by skills: draws them, keeps them and records them.
+
+The three functions of a `PolicyCore` are those of Acme's ActorCore. The skill
+lives in the actor's state: neither environment nor adder knows of it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+
+from skills import types
+from skills.learners import q_learning
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActingConfig:
+  """Settings of acting.
+
+  Attributes:
+    epsilon: probability of a random action while training.
+    evaluation_epsilon: the same while evaluating.
+  """
+
+  epsilon: float = 0.05
+  evaluation_epsilon: float = 0.001
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    for name in ('epsilon', 'evaluation_epsilon'):
+      value = getattr(self, name)
+      if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}.')
+
+
+class ActorState(NamedTuple):
+  """What an actor remembers between steps.
+
+  Attributes:
+    key: source of its random numbers.
+    skill: the skill that it follows.
+    skill_step: steps taken with that skill, the last one included.
+  """
+
+  key: types.PRNGKey
+  skill: Int[Array, '']
+  skill_step: Int[Array, '']
+
+
+class PolicyCore(NamedTuple):
+  """Three pure functions.
+
+  Attributes:
+    init: random key -> state at an episode's start.
+    select_action: variables, observation, state -> action and next state.
+    get_extras: state after an action -> what replay records beside it: 'skill',
+      and 'skill_step', which counts a skill's steps from 1 (so that 0 marks
+      padding).
+  """
+
+  init: Callable[[types.PRNGKey], ActorState]
+  select_action: Callable[
+    [types.PyTree, Array, ActorState], tuple[Array, ActorState]
+  ]
+  get_extras: Callable[[ActorState], dict[str, Array]]
+
+
+def epsilon_greedy(
+  values: Float[Array, '*batch A'],
+  uniform: Float[Array, '*batch'],
+  epsilon: float,
+) -> Int[Array, '*batch']:
+  """The best action, or with probability `epsilon` any.
+
+  Args:
+    values: of each action; the first of equal ones wins.
+    uniform: one random number in [0, 1) for each choice. Where it is below
+      epsilon it also says which action, so that none further is needed.
+    epsilon: in [0, 1].
+  """
+  num_actions = values.shape[-1]
+  greedy = jnp.argmax(values, axis=-1).astype(jnp.int32)
+  if epsilon == 0:
+    return greedy
+  scaled = (uniform * (num_actions / epsilon)).astype(jnp.int32)
+  return jnp.where(
+    uniform < epsilon, jnp.minimum(scaled, num_actions - 1), greedy
+  )
+
+
+def make(
+  network: types.Network,
+  num_skills: int,
+  skill_length: int,
+  epsilon: float,
+) -> PolicyCore:
+  """Acts by epsilon-greedy choice among a skill's mixed action values.
+
+  A skill is drawn uniformly when an episode starts and whenever one has run for
+  its full length.
+
+  Args:
+    network: action values, as `q_learning.make` takes it.
+    num_skills: number of skills K.
+    skill_length: environment steps of a skill.
+    epsilon: probability of a random action.
+  """
+
+  def draw(key: types.PRNGKey) -> Int[Array, '']:
+    return jax.random.randint(key, (), 0, num_skills, jnp.int32)
+
+  def init(key: types.PRNGKey) -> ActorState:
+    key, skill_key = jax.random.split(key)
+    return ActorState(key, draw(skill_key), jnp.zeros((), jnp.int32))
+
+  def select_action(
+    variables: q_learning.Variables, observation: Array, state: ActorState
+  ) -> tuple[Array, ActorState]:
+    key, skill_key, action_key = jax.random.split(state.key, 3)
+    is_over = state.skill_step >= skill_length
+    skill = jnp.where(is_over, draw(skill_key), state.skill)
+    skill_step = jnp.where(is_over, 0, state.skill_step) + 1
+    values = network.apply(variables.params, observation[None], skill[None])
+    action = epsilon_greedy(
+      q_learning.mix(values, variables.weights)[0],
+      jax.random.uniform(action_key),
+      epsilon,
+    )
+    return action, ActorState(key, skill, skill_step)
+
+  def get_extras(state: ActorState) -> dict[str, Array]:
+    return {'skill': state.skill, 'skill_step': state.skill_step}
+
+  return PolicyCore(init, select_action, get_extras)

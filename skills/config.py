@@ -1,0 +1,95 @@
+"""The configuration of an agent of the skill family."""
+
+import dataclasses
+from typing import Any
+
+from skills import acting as acting_lib
+from skills.learners import q_learning
+from skills.networks import q_networks
+from skills.objectives import disdain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReplayConfig:
+  """Settings of replay; unused on device, where data are learned from once.
+
+  Attributes:
+    kind: 'uniform' samples at random and keeps the newest; 'queue' hands every
+      trajectory to the learner once, in order.
+    capacity: trajectories that it holds.
+    min_size: trajectories that it must hold before the learner starts.
+    samples_per_insert: how often each trajectory is learned from on average
+      ('uniform' only).
+    error_buffer: how far, in samples, actors and learner may run ahead of that
+      ratio; None for the larger of a tenth of `min_size *
+      samples_per_insert` and two of the learner's fetches.
+    timeout_s: seconds that a learner or actor may wait for replay before the
+      run ends with an error.
+  """
+
+  kind: str = 'uniform'
+  capacity: int = 20_000
+  min_size: int = 256
+  samples_per_insert: float = 8.0
+  error_buffer: float | None = None
+  timeout_s: float = 60.0
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.kind not in ('uniform', 'queue'):
+      raise ValueError(f"kind must be 'uniform' or 'queue', got {self.kind!r}.")
+    for name in ('capacity', 'min_size', 'samples_per_insert', 'timeout_s'):
+      if getattr(self, name) <= 0:
+        raise ValueError(
+          f'{name} must be positive, got {getattr(self, name)}.'
+        )
+    if self.min_size > self.capacity:
+      raise ValueError(
+        f'min_size must be at most capacity ({self.capacity}), got '
+        f'{self.min_size}: learning would never start.'
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SkillAgentConfig:
+  """Settings of an agent that discovers skills.
+
+  Attributes:
+    objective: configuration of an objective in `skills.registry.OBJECTIVES`.
+    num_skills: number of skills K.
+    skill_length: environment steps of a skill, T.
+    network: how action values are represented.
+    learner: how they are learned.
+    acting: how actions are chosen.
+    replay: how trajectories reach the learner.
+    batch_size: trajectories of an update, B.
+    updates_per_step: updates made in one call of the learner, from as many
+      batches, to spare the time between calls.
+  """
+
+  objective: Any = dataclasses.field(default_factory=disdain.DisdainConfig)
+  num_skills: int = 16
+  skill_length: int = 20
+  network: q_networks.QNetworkConfig = q_networks.QNetworkConfig()
+  learner: q_learning.QLearningConfig = q_learning.QLearningConfig()
+  acting: acting_lib.ActingConfig = acting_lib.ActingConfig()
+  replay: ReplayConfig = ReplayConfig()
+  batch_size: int = 16
+  updates_per_step: int = 1
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    for name in ('skill_length', 'batch_size', 'updates_per_step'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} must be >= 1, got {getattr(self, name)}.')
+    if self.num_skills < 2:
+      raise ValueError(
+        f'num_skills must be >= 2 to tell skills apart, got {self.num_skills}.'
+      )
+    fetch = self.batch_size * self.updates_per_step
+    if self.replay.kind == 'queue' and self.replay.capacity < fetch:
+      raise ValueError(
+        f'replay.capacity must be >= batch_size * updates_per_step ({fetch}), '
+        f'got {self.replay.capacity}: a queue smaller than what the learner '
+        'fetches at once can never move.'
+      )

@@ -1,0 +1,237 @@
+"""Peng's Q(lambda) with a value for each reward stream.
+
+Peng and Williams, "Incremental multi-step Q-learning", 1996: lambda-returns
+that bootstrap from the greedy action, without importance correction. Streams
+are mixed only to find that action, as in DISDAIN's release (arXiv:2107.14226),
+so that each value keeps its own scale and a weight may change at any time.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+
+from skills import optimizers
+from skills import types
+from skills.learners import base
+from skills.objectives import base as objectives
+from skills.ops import returns
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QLearningConfig:
+  """Settings of the learner.
+
+  Attributes:
+    discount: gamma per environment step, in [0, 1]. A skill's last step is
+      discounted by 0.
+    lambda_: mixing of the multi-step returns, in [0, 1].
+    learning_rate: step size of `optimizer`. The loss is a sum over a skill's
+      steps and streams and a mean over the batch, without a factor 1/2.
+    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    max_gradient_norm: gradients are scaled down to this global norm; None for
+      no limit.
+    target_update_period: updates between copies of the parameters to the target
+      network that bootstraps; None bootstraps from the parameters themselves.
+  """
+
+  discount: float = 0.99
+  lambda_: float = 0.7
+  learning_rate: float = 0.1
+  optimizer: str = 'sgd'
+  max_gradient_norm: float | None = None
+  target_update_period: int | None = None
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    for name in ('discount', 'lambda_'):
+      value = getattr(self, name)
+      if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}.')
+    if self.learning_rate <= 0:
+      raise ValueError(
+        f'learning_rate must be positive, got {self.learning_rate}.'
+      )
+    if self.target_update_period is not None and self.target_update_period < 1:
+      raise ValueError(
+        'target_update_period must be >= 1 or None, got '
+        f'{self.target_update_period}.'
+      )
+    optimizers.check(self.optimizer)
+
+
+class State(NamedTuple):
+  """Everything that learning changes.
+
+  Attributes:
+    params: of the action values.
+    target_params: of their slow copy; empty if there is none.
+    optimizer: the optimiser's state.
+    objective: the objective's state.
+    key: constant; random numbers of update n come from folding n into it.
+    steps: number of updates so far.
+  """
+
+  params: types.Params
+  target_params: types.Params
+  optimizer: optax.OptState
+  objective: objectives.State
+  key: types.PRNGKey
+  steps: Int[Array, '']
+
+
+class Variables(NamedTuple):
+  """What actors need to act.
+
+  Attributes:
+    params: of the action values.
+    weights: of the reward streams in the mixture.
+  """
+
+  params: types.Params
+  weights: Float[Array, 'R']
+
+
+def mix(
+  values: Float[Array, '*batch A R'], weights: Float[Array, 'R']
+) -> Float[Array, '*batch A']:
+  """The one value by which actions are compared."""
+  return values @ weights
+
+
+def skill_discounts(
+  discount_t: Float[Array, 'T B'], mask: Float[Array, 'T B'], gamma: float
+) -> Float[Array, 'T B']:
+  """gamma within a skill and 0 after its last step.
+
+  Args:
+    discount_t: the environment's.
+    mask: 1 for the skill's steps, which come first.
+    gamma: discount per step.
+  """
+  goes_on = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
+  return gamma * discount_t * goes_on
+
+
+def targets(
+  values: Float[Array, 'T_plus_1 B A R'],
+  rewards: Float[Array, 'T B R'],
+  discounts: Float[Array, 'T B'],
+  weights: Float[Array, 'R'],
+  lambda_: float,
+) -> Float[Array, 'T B R']:
+  """The return that each stream's value regresses to.
+
+  Args:
+    values: of all actions, at every observation.
+    rewards: of each stream.
+    discounts: after each step.
+    weights: of the streams in the mixture, whose greedy action bootstraps.
+    lambda_: mixing.
+  """
+  greedy = jnp.argmax(mix(values, weights), axis=-1)
+  v = jnp.take_along_axis(values, greedy[..., None, None], axis=-2)[..., 0, :]
+  discounts = jnp.broadcast_to(discounts[..., None], rewards.shape)
+  return returns.lambda_returns(rewards, discounts, v[1:], lambda_)
+
+
+def make(
+  config: QLearningConfig,
+  network: types.Network,
+  objective: objectives.IntrinsicReward,
+) -> base.Learner:
+  """Makes the learner.
+
+  Args:
+    config: its settings.
+    network: observations `[*batch, ...]`, skills `[*batch]` -> action values
+      `[*batch, A, R]`.
+    objective: what it learns from; R streams.
+  """
+  optimizer = optimizers.make(
+    config.optimizer, config.learning_rate, config.max_gradient_norm
+  )
+  has_target = config.target_update_period is not None
+
+  def init(key: types.PRNGKey) -> State:
+    params_key, objective_key, key = jax.random.split(key, 3)
+    params = network.init(params_key)
+    return State(
+      params=params,
+      target_params=jax.tree.map(jnp.copy, params) if has_target else (),
+      optimizer=optimizer.init(params),
+      objective=objective.init(objective_key),
+      key=key,
+      steps=jnp.zeros((), jnp.int32),
+    )
+
+  def loss(
+    params: types.Params,
+    state: State,
+    trajectory: types.Trajectory,
+    rewards: Float[Array, 'T B R'],
+  ) -> tuple[Float[Array, ''], types.Metrics]:
+    # The skill that leads to the last observation is the one that is valued.
+    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+    values = network.apply(params, trajectory.observation, skill)
+    bootstrap = (
+      network.apply(state.target_params, trajectory.observation, skill)
+      if has_target
+      else values
+    )
+    g = targets(
+      bootstrap,
+      rewards,
+      skill_discounts(trajectory.discount, trajectory.mask, config.discount),
+      objective.weights(state.objective),
+      config.lambda_,
+    )
+    taken = jnp.take_along_axis(
+      values[:-1], trajectory.action[..., None, None], axis=-2
+    )[..., 0, :]
+    error = (jax.lax.stop_gradient(g) - taken) * trajectory.mask[..., None]
+    losses = jnp.mean(jnp.sum(jnp.square(error), axis=0), axis=0)
+    metrics = {
+      f'loss/{stream}': losses[i] for i, stream in enumerate(objective.streams)
+    }
+    return jnp.sum(losses), metrics
+
+  def update(
+    state: State, trajectory: types.Trajectory
+  ) -> tuple[State, types.Metrics]:
+    # Rewards are made anew from the newest discriminators at every update, and
+    # no gradient leaves them.
+    rewards = objective.reward(state.objective, trajectory)
+    grads, metrics = jax.grad(loss, has_aux=True)(
+      state.params, state, trajectory, rewards
+    )
+    updates, optimizer_state = optimizer.update(
+      grads, state.optimizer, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    objective_state, objective_metrics = objective.update(
+      state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
+    )
+    target_params = state.target_params
+    steps = state.steps + 1
+    if has_target:
+      target_params = optax.periodic_update(
+        params, target_params, steps, config.target_update_period
+      )
+    num_skills = trajectory.mask.shape[1]
+    for i, stream in enumerate(objective.streams):
+      metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
+    state = State(
+      params, target_params, optimizer_state, objective_state, state.key, steps
+    )
+    return state, metrics | objective_metrics
+
+  def variables(state: State) -> Variables:
+    return Variables(state.params, objective.weights(state.objective))
+
+  return base.Learner(init, update, variables)

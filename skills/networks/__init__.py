@@ -1,0 +1,1 @@
+"""Haiku modules and the pure functions they become."""

@@ -1,0 +1,125 @@
+"""Networks that name the skill behind an observation: log q(z|o)."""
+
+import dataclasses
+
+import haiku as hk
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+
+from skills import types
+from skills.networks import build
+from skills.networks import torsos
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+  """How one discriminator looks, and how it learns.
+
+  Attributes:
+    hidden_sizes: units of each hidden layer. None makes a table with a row of
+      logits for each state, for worlds whose observations are state indices.
+    ensemble_size: number of members N; they share batches and differ by their
+      initial parameters.
+    learning_rate: step size of `optimizer`. The loss is a mean over members, so
+      with SGD each moves by `learning_rate / N` times its own gradient.
+    optimizer: 'sgd' or 'adam'.
+    pinned_state: of a table, the state that is always predicted uniformly and
+      never learned of (the start, in DISDAIN's release); None for none.
+  """
+
+  hidden_sizes: tuple[int, ...] | None = None
+  ensemble_size: int = 1
+  learning_rate: float = 0.1
+  optimizer: str = 'sgd'
+  pinned_state: int | None = None
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.ensemble_size < 1:
+      raise ValueError(
+        f'ensemble_size must be >= 1, got {self.ensemble_size}.'
+      )
+    if self.learning_rate <= 0:
+      raise ValueError(
+        f'learning_rate must be positive, got {self.learning_rate}.'
+      )
+    if self.pinned_state is not None and self.hidden_sizes is not None:
+      raise ValueError(
+        f'pinned_state must be None for a network (hidden_sizes='
+        f'{self.hidden_sizes}), got {self.pinned_state}.'
+      )
+
+
+class TableDiscriminator(hk.Module):
+  """Logits looked up by state; initially uniform in [0, 1)."""
+
+  def __init__(
+    self,
+    num_states: int,
+    num_skills: int,
+    pinned_state: int | None,
+    name: str = 'table_discriminator',
+  ):
+    """Initialises the module.
+
+    Args:
+      num_states: rows of the table, S.
+      num_skills: columns, K.
+      pinned_state: row that counts as zero; None for none.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._shape = (num_states, num_skills)
+    self._pinned_state = pinned_state
+
+  def __call__(
+    self, state: Int[Array, '*batch']
+  ) -> Float[Array, '*batch K']:
+    """Unnormalised log q(z|s)."""
+    table = hk.get_parameter(
+      'logits', self._shape, init=hk.initializers.RandomUniform(0.0, 1.0)
+    )
+    logits = table[state]
+    if self._pinned_state is None:
+      return logits
+    # Also stops the gradient to the pinned row.
+    return logits * (state != self._pinned_state)[..., None]
+
+
+def make(
+  config: DiscriminatorConfig, problem: types.ProblemSpec, num_skills: int
+) -> types.Network:
+  """Makes an ensemble of discriminators.
+
+  Args:
+    config: of the ensemble.
+    problem: what the observations are.
+    num_skills: number of skills K.
+
+  Returns:
+    A network from observations `[*batch, ...]` to logits `[N, *batch, K]`.
+
+  Raises:
+    ValueError: if a table is asked for where observations are no indices.
+  """
+
+  def forward(
+    observation: Shaped[Array, '*batch_and_observation'],
+  ) -> Float[Array, '*batch K']:
+    if config.hidden_sizes is None:
+      return TableDiscriminator(
+        problem.num_states, num_skills, config.pinned_state
+      )(observation)
+    features = torsos.MLPTorso(problem, config.hidden_sizes)(observation)
+    return hk.Linear(num_skills, name='logits')(features)
+
+  if config.hidden_sizes is None and problem.num_states is None:
+    raise ValueError(
+      'hidden_sizes=None asks for a table, which needs observations that are '
+      f'state indices, got observations of shape {problem.observation_shape}; '
+      'give hidden_sizes, for instance (256, 256).'
+    )
+  network = build.pure(forward, build.example_observation(problem))
+  return build.ensemble(network, config.ensemble_size)

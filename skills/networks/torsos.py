@@ -1,0 +1,61 @@
+"""From an observation to a vector of features."""
+
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Shaped
+
+from skills import types
+
+
+def encode(
+  observation: Shaped[Array, '*batch_and_observation'],
+  problem: types.ProblemSpec,
+) -> Float[Array, '*batch D']:
+  """Observations as vectors of floats of size about one.
+
+  State indices become one-hot vectors, bytes are divided by 255, and all other
+  axes of an observation are flattened.
+  """
+  if problem.num_states is not None:
+    return jax.nn.one_hot(observation, problem.num_states)
+  rank = len(problem.observation_shape)
+  batch_shape = observation.shape[: observation.ndim - rank]
+  vector = observation.reshape(batch_shape + (-1,)).astype(jnp.float32)
+  if problem.observation_dtype == 'uint8':
+    vector = vector / 255.0
+  return vector
+
+
+class MLPTorso(hk.Module):
+  """A multi-layer perceptron on the flattened observation."""
+
+  def __init__(
+    self,
+    problem: types.ProblemSpec,
+    hidden_sizes: Sequence[int],
+    name: str = 'torso',
+  ):
+    """Initialises the module.
+
+    Args:
+      problem: says how to flatten an observation.
+      hidden_sizes: units of each layer; each is followed by a ReLU.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._problem = problem
+    self._hidden_sizes = tuple(hidden_sizes)
+
+  def __call__(
+    self, observation: Shaped[Array, '*batch_and_observation']
+  ) -> Float[Array, '*batch D']:
+    """Features of each observation."""
+    features = encode(observation, self._problem)
+    if not self._hidden_sizes:
+      return features
+    return hk.nets.MLP(self._hidden_sizes, activate_final=True)(features)

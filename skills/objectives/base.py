@@ -1,0 +1,224 @@
+"""What an intrinsic reward is, and how several make one.
+
+An objective is a value of three pure functions, in the manner of an Optax
+transformation, composed by functions and never subclassed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+
+from skills import types
+from skills.ops import episodes
+
+State = types.PyTree
+
+
+class Moments(NamedTuple):
+  """The M moments of each trajectory that an objective looks at.
+
+  Attributes:
+    observation: what was seen then.
+    skill: the skill that led there.
+    mask: 1 for moments that happened.
+  """
+
+  observation: Shaped[Array, 'M B *observation']
+  skill: Int[Array, 'M B']
+  mask: Float[Array, 'M B']
+
+
+class View(NamedTuple):
+  """Which moments of a trajectory matter, and when they are paid for.
+
+  Attributes:
+    select: trajectory -> its moments.
+    place: values `[M, B]` of the moments, trajectory -> rewards `[T, B]`.
+  """
+
+  select: Callable[[types.Trajectory], Moments]
+  place: Callable[
+    [Float[Array, 'M B'], types.Trajectory], Float[Array, 'T B']
+  ]
+
+
+def _select_final(trajectory: types.Trajectory) -> Moments:
+  mask = trajectory.mask
+  last = episodes.last_step(mask)
+  batch = jnp.arange(mask.shape[1])
+  return Moments(
+    episodes.final(trajectory.observation, mask)[None],
+    trajectory.skill[last, batch][None],
+    jnp.ones((1,) + mask.shape[1:]),
+  )
+
+
+FINAL = View(
+  _select_final,
+  lambda values, trajectory: episodes.at_last_step(values[0], trajectory.mask),
+)
+"""The state in which a skill ends, paid at its last step."""
+
+EVERY = View(
+  lambda trajectory: Moments(
+    trajectory.observation[1:], trajectory.skill, trajectory.mask
+  ),
+  lambda values, trajectory: values * trajectory.mask,
+)
+"""Every state that a skill leads to, paid as it is reached."""
+
+VIEWS = {'final': FINAL, 'every': EVERY}
+
+
+def view(name: str) -> View:
+  """Looks a view up.
+
+  Raises:
+    ValueError: if there is none of that name.
+  """
+  if name not in VIEWS:
+    raise ValueError(
+      f'view must be one of {", ".join(sorted(VIEWS))}; got {name!r}.'
+    )
+  return VIEWS[name]
+
+
+class Discriminator(NamedTuple):
+  """The ensemble inside an objective, for those who build on it.
+
+  Attributes:
+    logits: state of the objective, trajectory -> unnormalised log q_i(z|o) of
+      each member and moment, `[N, M, B, K]`.
+    view: the moments that it sees.
+  """
+
+  logits: Callable[[State, types.Trajectory], Float[Array, 'N M B K']]
+  view: View
+
+
+class IntrinsicReward(NamedTuple):
+  """A reward that the agent computes for itself.
+
+  Attributes:
+    streams: names of its R reward streams. Learners keep a value for each and
+      mix them only where the policy is made.
+    init: random key -> state.
+    reward: state, trajectory -> rewards `[T, B, R]`, without gradient.
+    weights: state -> weights of the streams in the mixture, `[R]`.
+    update: state, trajectory, random key -> next state and metrics.
+    discriminator: of skills; None in objectives that have none.
+  """
+
+  streams: tuple[str, ...]
+  init: Callable[[types.PRNGKey], State]
+  reward: Callable[[State, types.Trajectory], Float[Array, 'T B R']]
+  weights: Callable[[State], Float[Array, 'R']]
+  update: Callable[
+    [State, types.Trajectory, types.PRNGKey], tuple[State, types.Metrics]
+  ]
+  discriminator: Discriminator | None = None
+
+
+class Given(NamedTuple):
+  """What an objective is given to make itself from its configuration.
+
+  Attributes:
+    problem: the environment's shapes.
+    num_skills: number of skills K.
+    objective: makes another objective from its configuration, for objectives
+      that build on one.
+  """
+
+  problem: types.ProblemSpec
+  num_skills: int
+  objective: Callable[[Any], IntrinsicReward]
+
+
+def scale(objective: IntrinsicReward, weight: float) -> IntrinsicReward:
+  """Weighs an objective's streams in the mixture, not its rewards.
+
+  So values keep their own size, and a change of weight asks no critic to learn
+  anew.
+
+  Args:
+    objective: any.
+    weight: factor on the weight of each of its streams.
+  """
+  return objective._replace(
+    weights=lambda state: weight * objective.weights(state)
+  )
+
+
+def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
+  """Two objectives side by side: the streams of both.
+
+  Args:
+    first: any objective.
+    second: any other; names of streams and metrics must differ.
+
+  Returns:
+    The sum. Its discriminator is the first's, else the second's.
+
+  Raises:
+    ValueError: if both have a stream of the same name.
+  """
+  shared = set(first.streams) & set(second.streams)
+  if shared:
+    raise ValueError(
+      f'streams must have different names, both have {sorted(shared)}.'
+    )
+
+  def init(key: types.PRNGKey) -> State:
+    # Folding leaves the first objective as it is when alone, so that adding a
+    # bonus does not change its initial parameters.
+    return first.init(key), second.init(_other_key(key))
+
+  def reward(state, trajectory):
+    return jnp.concatenate(
+      [
+        first.reward(state[0], trajectory),
+        second.reward(state[1], trajectory),
+      ],
+      axis=-1,
+    )
+
+  def weights(state):
+    return jnp.concatenate([first.weights(state[0]), second.weights(state[1])])
+
+  def update(state, trajectory, key):
+    state_1, metrics_1 = first.update(state[0], trajectory, key)
+    state_2, metrics_2 = second.update(state[1], trajectory, _other_key(key))
+    return (state_1, state_2), metrics_1 | metrics_2
+
+  discriminator = None
+  for i, objective in enumerate((first, second)):
+    if discriminator is None and objective.discriminator is not None:
+      discriminator = _of_part(objective.discriminator, i)
+  return IntrinsicReward(
+    first.streams + second.streams, init, reward, weights, update, discriminator
+  )
+
+
+def _other_key(key: types.PRNGKey) -> types.PRNGKey:
+  return jax.random.fold_in(key, 1)
+
+
+def _of_part(discriminator: Discriminator, part: int) -> Discriminator:
+  return Discriminator(
+    lambda state, trajectory: discriminator.logits(state[part], trajectory),
+    discriminator.view,
+  )
+
+
+def masked_mean(
+  values: Float[Array, '*axes'], mask: Float[Array, '*axes']
+) -> Float[Array, '']:
+  """Mean over the entries that `mask` marks; 0 if there are none."""
+  return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1.0)

@@ -1,0 +1,101 @@
+"""A bonus for states that were rarely seen: 1 / sqrt(n(s)).
+
+Strehl and Littman, "An analysis of model-based interval estimation for Markov
+decision processes", 2008; the tabular baseline of DISDAIN (arXiv:2107.14226).
+
+Departures: n(s) counts the moments that the learner was shown, so with replay a
+state counts as often as it was sampled.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+
+from skills import types
+from skills.objectives import base
+from skills.objectives import vic
+
+STREAM = 'counts'
+
+
+def count_bonus(
+  counts: Float[Array, 'S'], state: Int[Array, '*batch']
+) -> Float[Array, '*batch']:
+  """1 / sqrt(n(s)), in (0, 1]; a state never seen counts as seen once."""
+  return jax.lax.rsqrt(jnp.maximum(counts[state], 1.0))
+
+
+def bonus(num_states: int, view: base.View) -> base.IntrinsicReward:
+  """Makes the bonus.
+
+  Args:
+    num_states: number of states S; observations are their indices.
+    view: the moments that are counted and paid for.
+
+  Returns:
+    An objective of the one stream 'counts', whose state is the counts `[S]`.
+  """
+
+  def reward(counts: Float[Array, 'S'], trajectory: types.Trajectory):
+    values = count_bonus(counts, view.select(trajectory).observation)
+    return view.place(values, trajectory)[..., None]
+
+  def update(counts, trajectory, key):
+    del key
+    moments = view.select(trajectory)
+    values = count_bonus(counts, moments.observation)
+    metrics = {'count_bonus': base.masked_mean(values, moments.mask)}
+    return counts.at[moments.observation].add(moments.mask), metrics
+
+  return base.IntrinsicReward(
+    streams=(STREAM,),
+    init=lambda key: jnp.zeros((num_states,)),
+    reward=reward,
+    weights=lambda counts: jnp.ones((1,)),
+    update=update,
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CountsConfig:
+  """Settings of a skill reward with a count bonus.
+
+  Attributes:
+    over: configuration of the skill reward.
+    bonus_weight: weight of the bonus relative to it.
+    view: 'final' counts and pays for the state in which a skill ends; 'every'
+      for each state that it visits.
+  """
+
+  over: Any = vic.VicConfig()
+  bonus_weight: float = 3.0
+  view: str = 'final'
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.bonus_weight < 0:
+      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
+    base.view(self.view)
+
+
+def make(config: CountsConfig, given: base.Given) -> base.IntrinsicReward:
+  """The skill reward and, as a second stream, the count bonus.
+
+  Raises:
+    ValueError: if observations are not state indices.
+  """
+  if given.problem.num_states is None:
+    raise ValueError(
+      'a count bonus needs observations that are state indices, got '
+      f'observations of shape {given.problem.observation_shape}; use the '
+      "objective 'rnd' instead."
+    )
+  exploration = bonus(given.problem.num_states, base.view(config.view))
+  return base.add(
+    given.objective(config.over), base.scale(exploration, config.bonus_weight)
+  )

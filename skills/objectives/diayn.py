@@ -1,0 +1,43 @@
+"""DIAYN: skills told apart by every state that they visit.
+
+Eysenbach, Gupta, Ibarz and Levine, "Diversity is all you need", 2018
+(arXiv:1802.06070), eq. 3: r_t = log q(z|s_{t+1}) - log p(z).
+
+Departures from the paper: the learner need not be SAC, so the entropy term of
+its objective is whatever exploration the learner has.
+"""
+
+import dataclasses
+
+from skills import optimizers
+from skills.networks import discriminators
+from skills.objectives import base
+from skills.objectives import discrimination
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiaynConfig:
+  """Settings of DIAYN.
+
+  Attributes:
+    discriminator: the network q(z|s) and how it learns.
+    clip_at_zero: whether the reward of a skill that is named worse than by
+      chance counts as 0; not in the paper.
+  """
+
+  discriminator: discriminators.DiscriminatorConfig = (
+    discriminators.DiscriminatorConfig()
+  )
+  clip_at_zero: bool = False
+
+
+def make(config: DiaynConfig, given: base.Given) -> base.IntrinsicReward:
+  """Pays log q(z|s_{t+1}) - log p(z), in nats, at every step."""
+  return discrimination.make(
+    base.EVERY,
+    discriminators.make(config.discriminator, given.problem, given.num_skills),
+    optimizers.make(
+      config.discriminator.optimizer, config.discriminator.learning_rate
+    ),
+    clip_at_zero=config.clip_at_zero,
+  )

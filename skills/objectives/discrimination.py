@@ -1,0 +1,138 @@
+"""Rewards for being told apart: what VIC and DIAYN share.
+
+A variational lower bound on the information between skill and outcome (Barber
+and Agakov, 2003): E[log q(z|o) - log p(z)] <= I(Z; O), with a uniform prior
+p(z) = 1/K. Objectives differ by the moments that they look at.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+
+from skills import types
+from skills.objectives import base
+from skills.ops import categorical
+
+SKILL_STREAM = 'skill'
+
+
+class State(NamedTuple):
+  """Of the discriminators.
+
+  Attributes:
+    params: of every member, with a leading axis N.
+    optimizer: their optimiser's state.
+  """
+
+  params: types.Params
+  optimizer: optax.OptState
+
+
+def skill_reward(
+  logits: Float[Array, 'N *batch K'], skill: Int[Array, '*batch']
+) -> Float[Array, '*batch']:
+  """How much better than chance the ensemble names the skill.
+
+      log qbar(z|o) + log K,  qbar = mean_i q_i
+
+  Args:
+    logits: unnormalised log q_i(z|o) of each member.
+    skill: the skill that was run.
+
+  Returns:
+    The reward in nats, at most log K; 0 at chance.
+  """
+  log_q = categorical.log_mean(-cross_entropy(logits, skill))
+  return log_q + jnp.log(float(logits.shape[-1]))
+
+
+def cross_entropy(
+  logits: Float[Array, 'N *batch K'], skill: Int[Array, '*batch']
+) -> Float[Array, 'N *batch']:
+  """Loss of each member, -log q_i(z|o) in nats."""
+  log_q = jax.nn.log_softmax(logits)
+  index = jnp.broadcast_to(skill, logits.shape[:-1])
+  return -categorical.log_prob(log_q, index)
+
+
+def make(
+  view: base.View,
+  network: types.Network,
+  optimizer: optax.GradientTransformation,
+  *,
+  clip_at_zero: bool,
+) -> base.IntrinsicReward:
+  """Makes an objective that pays for skills that can be told apart.
+
+  Args:
+    view: the moments that the discriminators see and that are paid for.
+    network: observations `[*batch, ...]` -> logits `[N, *batch, K]`.
+    optimizer: of the discriminators.
+    clip_at_zero: whether a skill that is named worse than by chance costs
+      nothing.
+
+  Returns:
+    An objective of the one stream 'skill'.
+  """
+
+  def init(key: types.PRNGKey) -> State:
+    params = network.init(key)
+    return State(params, optimizer.init(params))
+
+  def logits(state: State, trajectory: types.Trajectory):
+    return network.apply(state.params, view.select(trajectory).observation)
+
+  def reward(state: State, trajectory: types.Trajectory):
+    skill = view.select(trajectory).skill
+    values = skill_reward(logits(state, trajectory), skill)
+    if clip_at_zero:
+      values = jnp.maximum(values, 0.0)
+    return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
+
+  def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
+    del key
+    moments = view.select(trajectory)
+
+    def loss_fn(params: types.Params):
+      outputs = network.apply(params, moments.observation)
+      losses = cross_entropy(outputs, moments.skill)
+      mask = jnp.broadcast_to(moments.mask, losses.shape)
+      return base.masked_mean(losses, mask), outputs
+
+    grads, outputs = jax.grad(loss_fn, has_aux=True)(state.params)
+    updates, optimizer_state = optimizer.update(
+      grads, state.optimizer, state.params
+    )
+    metrics = _metrics(outputs, moments)
+    params = optax.apply_updates(state.params, updates)
+    return State(params, optimizer_state), metrics
+
+  return base.IntrinsicReward(
+    streams=(SKILL_STREAM,),
+    init=init,
+    reward=reward,
+    weights=lambda state: jnp.ones((1,)),
+    update=update,
+    discriminator=base.Discriminator(logits, view),
+  )
+
+
+def _metrics(
+  logits: Float[Array, 'N M B K'], moments: base.Moments
+) -> types.Metrics:
+  """What the discriminators did on a batch, before they learned from it."""
+  losses = cross_entropy(logits, moments.skill)
+  q = jnp.mean(jax.nn.softmax(logits), axis=0)
+  right = (jnp.argmax(q, axis=-1) == moments.skill).astype(jnp.float32)
+  # Unclipped: the clipped reward would overstate what is known.
+  unclipped = skill_reward(logits, moments.skill)
+  return {
+    'discriminator_loss': base.masked_mean(jnp.mean(losses, 0), moments.mask),
+    'discriminator_accuracy': base.masked_mean(right, moments.mask),
+    'skill_reward': base.masked_mean(unclipped, moments.mask),
+  }

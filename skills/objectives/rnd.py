@@ -1,0 +1,192 @@
+"""RND: a bonus where a network cannot yet foretell another's random output.
+
+Burda, Edwards, Storkey and Klimov, "Exploration by random network
+distillation", 2018 (arXiv:1810.12894), section 2.2 to 2.4: the predictor is
+trained on the squared distance to a fixed random target network; observations
+are whitened and clipped to [-5, 5]; the error is divided by a running standard
+deviation.
+
+Departures from the paper: the standard deviation is that of the errors, not of
+their discounted sums, since a skill's bonus may be paid once, at its end; and
+the predictor learns from every moment of a batch, not from a random quarter.
+"""
+
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+from jaxtyping import Float
+
+import haiku as hk
+from skills import optimizers
+from skills import types
+from skills.networks import build
+from skills.networks import torsos
+from skills.objectives import base
+from skills.objectives import vic
+from skills.ops import moments as moments_lib
+
+STREAM = 'rnd'
+_MAX_WHITENED = 5.0
+
+
+class State(NamedTuple):
+  """Of the distillation.
+
+  Attributes:
+    target: parameters of the fixed random network.
+    predictor: parameters of the one that learns.
+    optimizer: the predictor's optimiser state.
+    inputs: moments of each feature of the observations.
+    errors: moments of the prediction errors.
+  """
+
+  target: types.Params
+  predictor: types.Params
+  optimizer: optax.OptState
+  inputs: moments_lib.Moments
+  errors: moments_lib.Moments
+
+
+def prediction_error(
+  prediction: Float[Array, '*batch D'], target: Float[Array, '*batch D']
+) -> Float[Array, '*batch']:
+  """Mean squared distance between the networks' outputs."""
+  return jnp.mean(jnp.square(prediction - target), axis=-1)
+
+
+def bonus(
+  network: types.Network,
+  optimizer: optax.GradientTransformation,
+  view: base.View,
+  problem: types.ProblemSpec,
+) -> base.IntrinsicReward:
+  """Makes the bonus.
+
+  Args:
+    network: vectors `[*batch, D]` -> embeddings `[*batch, E]`; target and
+      predictor are two draws of its parameters.
+    optimizer: of the predictor.
+    view: the moments that are learned from and paid for.
+    problem: says how observations become vectors.
+
+  Returns:
+    An objective of the one stream 'rnd'; its reward is about 1 on average.
+  """
+
+  def whiten(state: State, observation: Array) -> Float[Array, '*batch D']:
+    vector = torsos.encode(observation, problem)
+    return moments_lib.whiten(state.inputs, vector, _MAX_WHITENED)
+
+  def error(state: State, predictor: types.Params, inputs: Array):
+    target = jax.lax.stop_gradient(network.apply(state.target, inputs))
+    return prediction_error(network.apply(predictor, inputs), target)
+
+  def init(key: types.PRNGKey) -> State:
+    target_key, predictor_key = jax.random.split(key)
+    predictor = network.init(predictor_key)
+    size = torsos.encode(build.example_observation(problem), problem).shape[-1]
+    return State(
+      network.init(target_key),
+      predictor,
+      optimizer.init(predictor),
+      moments_lib.init((size,)),
+      moments_lib.init(),
+    )
+
+  def reward(state: State, trajectory: types.Trajectory):
+    inputs = whiten(state, view.select(trajectory).observation)
+    errors = error(state, state.predictor, inputs)
+    values = errors / (jnp.sqrt(state.errors.variance) + 1e-8)
+    return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
+
+  def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
+    del key
+    seen = view.select(trajectory)
+    state = state._replace(
+      inputs=moments_lib.update(
+        state.inputs, torsos.encode(seen.observation, problem), seen.mask
+      )
+    )
+    inputs = whiten(state, seen.observation)
+
+    def loss_fn(predictor: types.Params):
+      errors = error(state, predictor, inputs)
+      return base.masked_mean(errors, seen.mask), errors
+
+    grads, errors = jax.grad(loss_fn, has_aux=True)(state.predictor)
+    updates, optimizer_state = optimizer.update(
+      grads, state.optimizer, state.predictor
+    )
+    return state._replace(
+      predictor=optax.apply_updates(state.predictor, updates),
+      optimizer=optimizer_state,
+      errors=moments_lib.update(state.errors, errors, seen.mask),
+    ), {'rnd_error': base.masked_mean(errors, seen.mask)}
+
+  return base.IntrinsicReward(
+    streams=(STREAM,),
+    init=init,
+    reward=reward,
+    weights=lambda state: jnp.ones((1,)),
+    update=update,
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RndConfig:
+  """Settings of a skill reward with an RND bonus.
+
+  Attributes:
+    over: configuration of the skill reward.
+    bonus_weight: weight of the bonus relative to it.
+    hidden_sizes: units of each hidden layer of both networks.
+    embedding_size: size of their output.
+    learning_rate: step size of the predictor's optimiser.
+    optimizer: its name.
+    view: 'final' pays for the state in which a skill ends; 'every' for each
+      state that it visits.
+  """
+
+  over: Any = vic.VicConfig()
+  bonus_weight: float = 1.0
+  hidden_sizes: tuple[int, ...] = (64,)
+  embedding_size: int = 32
+  learning_rate: float = 1e-4
+  optimizer: str = 'adam'
+  view: str = 'final'
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.bonus_weight < 0:
+      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
+    if self.learning_rate <= 0:
+      raise ValueError(
+        f'learning_rate must be positive, got {self.learning_rate}.'
+      )
+    optimizers.check(self.optimizer)
+    base.view(self.view)
+
+
+def make(config: RndConfig, given: base.Given) -> base.IntrinsicReward:
+  """The skill reward and, as a second stream, the RND bonus."""
+
+  def forward(vector: Float[Array, '*batch D']) -> Float[Array, '*batch E']:
+    return hk.nets.MLP(config.hidden_sizes + (config.embedding_size,))(vector)
+
+  example = torsos.encode(
+    build.example_observation(given.problem), given.problem
+  )
+  exploration = bonus(
+    build.pure(forward, example),
+    optimizers.make(config.optimizer, config.learning_rate),
+    base.view(config.view),
+    given.problem,
+  )
+  return base.add(
+    given.objective(config.over), base.scale(exploration, config.bonus_weight)
+  )

@@ -1,0 +1,43 @@
+"""VIC: skills told apart by the state in which they end.
+
+Gregor, Rezende and Wierstra, "Variational intrinsic control", 2016
+(arXiv:1611.07507), in the form that DISDAIN builds on: a fixed uniform prior
+over skills, and q(z|s_T) on the final state alone.
+
+Departures from the paper: the prior is not learned, and q does not see s_0.
+"""
+
+import dataclasses
+
+from skills import optimizers
+from skills.networks import discriminators
+from skills.objectives import base
+from skills.objectives import discrimination
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VicConfig:
+  """Settings of VIC.
+
+  Attributes:
+    discriminator: the network q(z|s_T) and how it learns.
+    clip_at_zero: whether the reward of a skill that is named worse than by
+      chance counts as 0, as DISDAIN's release does.
+  """
+
+  discriminator: discriminators.DiscriminatorConfig = (
+    discriminators.DiscriminatorConfig()
+  )
+  clip_at_zero: bool = True
+
+
+def make(config: VicConfig, given: base.Given) -> base.IntrinsicReward:
+  """Pays log q(z|s_T) - log p(z), in nats, at a skill's last step."""
+  return discrimination.make(
+    base.FINAL,
+    discriminators.make(config.discriminator, given.problem, given.num_skills),
+    optimizers.make(
+      config.discriminator.optimizer, config.discriminator.learning_rate
+    ),
+    clip_at_zero=config.clip_at_zero,
+  )

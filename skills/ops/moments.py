@@ -1,0 +1,78 @@
+"""Running mean and variance."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+
+
+class Moments(NamedTuple):
+  """Mean and variance of all the numbers seen so far, for each feature.
+
+  Attributes:
+    count: total weight of the numbers.
+    mean: their mean.
+    sum_squares: sum of their squared deviations from the mean.
+  """
+
+  count: Float[Array, '']
+  mean: Float[Array, '*features']
+  sum_squares: Float[Array, '*features']
+
+  @property
+  def variance(self) -> Float[Array, '*features']:
+    """Population variance; 1 before two numbers were seen."""
+    return jnp.where(
+      self.count > 1, self.sum_squares / jnp.maximum(self.count, 1.0), 1.0
+    )
+
+
+def init(shape: tuple[int, ...] = ()) -> Moments:
+  """Nothing seen yet; `shape` is that of one number."""
+  return Moments(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
+
+
+def update(
+  moments: Moments,
+  values: Float[Array, '*batch_and_features'],
+  mask: Float[Array, '*batch'],
+) -> Moments:
+  """Takes in a batch (Chan, Golub and LeVeque's parallel update).
+
+  Args:
+    moments: of what was seen before.
+    values: new numbers.
+    mask: their weights, 0 for those to leave out.
+  """
+  batch_axes = tuple(range(mask.ndim))
+  weights = mask.reshape(mask.shape + (1,) * moments.mean.ndim)
+  batch_count = jnp.sum(mask)
+  batch_mean = jnp.sum(values * weights, axis=batch_axes) / jnp.maximum(
+    batch_count, 1.0
+  )
+  deviation = values - batch_mean.reshape(
+    (1,) * mask.ndim + moments.mean.shape
+  )
+  batch_squares = jnp.sum(weights * jnp.square(deviation), axis=batch_axes)
+  count = moments.count + batch_count
+  delta = batch_mean - moments.mean
+  ratio = batch_count / jnp.maximum(count, 1.0)
+  return Moments(
+    count,
+    moments.mean + delta * ratio,
+    moments.sum_squares
+    + batch_squares
+    + jnp.square(delta) * moments.count * ratio,
+  )
+
+
+def whiten(
+  moments: Moments, values: Float[Array, '*batch_and_features'], limit: float
+) -> Float[Array, '*batch_and_features']:
+  """Shifts and scales numbers to mean 0 and variance 1, within +-limit."""
+  rank = values.ndim - moments.mean.ndim
+  shape = (1,) * rank + moments.mean.shape
+  deviation = jnp.sqrt(moments.variance) + 1e-6
+  scaled = (values - moments.mean.reshape(shape)) / deviation.reshape(shape)
+  return jnp.clip(scaled, -limit, limit)

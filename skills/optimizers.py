@@ -1,0 +1,45 @@
+"""Optimisers by name, for configurations."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+
+import optax
+
+OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
+  'adam': optax.adam,
+  'rmsprop': optax.rmsprop,
+  'sgd': optax.sgd,
+}
+
+
+def check(name: str) -> None:
+  """Refuses an unknown name.
+
+  Raises:
+    ValueError: naming it and what there is.
+  """
+  if name not in OPTIMIZERS:
+    raise ValueError(
+      f'optimizer must be one of {", ".join(sorted(OPTIMIZERS))}; got {name!r}.'
+    )
+
+
+def make(
+  name: str, learning_rate: float, max_gradient_norm: float | None = None
+) -> optax.GradientTransformation:
+  """Makes an optimiser.
+
+  Args:
+    name: key of `OPTIMIZERS`.
+    learning_rate: its step size.
+    max_gradient_norm: gradients are scaled down to this global norm; None for
+      no limit.
+
+  Returns:
+    The Optax transformation.
+  """
+  check(name)
+  optimizer = OPTIMIZERS[name](learning_rate)
+  if max_gradient_norm is None:
+    return optimizer
+  return optax.chain(optax.clip_by_global_norm(max_gradient_norm), optimizer)

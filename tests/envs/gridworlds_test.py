@@ -1,0 +1,233 @@
+"""Tests of envs/gridworlds.py."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from envs import gridworlds
+
+NOOP, UP, DOWN, LEFT, RIGHT = range(5)
+
+
+@pytest.fixture(params=sorted(gridworlds.MAPS))
+def grid(request):
+  return gridworlds.load(request.param)
+
+
+def test_release_grid_has_24_cells_of_which_8_steps_reach_23():
+  grid = gridworlds.load('disdain_release')
+  assert grid.walls.shape == (8, 7)
+  assert grid.mdp.num_states == 24
+  assert grid.mdp.num_actions == 5
+  assert grid.mdp.horizon == 8
+  assert grid.start == 0
+  assert grid.mdp.reachable(8).sum() == 23
+  assert grid.mdp.reachable(9).sum() == 24
+
+
+def test_four_rooms_has_104_cells_and_exactly_20_steps_reach_all():
+  grid = gridworlds.load('four_rooms')
+  assert grid.walls.shape == (13, 13)
+  assert grid.mdp.num_states == 104
+  assert grid.mdp.horizon == 20
+  assert grid.start == 0
+  assert grid.mdp.reachable(20).all()
+  assert not grid.mdp.reachable(19).all()
+  # The first room is 5 by 5; its doors are at (3, 6) and (6, 2).
+  in_first_room = (grid.positions <= 5).all(axis=1)
+  assert in_first_room.sum() == 25
+  assert not grid.walls[3, 6] and not grid.walls[6, 2]
+
+
+def test_release_grid_is_the_published_one():
+  walls = gridworlds.load('disdain_release').walls
+  assert [''.join('# '[not wall] for wall in row) for row in walls] == [
+    '#######',
+    '#  #  #',
+    '#     #',
+    '## #  #',
+    '#  # ##',
+    '#  #  #',
+    '#     #',
+    '#######',
+  ]
+
+
+def test_every_move_goes_to_the_neighbouring_cell_or_bumps_and_stays(grid):
+  assert grid.mdp.is_deterministic
+  for state, (row, column) in enumerate(grid.positions):
+    for action, (down, right) in enumerate(
+      [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)]
+    ):
+      successor = grid.mdp.successors[state, action]
+      wanted = (row + down, column + right)
+      expected = (row, column) if grid.walls[wanted] else wanted
+      assert tuple(grid.positions[successor]) == expected
+      assert not grid.walls[tuple(grid.positions[successor])]
+
+
+def test_positions_are_the_free_cells_in_reading_order(grid):
+  np.testing.assert_array_equal(grid.positions, np.argwhere(~grid.walls))
+  assert tuple(grid.positions[grid.start]) == (1, 1)
+
+
+def test_moves_in_a_small_map_are_those_one_sees():
+  # 0 1        0
+  # #   with   and 2 to the right of the wall below 1's left.
+  # . 2
+  grid = gridworlds.from_ascii('small', '  \n# ', horizon=3)
+  assert grid.positions.tolist() == [[0, 0], [0, 1], [1, 1]]
+  # noop, up, down, left, right
+  assert grid.mdp.successors.tolist() == [
+    [0, 0, 0, 0, 1],
+    [1, 1, 2, 0, 1],
+    [2, 1, 2, 2, 2],
+  ]
+  assert grid.mdp.horizon == 3
+  assert not grid.mdp.rewards.any()
+  assert not grid.mdp.terminal.any()
+
+
+def test_start_is_the_marked_cell_else_the_first_free_one():
+  assert gridworlds.from_ascii('a', '###\n# S\n   ').start == 1
+  assert gridworlds.from_ascii('a', '###\n#  \n   ').start == 0
+
+
+def test_an_open_grid_without_horizon_needs_no_walls():
+  grid = gridworlds.from_ascii('open', '\n'.join([' ' * 4] * 3))
+  assert grid.mdp.num_states == 12
+  assert grid.mdp.horizon is None
+  # From the top-left corner, 2 rows and 3 columns away from the other one.
+  assert grid.mdp.reachable(5).all()
+  assert not grid.mdp.reachable(4).all()
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    (
+      '###\n# #\n##',
+      "map 'mine': rows must have the same length, but row 0 has 3 cells and"
+      ' row 2 has 2.',
+    ),
+    (
+      '###\n#x#\n###',
+      "map 'mine': unknown symbol 'x' in row 1; allowed are '#' (wall), ' '"
+      " (free) and 'S' (start).",
+    ),
+    ('###\n###', "map 'mine': there is no free cell."),
+    ('', "map 'mine': there is no free cell."),
+    ('SS', "map 'mine': at most one cell may be the start 'S', got 2."),
+  ],
+)
+def test_a_map_that_cannot_be_read_is_refused(text, message):
+  with pytest.raises(ValueError, match=re.escape(message)):
+    gridworlds.from_ascii('mine', text)
+
+
+def test_horizon_can_be_set_and_lifted():
+  assert gridworlds.load('four_rooms', horizon=7).mdp.horizon == 7
+  assert gridworlds.load('four_rooms', horizon=None).mdp.horizon is None
+  with pytest.raises(ValueError, match='horizon must be an integer >= 1'):
+    gridworlds.load('four_rooms', horizon=0)
+
+
+def test_an_unknown_map_is_refused_with_the_nearest():
+  with pytest.raises(ValueError, match="Did you mean 'four_rooms'"):
+    gridworlds.load('four_room')
+
+
+def test_one_hot_observations_indicate_the_state(grid):
+  table = grid.observations('one_hot')
+  assert table.dtype == np.float32
+  np.testing.assert_array_equal(table, np.eye(grid.mdp.num_states))
+
+
+def test_pixels_show_walls_free_cells_and_the_agent_apart(grid):
+  images = grid.observations('pixels')
+  height, width = grid.walls.shape
+  assert images.shape == (grid.mdp.num_states, height, width, 3)
+  assert images.dtype == np.uint8
+  colours = {
+    gridworlds.WALL_COLOUR,
+    gridworlds.FREE_COLOUR,
+    gridworlds.AGENT_COLOUR,
+  }
+  assert len(colours) == 3
+  for image, position in zip(images, grid.positions, strict=True):
+    agent = (image == gridworlds.AGENT_COLOUR).all(-1)
+    assert np.argwhere(agent).tolist() == [position.tolist()]
+    walls = (image == gridworlds.WALL_COLOUR).all(-1)
+    np.testing.assert_array_equal(walls, grid.walls)
+    free = (image == gridworlds.FREE_COLOUR).all(-1)
+    np.testing.assert_array_equal(free, ~walls & ~agent)
+
+
+def test_an_unknown_observation_is_refused_with_the_nearest(grid):
+  with pytest.raises(ValueError, match="Did you mean 'pixels'"):
+    gridworlds.GridworldEnvironment(grid, observation='pixel')
+
+
+@pytest.mark.parametrize('kind', gridworlds.OBSERVATIONS)
+def test_pure_step_equals_dm_env_step_everywhere(grid, kind):
+  environment = gridworlds.GridworldEnvironment(grid, observation=kind)
+  functional = environment.functional()
+  states, actions = np.divmod(
+    np.arange(grid.mdp.num_states * 5, dtype=np.int32), 5
+  )
+  batch = jax.jit(jax.vmap(functional.step, in_axes=(None, 0, 0)))(
+    None, states, actions
+  )
+  seen = jax.jit(jax.vmap(functional.observe))(batch[0])
+  environment.reset()
+  saved = environment.save()
+  for i, (state, action) in enumerate(zip(states, actions, strict=True)):
+    environment.restore({**saved, 'state': int(state)})
+    timestep = environment.step(action)
+    assert environment.state == batch[0][i]
+    assert timestep.reward == batch[1][i]
+    assert timestep.discount == batch[2][i]
+    np.testing.assert_array_equal(timestep.observation, seen[i])
+    assert timestep.observation.dtype == seen.dtype
+
+
+def test_an_episode_walks_the_map_and_ends_at_the_horizon():
+  environment = gridworlds.GridworldEnvironment(
+    gridworlds.load('disdain_release')
+  )
+  environment.reset()
+  walk = [LEFT, RIGHT, DOWN, DOWN, DOWN, DOWN, DOWN, NOOP]
+  timesteps = [environment.step(np.int32(action)) for action in walk]
+  positions = environment.grid.positions
+  # Left bumps; (3, 2) is a door; the fifth row down is the last but one.
+  assert [positions[t.observation].tolist() for t in timesteps] == [
+    [1, 1],
+    [1, 2],
+    [2, 2],
+    [3, 2],
+    [4, 2],
+    [5, 2],
+    [6, 2],
+    [6, 2],
+  ]
+  assert [t.last() for t in timesteps] == [False] * 7 + [True]
+  assert timesteps[-1].discount == 1
+  assert environment.step(UP).first()
+  assert environment.state == environment.grid.start
+
+
+def test_pure_view_starts_at_the_start(grid):
+  functional = gridworlds.GridworldEnvironment(grid).functional()
+  assert functional.is_deterministic
+  assert functional.reset(None) == grid.start
+  assert functional.horizon == grid.mdp.horizon
+  marked = gridworlds.from_ascii('a', ' S')
+  assert marked.mdp.functional().reset(None) == 1
+  assert marked.mdp.functional().step(None, jnp.int32(1), jnp.int32(LEFT)) == (
+    0,
+    0,
+    1,
+  )
