@@ -42,12 +42,14 @@ class ActorState(NamedTuple):
   """What an actor remembers between steps.
 
   Attributes:
-    key: source of its random numbers.
+    key: constant; random numbers of step n come from folding n into it.
+    step: steps taken in this episode.
     skill: the skill that it follows.
     skill_step: steps taken with that skill, the last one included.
   """
 
   key: types.PRNGKey
+  step: Int[Array, '']
   skill: Int[Array, '']
   skill_step: Int[Array, '']
 
@@ -111,27 +113,29 @@ def make(
     epsilon: probability of a random action.
   """
 
-  def draw(key: types.PRNGKey) -> Int[Array, '']:
-    return jax.random.randint(key, (), 0, num_skills, jnp.int32)
-
   def init(key: types.PRNGKey) -> ActorState:
-    key, skill_key = jax.random.split(key)
-    return ActorState(key, draw(skill_key), jnp.zeros((), jnp.int32))
+    zero = jnp.zeros((), jnp.int32)
+    # As if a skill had just ended: the first step draws one.
+    return ActorState(key, zero, zero, jnp.full((), skill_length, jnp.int32))
 
   def select_action(
     variables: q_learning.Variables, observation: Array, state: ActorState
   ) -> tuple[Array, ActorState]:
-    key, skill_key, action_key = jax.random.split(state.key, 3)
+    # Two random numbers in one draw: this runs at every step of an actor.
+    uniform = jax.random.uniform(
+      jax.random.fold_in(state.key, state.step), (2,)
+    )
+    drawn = jnp.minimum(
+      (uniform[0] * num_skills).astype(jnp.int32), num_skills - 1
+    )
     is_over = state.skill_step >= skill_length
-    skill = jnp.where(is_over, draw(skill_key), state.skill)
+    skill = jnp.where(is_over, drawn, state.skill)
     skill_step = jnp.where(is_over, 0, state.skill_step) + 1
     values = network.apply(variables.params, observation[None], skill[None])
     action = epsilon_greedy(
-      q_learning.mix(values, variables.weights)[0],
-      jax.random.uniform(action_key),
-      epsilon,
+      q_learning.mix(values, variables.weights)[0], uniform[1], epsilon
     )
-    return action, ActorState(key, skill, skill_step)
+    return action, ActorState(state.key, state.step + 1, skill, skill_step)
 
   def get_extras(state: ActorState) -> dict[str, Array]:
     return {'skill': state.skill, 'skill_step': state.skill_step}

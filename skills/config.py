@@ -19,7 +19,8 @@ class ReplayConfig:
     capacity: trajectories that it holds.
     min_size: trajectories that it must hold before the learner starts.
     samples_per_insert: how often each trajectory is learned from on average
-      ('uniform' only).
+      ('uniform' only). None leaves the ratio to whoever runs the agent, as
+      Acme's local layout does.
     error_buffer: how far, in samples, actors and learner may run ahead of that
       ratio; None for the larger of a tenth of `min_size *
       samples_per_insert` and two of the learner's fetches.
@@ -30,7 +31,7 @@ class ReplayConfig:
   kind: str = 'uniform'
   capacity: int = 20_000
   min_size: int = 256
-  samples_per_insert: float = 8.0
+  samples_per_insert: float | None = 8.0
   error_buffer: float | None = None
   timeout_s: float = 60.0
 
@@ -39,15 +40,22 @@ class ReplayConfig:
     if self.kind not in ('uniform', 'queue'):
       raise ValueError(f"kind must be 'uniform' or 'queue', got {self.kind!r}.")
     for name in ('capacity', 'min_size', 'samples_per_insert', 'timeout_s'):
-      if getattr(self, name) <= 0:
-        raise ValueError(
-          f'{name} must be positive, got {getattr(self, name)}.'
-        )
+      value = getattr(self, name)
+      if value is not None and value <= 0:
+        raise ValueError(f'{name} must be positive, got {value}.')
     if self.min_size > self.capacity:
       raise ValueError(
         f'min_size must be at most capacity ({self.capacity}), got '
         f'{self.min_size}: learning would never start.'
       )
+    if self.samples_per_insert is not None and self.error_buffer is not None:
+      smallest = max(1.0, self.samples_per_insert)
+      if self.error_buffer < smallest:
+        raise ValueError(
+          f'error_buffer must be >= {smallest:g}, the larger of 1 and '
+          f'samples_per_insert, got {self.error_buffer}: actors and learner '
+          'would wait for each other for ever.'
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,10 +94,14 @@ class SkillAgentConfig:
       raise ValueError(
         f'num_skills must be >= 2 to tell skills apart, got {self.num_skills}.'
       )
-    fetch = self.batch_size * self.updates_per_step
-    if self.replay.kind == 'queue' and self.replay.capacity < fetch:
+    if self.replay.kind == 'queue' and self.replay.capacity < self.fetch_size:
       raise ValueError(
-        f'replay.capacity must be >= batch_size * updates_per_step ({fetch}), '
-        f'got {self.replay.capacity}: a queue smaller than what the learner '
-        'fetches at once can never move.'
+        'replay.capacity must be >= batch_size * updates_per_step '
+        f'({self.fetch_size}), got {self.replay.capacity}: a queue smaller '
+        'than what the learner fetches at once can never move.'
       )
+
+  @property
+  def fetch_size(self) -> int:
+    """Trajectories that the learner takes from replay at once."""
+    return self.batch_size * self.updates_per_step

@@ -57,6 +57,11 @@ class QLearningConfig:
       raise ValueError(
         f'learning_rate must be positive, got {self.learning_rate}.'
       )
+    if self.max_gradient_norm is not None and self.max_gradient_norm <= 0:
+      raise ValueError(
+        'max_gradient_norm must be positive or None, got '
+        f'{self.max_gradient_norm}.'
+      )
     if self.target_update_period is not None and self.target_update_period < 1:
       raise ValueError(
         'target_update_period must be >= 1 or None, got '

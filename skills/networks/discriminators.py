@@ -8,6 +8,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Shaped
 
+from skills import optimizers
 from skills import types
 from skills.networks import build
 from skills.networks import torsos
@@ -24,7 +25,7 @@ class DiscriminatorConfig:
       initial parameters.
     learning_rate: step size of `optimizer`. The loss is a mean over members, so
       with SGD each moves by `learning_rate / N` times its own gradient.
-    optimizer: 'sgd' or 'adam'.
+    optimizer: 'sgd', 'adam' or 'rmsprop'.
     pinned_state: of a table, the state that is always predicted uniformly and
       never learned of (the start, in DISDAIN's release); None for none.
   """
@@ -38,13 +39,12 @@ class DiscriminatorConfig:
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     if self.ensemble_size < 1:
-      raise ValueError(
-        f'ensemble_size must be >= 1, got {self.ensemble_size}.'
-      )
+      raise ValueError(f'ensemble_size must be >= 1, got {self.ensemble_size}.')
     if self.learning_rate <= 0:
       raise ValueError(
         f'learning_rate must be positive, got {self.learning_rate}.'
       )
+    optimizers.check(self.optimizer)
     if self.pinned_state is not None and self.hidden_sizes is not None:
       raise ValueError(
         f'pinned_state must be None for a network (hidden_sizes='
@@ -74,9 +74,7 @@ class TableDiscriminator(hk.Module):
     self._shape = (num_states, num_skills)
     self._pinned_state = pinned_state
 
-  def __call__(
-    self, state: Int[Array, '*batch']
-  ) -> Float[Array, '*batch K']:
+  def __call__(self, state: Int[Array, '*batch']) -> Float[Array, '*batch K']:
     """Unnormalised log q(z|s)."""
     table = hk.get_parameter(
       'logits', self._shape, init=hk.initializers.RandomUniform(0.0, 1.0)
@@ -102,7 +100,8 @@ def make(
     A network from observations `[*batch, ...]` to logits `[N, *batch, K]`.
 
   Raises:
-    ValueError: if a table is asked for where observations are no indices.
+    ValueError: if a table is asked for where observations are no indices, or
+      the pinned state is none of them.
   """
 
   def forward(
@@ -120,6 +119,12 @@ def make(
       'hidden_sizes=None asks for a table, which needs observations that are '
       f'state indices, got observations of shape {problem.observation_shape}; '
       'give hidden_sizes, for instance (256, 256).'
+    )
+  pinned = config.pinned_state
+  if pinned is not None and not 0 <= pinned < problem.num_states:
+    raise ValueError(
+      f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
+      f'{pinned}.'
     )
   network = build.pure(forward, build.example_observation(problem))
   return build.ensemble(network, config.ensemble_size)

@@ -30,9 +30,7 @@ class QNetworkConfig:
 class TableQ(hk.Module):
   """Values looked up by skill and state; initially uniform in [0, 1)."""
 
-  def __init__(
-    self, shape: tuple[int, int, int, int], name: str = 'table_q'
-  ):
+  def __init__(self, shape: tuple[int, int, int, int], name: str = 'table_q'):
     """Initialises the module.
 
     Args:

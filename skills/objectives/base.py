@@ -44,9 +44,7 @@ class View(NamedTuple):
   """
 
   select: Callable[[types.Trajectory], Moments]
-  place: Callable[
-    [Float[Array, 'M B'], types.Trajectory], Float[Array, 'T B']
-  ]
+  place: Callable[[Float[Array, 'M B'], types.Trajectory], Float[Array, 'T B']]
 
 
 def _select_final(trajectory: types.Trajectory) -> Moments:

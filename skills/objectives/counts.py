@@ -43,7 +43,8 @@ def bonus(num_states: int, view: base.View) -> base.IntrinsicReward:
 
   def reward(counts: Float[Array, 'S'], trajectory: types.Trajectory):
     values = count_bonus(counts, view.select(trajectory).observation)
-    return view.place(values, trajectory)[..., None]
+    # The counts are floats, and state: without this they would get a gradient.
+    return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
 
   def update(counts, trajectory, key):
     del key

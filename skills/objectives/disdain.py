@@ -137,7 +137,13 @@ class DisdainConfig:
     """Refuses values that cannot work."""
     if self.bonus_weight < 0:
       raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
-    ensemble_size = self.over.discriminator.ensemble_size
+    discriminator = getattr(self.over, 'discriminator', None)
+    if discriminator is None:
+      raise ValueError(
+        'over must configure an objective with a discriminator, got '
+        f'{type(self.over).__name__}.'
+      )
+    ensemble_size = discriminator.ensemble_size
     if ensemble_size < 2:
       raise ValueError(
         'over.discriminator.ensemble_size must be >= 2 for members to '

@@ -3,12 +3,15 @@
 Burda, Edwards, Storkey and Klimov, "Exploration by random network
 distillation", 2018 (arXiv:1810.12894), section 2.2 to 2.4: the predictor is
 trained on the squared distance to a fixed random target network; observations
-are whitened and clipped to [-5, 5]; the error is divided by a running standard
-deviation.
+are whitened and clipped to [-5, 5]; the error is divided by a running measure
+of its size.
 
-Departures from the paper: the standard deviation is that of the errors, not of
-their discounted sums, since a skill's bonus may be paid once, at its end; and
-the predictor learns from every moment of a batch, not from a random quarter.
+Departures from the paper: that measure is the root mean square of the errors,
+not the standard deviation of their discounted sums, since a skill's bonus may
+be paid once, at its end, and since errors that are all alike have no deviation
+to divide by; the bonus is at most 10, for while all skills end in one state the
+whitened input and with it every error is 0; and the predictor learns from every
+moment of a batch, not from a random quarter.
 """
 
 import dataclasses
@@ -32,6 +35,7 @@ from skills.ops import moments as moments_lib
 
 STREAM = 'rnd'
 _MAX_WHITENED = 5.0
+_MAX_BONUS = 10.0
 
 
 class State(NamedTuple):
@@ -101,7 +105,8 @@ def bonus(
   def reward(state: State, trajectory: types.Trajectory):
     inputs = whiten(state, view.select(trajectory).observation)
     errors = error(state, state.predictor, inputs)
-    values = errors / (jnp.sqrt(state.errors.variance) + 1e-8)
+    size = jnp.sqrt(state.errors.variance + jnp.square(state.errors.mean))
+    values = jnp.minimum(errors / (size + 1e-8), _MAX_BONUS)
     return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
 
   def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):

@@ -1,4 +1,4 @@
-"""Categorical distributions given by log-probabilities along the last axis."""
+"""Categorical distributions, whose categories lie along the last axis."""
 
 import jax
 import jax.numpy as jnp

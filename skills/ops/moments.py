@@ -11,7 +11,7 @@ class Moments(NamedTuple):
   """Mean and variance of all the numbers seen so far, for each feature.
 
   Attributes:
-    count: total weight of the numbers.
+    count: how many there were.
     mean: their mean.
     sum_squares: sum of their squared deviations from the mean.
   """
@@ -43,7 +43,7 @@ def update(
   Args:
     moments: of what was seen before.
     values: new numbers.
-    mask: their weights, 0 for those to leave out.
+    mask: 1 for those to take in, 0 for those to leave out.
   """
   batch_axes = tuple(range(mask.ndim))
   weights = mask.reshape(mask.shape + (1,) * moments.mean.ndim)
@@ -51,9 +51,7 @@ def update(
   batch_mean = jnp.sum(values * weights, axis=batch_axes) / jnp.maximum(
     batch_count, 1.0
   )
-  deviation = values - batch_mean.reshape(
-    (1,) * mask.ndim + moments.mean.shape
-  )
+  deviation = values - batch_mean.reshape((1,) * mask.ndim + moments.mean.shape)
   batch_squares = jnp.sum(weights * jnp.square(deviation), axis=batch_axes)
   count = moments.count + batch_count
   delta = batch_mean - moments.mean

@@ -1,0 +1,61 @@
+# `make` alone prints what there is. Everything runs in the environment that
+# `make setup` builds in .venv from requirements.lock; nothing is installed
+# elsewhere.
+
+SHELL := /bin/bash
+PYTHON_BIN := .venv/bin/python
+# The tests of everything that must also run on today's JAX and Python.
+NEWEST_TESTS = $(wildcard tests/ops tests/objectives tests/networks \
+  tests/learners tests/evaluation tests/acting_test.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-newest lint format lock doctor clean
+
+help: ## Shows this list.
+	@echo 'Usage: make TARGET'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' \
+	  $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'First time: make demo. Needs Linux on x86_64, python3 and pip; finds'
+	@echo 'or fetches Python 3.10. NVIDIA GPU: EXTRA=cuda make setup.'
+
+setup: ## Builds .venv from requirements.lock (a few minutes, once).
+	@scripts/setup.sh
+
+demo: setup ## Trains DISDAIN in Four Rooms; pictures go to runs/demo.
+	@$(PYTHON_BIN) -m launch.run_local --agent=disdain \
+	  --env=grid:disdain_release --output_dir=runs/demo
+
+test: setup ## Runs the tests, without the slow ones.
+	@$(PYTHON_BIN) -m pytest
+
+test-slow: setup ## Runs only the slow tests: learning, long programs.
+	@$(PYTHON_BIN) -m pytest -m slow
+
+test-newest: ## Runs the pure half's tests on today's JAX and Python >= 3.12.
+	@scripts/setup.sh --newest
+	@test -n '$(NEWEST_TESTS)' || { echo 'no tests of the pure half'; exit 1; }
+	@.venv-newest/bin/python -m pytest -o cache_dir=.venv-newest/.pytest_cache \
+	  $(NEWEST_TESTS)
+
+lint: setup ## Checks format, style, direction of imports and types.
+	@.venv/bin/ruff format --check
+	@.venv/bin/ruff check
+	@.venv/bin/lint-imports
+	@.venv/bin/pyrefly check
+
+format: setup ## Formats the code and repairs what ruff can.
+	@.venv/bin/ruff check --fix-only --quiet
+	@.venv/bin/ruff format
+
+doctor: setup ## Says what is wrong with the installation and how to fix it.
+	@$(PYTHON_BIN) -m launch.doctor
+
+lock: ## Resolves the pins again and writes requirements*.lock (needs uv).
+	@scripts/lock.sh
+
+clean: ## Removes the environments and caches; keeps runs/.
+	rm -rf .venv .venv-newest .uv build dist *.egg-info .pytest_cache \
+	  .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Commands: everything that one runs, and every command-line flag."""

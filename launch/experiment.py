@@ -1,0 +1,157 @@
+"""An experiment: one value that says what is run, whatever runs it."""
+
+from collections.abc import Mapping
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import dm_env
+
+from envs import choices
+from envs import factory
+from launch import overrides
+from skills import config as config_lib
+from skills import presets
+from skills import registry
+from skills import types
+
+CONFIG_FILE = 'config.json'
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """What is run.
+
+  Attributes:
+    agent: name of the agent, which is that of its objective.
+    environment: name of the world, 'suite:task'.
+    environment_options: the suite's options.
+    seed: of all random numbers.
+    num_steps: environment steps of training.
+    config: the agent's settings.
+    evaluation_episodes: episodes of an evaluation.
+    evaluation_every: environment steps between evaluations; None for 30 of
+      them in all.
+    checkpoint_every_s: seconds between checkpoints.
+    output_dir: the run's folder.
+  """
+
+  agent: str
+  environment: str
+  environment_options: Mapping[str, Any] = dataclasses.field(
+    default_factory=dict
+  )
+  seed: int = 0
+  num_steps: int
+  config: config_lib.SkillAgentConfig
+  evaluation_episodes: int = 128
+  evaluation_every: int | None = None
+  checkpoint_every_s: float = 60.0
+  output_dir: str
+
+  def __post_init__(self) -> None:
+    """Refuses what cannot run."""
+    for name in ('num_steps', 'evaluation_episodes', 'evaluation_every'):
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ValueError(f'{name} must be >= 1, got {value}.')
+    if not 0 <= self.seed < 2**32:
+      raise ValueError(f'seed must be in [0, 2**32), got {self.seed}.')
+    if self.checkpoint_every_s <= 0:
+      raise ValueError(
+        f'checkpoint_every_s must be positive, got {self.checkpoint_every_s}.'
+      )
+
+  def make_environment(self, seed: int) -> dm_env.Environment:
+    """A new environment of this experiment."""
+    return factory.make(self.environment, seed=seed, **self.environment_options)
+
+
+def problem_of(environment: dm_env.Environment) -> types.ProblemSpec:
+  """The environment's shapes."""
+  return types.ProblemSpec.from_specs(
+    environment.observation_spec(), environment.action_spec()
+  )
+
+
+def make(
+  *,
+  agent: str,
+  environment: str,
+  environment_options: Mapping[str, Any] | None = None,
+  settings: Mapping[str, Any] | None = None,
+  **fields: Any,
+) -> Experiment:
+  """Makes an experiment from names, and refuses one that cannot run.
+
+  Args:
+    agent: name of the agent.
+    environment: name of the world.
+    environment_options: the suite's options.
+    settings: changes to the agent's settings for this world.
+    **fields: the other fields of `Experiment`.
+
+  Raises:
+    ValueError: naming what is wrong, what is allowed and the nearest match.
+  """
+  choices.check('agent', agent, registry.OBJECTIVES)
+  options = dict(environment_options or {})
+  problem = problem_of(factory.make(environment, **options))
+  config = presets.make(agent, environment, problem)
+  config = overrides.apply(config, settings or {})
+  # Whatever the parts would refuse is refused now.
+  registry.make_agent(config, problem)
+  return Experiment(
+    agent=agent,
+    environment=environment,
+    environment_options=options,
+    config=config,
+    **fields,
+  )
+
+
+def save(experiment: Experiment) -> None:
+  """Writes the experiment into its folder."""
+  folder = pathlib.Path(experiment.output_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  fields = {
+    field.name: getattr(experiment, field.name)
+    for field in dataclasses.fields(experiment)
+    if field.name not in ('config', 'output_dir')
+  }
+  text = json.dumps(
+    {
+      'format_version': FORMAT_VERSION,
+      **fields,
+      'config': overrides.flatten(experiment.config),
+    },
+    indent=2,
+  )
+  (folder / CONFIG_FILE).write_text(text + '\n')
+
+
+def load(output_dir: str) -> Experiment:
+  """Reads the experiment of a run.
+
+  Raises:
+    ValueError: if there is none, or one that this version cannot read.
+  """
+  path = pathlib.Path(output_dir) / CONFIG_FILE
+  try:
+    fields = json.loads(path.read_text())
+  except FileNotFoundError as error:
+    raise ValueError(
+      f'there is no run in {output_dir!r} ({CONFIG_FILE} is missing).'
+    ) from error
+  except ValueError as error:
+    raise ValueError(f'{path} is broken: {error}.') from error
+  version = fields.pop('format_version', None)
+  if version != FORMAT_VERSION:
+    raise ValueError(
+      f'{path} has format version {version!r}; this program reads '
+      f'{FORMAT_VERSION}.'
+    )
+  settings = fields.pop('config')
+  return make(settings=settings, output_dir=output_dir, **fields)

@@ -1,0 +1,217 @@
+"""Environment, acting and learning as one compiled program.
+
+For environments that are JAX functions. Many environments run side by side, one
+skill each, and the learner learns once from every trajectory: there is no
+replay. Objective, network and learner are the same functions that the Acme
+path runs.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import PRNGKeyArray
+
+from envs import tabular
+from skills import acting
+from skills import registry
+from skills import types
+from skills.learners import q_learning
+from skills.ops import episodes
+
+# Updates whose random numbers are drawn at once. Drawing them one by one would
+# cost more than the updates of a small world.
+_BLOCK = 100
+
+
+class State(NamedTuple):
+  """Everything that a run changes.
+
+  Attributes:
+    learner: the learner's state.
+    environments: states of the environments.
+    key: source of the random numbers to come.
+  """
+
+  learner: q_learning.State
+  environments: Int[Array, 'B']
+  key: types.PRNGKey
+
+
+class Program(NamedTuple):
+  """Pure functions; map them over keys to run many seeds at once.
+
+  Attributes:
+    init: random key -> state.
+    train: state, number of updates (static) -> state and the metrics of the
+      last update.
+    evaluate: learner state, random key, number of trajectories (static) ->
+      fresh trajectories of the evaluation policy.
+  """
+
+  init: Callable[[types.PRNGKey], State]
+  train: Callable[[State, int], tuple[State, types.Metrics]]
+  evaluate: Callable[[q_learning.State, types.PRNGKey, int], types.Trajectory]
+
+
+def rollout(
+  agent: registry.Agent,
+  environment: tabular.FunctionalEnvironment,
+  variables: q_learning.Variables,
+  start: Int[Array, 'B'],
+  skill: Int[Array, 'B'],
+  uniform: Float[Array, 'T B'],
+  epsilon: float,
+  key: types.PRNGKey,
+) -> tuple[types.Trajectory, Int[Array, 'B']]:
+  """Runs one skill in each of B environments, from its first step to its last.
+
+  Args:
+    agent: whose values choose the actions.
+    environment: one of them.
+    variables: of the policy.
+    start: states to start from.
+    skill: which skill to run in each.
+    uniform: random numbers in [0, 1), one for each choice of an action.
+    epsilon: probability of a random action.
+    key: for environments that are not deterministic.
+
+  Returns:
+    The trajectories and the states in which they end.
+  """
+  batch = skill.shape[0]
+  num_steps = agent.config.skill_length
+  observe = jax.vmap(environment.observe)
+
+  def step(state, inputs):
+    noise, time = inputs
+    observation = observe(state)
+    values = agent.network.apply(variables.params, observation, skill)
+    mixed = q_learning.mix(values, variables.weights)
+    action = acting.epsilon_greedy(mixed, noise, epsilon)
+    if environment.is_deterministic:
+      keys = None
+    else:
+      keys = jax.random.split(jax.random.fold_in(key, time), batch)
+    axes = (None if keys is None else 0, 0, 0)
+    state, reward, discount = jax.vmap(environment.step, axes)(
+      keys, state, action
+    )
+    return state, (observation, action, reward, discount)
+
+  end, (observations, actions, rewards, discounts) = jax.lax.scan(
+    step, start, (uniform, jnp.arange(num_steps)), unroll=min(num_steps, 32)
+  )
+  # A world that ended stays where it is; what it did then is padding.
+  alive = jnp.cumprod(discounts, axis=0) > 0
+  mask = jnp.concatenate([jnp.ones_like(alive[:1]), alive[:-1]])
+  trajectory = types.Trajectory(
+    observation=jnp.concatenate([observations, observe(end)[None]]),
+    action=actions,
+    reward=rewards,
+    discount=discounts,
+    skill=jnp.broadcast_to(skill, actions.shape),
+    mask=mask.astype(jnp.float32),
+  )
+  return trajectory, end
+
+
+def make(
+  agent: registry.Agent, environment: tabular.FunctionalEnvironment
+) -> Program:
+  """Makes the program.
+
+  Args:
+    agent: what learns.
+    environment: where.
+
+  Raises:
+    ValueError: if episodes do not end where skills do.
+  """
+  config = agent.config
+  if environment.horizon not in (None, config.skill_length):
+    raise ValueError(
+      f'skill_length must equal the episode length ({environment.horizon}) on '
+      f'device, got {config.skill_length}.'
+    )
+  batch = config.batch_size
+  num_steps = config.skill_length
+  is_episodic = environment.horizon is not None
+
+  def reset(key: types.PRNGKey, size: int) -> Int[Array, 'B']:
+    return jax.vmap(environment.reset)(jax.random.split(key, size))
+
+  def init(key: types.PRNGKey) -> State:
+    learner_key, reset_key, key = jax.random.split(key, 3)
+    return State(agent.learner.init(learner_key), reset(reset_key, batch), key)
+
+  def update(state, inputs):
+    skill, uniform, key = inputs
+    start = state.environments
+    if is_episodic:
+      start = reset(key, batch)
+    trajectory, end = rollout(
+      agent,
+      environment,
+      agent.learner.variables(state.learner),
+      start,
+      skill,
+      uniform,
+      config.acting.epsilon,
+      key,
+    )
+    learner, metrics = agent.learner.update(state.learner, trajectory)
+    return State(learner, end, state.key), metrics
+
+  def block(state: State, size: int) -> tuple[State, types.Metrics]:
+    key, skill_key, uniform_key, update_key = jax.random.split(state.key, 4)
+    inputs = (
+      jax.random.randint(
+        skill_key, (size, batch), 0, config.num_skills, jnp.int32
+      ),
+      jax.random.uniform(uniform_key, (size, num_steps, batch)),
+      jax.random.split(update_key, size),
+    )
+    state = state._replace(key=key)
+    # All but the last update drop their metrics, and so do not compute them.
+    first = jax.tree.map(lambda x: x[:-1], inputs)
+    last = jax.tree.map(lambda x: x[-1], inputs)
+    state, _ = jax.lax.scan(lambda s, x: (update(s, x)[0], None), state, first)
+    return update(state, last)
+
+  def train(state: State, num_updates: int) -> tuple[State, types.Metrics]:
+    num_blocks, rest = divmod(num_updates, _BLOCK)
+    metrics = None
+    if num_blocks:
+      state, metrics = block(state, _BLOCK)
+      state, metrics = jax.lax.fori_loop(
+        1,
+        num_blocks,
+        lambda _, carry: block(carry[0], _BLOCK),
+        (state, metrics),
+      )
+    if rest:
+      state, metrics = block(state, rest)
+    return state, metrics
+
+  def evaluate(
+    learner: q_learning.State, key: types.PRNGKey, size: int
+  ) -> types.Trajectory:
+    reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
+    trajectory, _ = rollout(
+      agent,
+      environment,
+      agent.learner.variables(learner),
+      reset(reset_key, size),
+      jax.random.randint(skill_key, (size,), 0, config.num_skills, jnp.int32),
+      jax.random.uniform(uniform_key, (num_steps, size)),
+      config.acting.evaluation_epsilon,
+      key,
+    )
+    return trajectory
+
+  return Program(init, train, evaluate)

@@ -1,0 +1,146 @@
+"""The parts of an Acme agent, for Acme's layouts and for one's own programs."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from acme import core
+from acme import specs
+from acme.adders import reverb as adders
+from acme.agents.jax import actor_core
+from acme.agents.jax import actors
+from acme.agents.jax import builders
+from acme.jax import variable_utils
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+import reverb
+
+from skills import acting
+from skills import config as config_lib
+from skills import registry
+from skills import types
+from skills.agents import learning
+from skills.agents import replay
+
+# How many skills an actor runs between two requests for newer variables.
+_SKILLS_PER_FETCH = 4
+
+
+def make_agent(
+  config: config_lib.SkillAgentConfig, environment_spec: specs.EnvironmentSpec
+) -> registry.Agent:
+  """The agent's pure parts, for an environment that Acme's specs describe."""
+  return registry.make_agent(
+    config,
+    types.ProblemSpec.from_specs(
+      environment_spec.observations, environment_spec.actions
+    ),
+  )
+
+
+class SkillActor(actors.GenericActor):
+  """Acme's actor, with random numbers that survive a restart."""
+
+  def save(self) -> types.PRNGKey:
+    """The key from which episodes to come draw theirs."""
+    return self._random_key
+
+  def restore(self, key: types.PRNGKey) -> None:
+    """Continues from a saved key, at the next episode."""
+    self._random_key = key
+
+
+class SkillBuilder(builders.ActorLearnerBuilder):
+  """Builds the agents of the skill family.
+
+  Its methods are those of dm-acme 0.4.0. What Acme calls networks is here a
+  `registry.Agent`, and what it calls a policy an `acting.PolicyCore`.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.SkillAgentConfig,
+    *,
+    logger_fn: Callable[[], loggers.Logger] = loggers.NoOpLogger,
+    should_stop: replay.ShouldStop = replay.never_stop,
+  ):
+    """Initialises the builder.
+
+    Args:
+      config: of the agent.
+      logger_fn: makes the learner's logger.
+      should_stop: whether the program is stopping, asked by whoever waits for
+        replay.
+    """
+    self._config = config
+    self._logger_fn = logger_fn
+    self._should_stop = should_stop
+
+  def make_policy(
+    self, agent: registry.Agent, evaluation: bool = False
+  ) -> acting.PolicyCore:
+    """How the agent acts."""
+    return agent.evaluation_policy if evaluation else agent.policy
+
+  def make_replay_tables(
+    self, environment_spec: specs.EnvironmentSpec
+  ) -> list[reverb.Table]:
+    """One table, whose items are skills."""
+    # Shapes of the extras follow from the policy, so they cannot disagree with
+    # what actors write. Nothing is computed here.
+    policy = make_agent(self._config, environment_spec).policy
+    extras_spec = jax.eval_shape(
+      lambda key: policy.get_extras(policy.init(key)), jax.random.PRNGKey(0)
+    )
+    return replay.make_tables(self._config, environment_spec, extras_spec)
+
+  def make_dataset_iterator(
+    self, replay_client: reverb.Client
+  ) -> Iterator[adders.base.Trajectory]:
+    """Batches for one step of the learner."""
+    return replay.SampleIterator(self._config, replay_client, self._should_stop)
+
+  def make_adder(self, replay_client: reverb.Client) -> adders.SequenceAdder:
+    """Writes one item a skill."""
+    return replay.make_adder(self._config, replay_client, self._should_stop)
+
+  def make_actor(
+    self,
+    random_key: types.PRNGKey,
+    policy_network: acting.PolicyCore,
+    adder: Any = None,
+    variable_source: core.VariableSource | None = None,
+  ) -> SkillActor:
+    """Acts, and fetches the newest variables every few skills."""
+    return SkillActor(
+      actor_core.ActorCore(*policy_network),
+      random_key,
+      variable_utils.VariableClient(
+        variable_source,
+        learning.POLICY,
+        update_period=_SKILLS_PER_FETCH * self._config.skill_length,
+        device='cpu',
+      ),
+      adder,
+      backend='cpu',
+    )
+
+  def make_learner(
+    self,
+    random_key: types.PRNGKey,
+    networks: registry.Agent,
+    dataset: Iterator[adders.base.Trajectory],
+    replay_client: reverb.Client | None = None,
+    counter: counting.Counter | None = None,
+  ) -> learning.SkillLearner:
+    """Learns from what the iterator gives."""
+    del replay_client
+    return learning.SkillLearner(
+      networks.learner,
+      dataset,
+      random_key,
+      updates_per_step=self._config.updates_per_step,
+      counter=counter,
+      logger=self._logger_fn(),
+    )

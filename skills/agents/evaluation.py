@@ -1,0 +1,182 @@
+"""Runs skills in an environment of their own and records what they do."""
+
+from collections.abc import Callable
+from typing import Any
+
+from acme import core
+from acme import environment_loop
+from acme.adders import base as adders
+from acme.utils import counting
+from acme.utils import loggers
+import dm_env
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skills import registry
+from skills import types
+from skills.agents import builder as builder_lib
+from skills.agents import learning
+from skills.evaluation import metrics
+
+
+class Recorder(adders.Adder):
+  """Keeps whole skills in memory, in place of replay."""
+
+  def __init__(self, skill_length: int):
+    """Initialises the recorder; skills have `skill_length` steps."""
+    self._skill_length = skill_length
+    self._skills: list[dict[str, list[Any]]] = []
+    self._observation: Any = None
+
+  def clear(self) -> None:
+    """Forgets what was recorded."""
+    self._skills = []
+
+  def reset(self) -> None:
+    """Nothing to do: an episode's skills are complete as they are."""
+
+  def add_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins an episode."""
+    self._observation = timestep.observation
+
+  def add(
+    self,
+    action: Any,
+    next_timestep: dm_env.TimeStep,
+    extras: Any = (),
+  ) -> None:
+    """Records a step, as that of a new skill if it is a skill's first."""
+    if int(extras['skill_step']) == 1:
+      self._skills.append(
+        {
+          'observation': [self._observation],
+          'action': [],
+          'reward': [],
+          'discount': [],
+          'skill': [],
+        }
+      )
+    skill = self._skills[-1]
+    skill['observation'].append(next_timestep.observation)
+    skill['action'].append(action)
+    skill['reward'].append(next_timestep.reward)
+    skill['discount'].append(next_timestep.discount)
+    skill['skill'].append(int(extras['skill']))
+    self._observation = next_timestep.observation
+
+  def trajectory(self) -> types.Trajectory:
+    """All that was recorded, with one row `B` a skill."""
+
+    def stack(name: str, length: int) -> np.ndarray:
+      rows = [skill[name] for skill in self._skills]
+      padded = [row + [row[-1]] * (length - len(row)) for row in rows]
+      return np.swapaxes(np.asarray(padded), 0, 1)
+
+    steps = np.arange(self._skill_length)[:, None]
+    lengths = np.array([len(skill['action']) for skill in self._skills])
+    return types.Trajectory(
+      observation=stack('observation', self._skill_length + 1),
+      action=stack('action', self._skill_length).astype(np.int32),
+      reward=stack('reward', self._skill_length).astype(np.float32),
+      discount=stack('discount', self._skill_length).astype(np.float32),
+      skill=stack('skill', self._skill_length).astype(np.int32),
+      mask=(steps < lengths).astype(np.float32),
+    )
+
+
+def skill_metrics(
+  agent: registry.Agent,
+) -> Callable[[Any, types.Trajectory], types.Metrics]:
+  """How well an objective's discriminators tell skills apart.
+
+  Args:
+    agent: whose objective.
+
+  Returns:
+    A function of the objective's state and trajectories. Objectives without
+    discriminators give no metrics.
+  """
+  discriminator = agent.objective.discriminator
+
+  def compute(state: Any, trajectory: types.Trajectory) -> types.Metrics:
+    if discriminator is None:
+      return {}
+    moments = discriminator.view.select(trajectory)
+    logits = discriminator.logits(state, trajectory)
+    return {
+      'skills_learned': metrics.skills_learned_from_logits(
+        logits, moments.skill, moments.mask
+      )
+    }
+
+  return jax.jit(compute)
+
+
+class Evaluator:
+  """Measures skills while, or after, they are learned."""
+
+  def __init__(
+    self,
+    agent: registry.Agent,
+    builder: builder_lib.SkillBuilder,
+    environment: dm_env.Environment,
+    variable_source: core.VariableSource,
+    random_key: types.PRNGKey,
+  ):
+    """Initialises the evaluator.
+
+    Args:
+      agent: what is evaluated.
+      builder: makes its actor.
+      environment: for the evaluator alone.
+      variable_source: the learner.
+      random_key: of its own.
+    """
+    self._agent = agent
+    self._variable_source = variable_source
+    self._metrics = skill_metrics(agent)
+    self._recorder = Recorder(agent.config.skill_length)
+    actor = builder.make_actor(
+      random_key,
+      builder.make_policy(agent, evaluation=True),
+      self._recorder,
+      variable_source,
+    )
+    self._loop = environment_loop.EnvironmentLoop(
+      environment,
+      actor,
+      counter=counting.Counter(),
+      logger=loggers.NoOpLogger(),
+    )
+
+  def run(self, num_episodes: int) -> tuple[types.Trajectory, dict[str, float]]:
+    """Runs fresh episodes of the newest policy.
+
+    Args:
+      num_episodes: how many.
+
+    Returns:
+      What was done, and its numbers.
+    """
+    self._recorder.clear()
+    results = [self._loop.run_episode() for _ in range(num_episodes)]
+    trajectory = self._recorder.trajectory()
+    [state] = self._variable_source.get_variables([learning.OBJECTIVE])
+    numbers = {
+      name: float(value)
+      for name, value in self._metrics(
+        state, jax.tree.map(jnp.asarray, trajectory)
+      ).items()
+    }
+    numbers['episode_return'] = float(
+      np.mean([result['episode_return'] for result in results])
+    )
+    numbers['episode_length'] = float(
+      np.mean([result['episode_length'] for result in results])
+    )
+    num_states = self._agent.problem.num_states
+    if num_states is not None:
+      visited = trajectory.observation[1:][trajectory.mask > 0]
+      numbers['coverage'] = float(metrics.coverage(visited, num_states))
+    return trajectory, numbers

@@ -1,0 +1,160 @@
+"""Checkpoints: a tree of arrays and what belongs to it, all or nothing.
+
+A checkpoint is a folder named by its step, with `state.npz` (one array for each
+leaf, named by its path), `meta.json`, and whatever else a program puts beside
+them. It is written under another name and renamed when it is complete, so that
+a program killed at any moment leaves only whole ones. No pickle: NumPy alone
+can read them.
+"""
+
+from collections.abc import Callable
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+import zipfile
+
+import jax
+import numpy as np
+
+from skills import types
+
+FORMAT_VERSION = 1
+
+_STATE = 'state.npz'
+_META = 'meta.json'
+_UNFINISHED = '.unfinished'
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that cannot be used, and why."""
+
+
+def save(
+  folder: str | os.PathLike[str],
+  step: int,
+  state: types.PyTree,
+  meta: dict[str, Any],
+  *,
+  extra: Callable[[pathlib.Path], None] | None = None,
+  keep: int = 2,
+) -> pathlib.Path:
+  """Writes a checkpoint and removes older ones.
+
+  Args:
+    folder: of the checkpoints.
+    step: names this one; later ones have larger steps.
+    state: arrays.
+    meta: what JSON can hold.
+    extra: puts further files into the checkpoint's folder before it counts.
+    keep: newest checkpoints to keep.
+
+  Returns:
+    The checkpoint's folder.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  target = folder / f'{step:012d}'
+  unfinished = folder / f'{target.name}{_UNFINISHED}'
+  shutil.rmtree(unfinished, ignore_errors=True)
+  unfinished.mkdir()
+  if extra is not None:
+    extra(unfinished)
+  arrays = {name: np.asarray(leaf) for name, leaf in _leaves(state)}
+  with open(unfinished / _STATE, 'wb') as file:
+    np.savez(file, **arrays)
+    _flush(file)
+  with open(unfinished / _META, 'w') as file:
+    json.dump({'format_version': FORMAT_VERSION, **meta}, file, indent=2)
+    _flush(file)
+  if target.exists():
+    shutil.rmtree(target)
+  os.rename(unfinished, target)
+  for old in _finished(folder)[:-keep]:
+    shutil.rmtree(old, ignore_errors=True)
+  return target
+
+
+def latest(folder: str | os.PathLike[str]) -> pathlib.Path:
+  """The newest whole checkpoint.
+
+  Raises:
+    CheckpointError: if there is none.
+  """
+  finished = _finished(pathlib.Path(folder))
+  if not finished:
+    raise CheckpointError(f'there is no checkpoint in {folder}.')
+  return finished[-1]
+
+
+def load(
+  checkpoint: str | os.PathLike[str], like: types.PyTree
+) -> tuple[types.PyTree, dict[str, Any]]:
+  """Reads a checkpoint.
+
+  Args:
+    checkpoint: its folder.
+    like: a tree of the structure, shapes and dtypes to expect, of arrays or
+      `jax.ShapeDtypeStruct`.
+
+  Returns:
+    The state as NumPy arrays in that structure, and the meta data.
+
+  Raises:
+    CheckpointError: if it is broken, of another format, or of another
+      configuration.
+  """
+  checkpoint = pathlib.Path(checkpoint)
+  try:
+    meta = json.loads((checkpoint / _META).read_text())
+  except (OSError, ValueError) as error:
+    raise CheckpointError(f'{checkpoint} is no checkpoint: {error}.') from error
+  version = meta.get('format_version')
+  if version != FORMAT_VERSION:
+    raise CheckpointError(
+      f'{checkpoint} has format version {version!r}; this program reads '
+      f'{FORMAT_VERSION}.'
+    )
+  try:
+    with np.load(checkpoint / _STATE, allow_pickle=False) as file:
+      arrays = dict(file)
+  except (OSError, ValueError, zipfile.BadZipFile) as error:
+    raise CheckpointError(f'{checkpoint} is broken: {error}.') from error
+  leaves = []
+  for name, leaf in _leaves(like):
+    if name not in arrays:
+      raise CheckpointError(
+        f'{checkpoint} has no {name!r}; it is of another configuration.'
+      )
+    array = arrays.pop(name)
+    if array.shape != leaf.shape or array.dtype != leaf.dtype:
+      raise CheckpointError(
+        f'{checkpoint}: {name!r} is {array.dtype}{list(array.shape)}, but this '
+        f'configuration needs {leaf.dtype}{list(leaf.shape)}.'
+      )
+    leaves.append(array)
+  if arrays:
+    raise CheckpointError(
+      f'{checkpoint} also has {sorted(arrays)[0]!r}, which this configuration '
+      'lacks.'
+    )
+  return jax.tree.unflatten(jax.tree.structure(like), leaves), meta
+
+
+def _finished(folder: pathlib.Path) -> list[pathlib.Path]:
+  if not folder.is_dir():
+    return []
+  return sorted(path for path in folder.iterdir() if path.name.isdigit())
+
+
+def _leaves(tree: types.PyTree) -> list[tuple[str, Any]]:
+  return [
+    (jax.tree_util.keystr(path), leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  ]
+
+
+def _flush(file: Any) -> None:
+  file.flush()
+  os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Numbers and pictures that say what was learned."""

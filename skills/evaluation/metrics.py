@@ -1,0 +1,263 @@
+"""How many skills there are, how much they tell and how far they reach.
+
+Skills are drawn uniformly, p(z) = 1/K. What a discriminator says of them is
+measured in JAX and may stand inside a compiled evaluation; histograms of states
+and skills are counted in NumPy, in double precision, after it.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Num
+import numpy as np
+
+from skills.ops import categorical
+
+AnyArray = Array | np.ndarray
+
+
+def skills_learned(
+  log_q_of_skill: Float[AnyArray, '*batch'],
+  num_skills: int,
+  mask: Float[AnyArray, '*batch'] | None = None,
+) -> Float[Array, '']:
+  """Number of skills that the discriminator effectively tells apart.
+
+      exp( E[ log qbar(z|o) + log K ] )
+
+  From section 4 of DISDAIN (Strouse et al., 2021, arXiv:2107.14226) as its
+  authors' code computes it: from rewards that are not clipped at 0, or chance
+  would already count as learned.
+
+  Args:
+    log_q_of_skill: log-probability in nats that the discriminators' mean gives
+      to the skill that was run, on fresh trajectories of uniform skills.
+    num_skills: number of skills K.
+    mask: 1 for what counts, 0 for the rest; None if everything does.
+
+  Returns:
+    A number of skills in (0, K]: 1 at chance, K if every skill is named without
+    doubt. Chance too if the mask marks nothing.
+
+  Raises:
+    ValueError: if there is no skill.
+  """
+  if num_skills < 1:
+    raise ValueError(f'num_skills must be >= 1, got {num_skills}.')
+  reward = jnp.asarray(log_q_of_skill) + jnp.log(float(num_skills))
+  return jnp.exp(_masked_mean(reward, mask))
+
+
+def skills_learned_from_logits(
+  logits: Float[AnyArray, 'N *batch K'],
+  skill: Int[AnyArray, '*batch'],
+  mask: Float[AnyArray, '*batch'] | None = None,
+) -> Float[Array, '']:
+  """As `skills_learned`, of an ensemble: exp(E[log qbar(z|o) + log K]).
+
+  Args:
+    logits: unnormalised log q_i(z|o) of each of the N members; their
+      probabilities are averaged, qbar = mean_i q_i, not their logits.
+    skill: the skill that was run.
+    mask: 1 for what counts, 0 for the rest; None if everything does.
+
+  Returns:
+    A number of skills in (0, K]; 1 at chance.
+  """
+  return skills_learned(_log_q_of(logits, skill), logits.shape[-1], mask)
+
+
+def information_bound(
+  logits: Float[AnyArray, 'N *batch K'],
+  skill: Int[AnyArray, '*batch'],
+  mask: Float[AnyArray, '*batch'] | None = None,
+) -> Float[Array, '']:
+  """Lower bound on the information between skill and observation.
+
+      E[ log2 qbar(z|o) - log2 p(z) ] <= I(Z; O)
+
+  The bound of Barber and Agakov (2003), which is tight where qbar is the true
+  posterior. It is the base-2 logarithm of `skills_learned`.
+
+  Args:
+    logits: unnormalised log q_i(z|o) of each of the N members.
+    skill: the skill that was run.
+    mask: 1 for what counts, 0 for the rest; None if everything does.
+
+  Returns:
+    Bits, at most log2 K: 0 at chance, below 0 where the discriminators are
+    wrong and sure of it.
+  """
+  reward = _log_q_of(logits, skill) + jnp.log(float(logits.shape[-1]))
+  return _masked_mean(reward, mask) / jnp.log(2.0)
+
+
+def coverage(states: Int[AnyArray, '*batch'], num_states: int) -> float:
+  """Fraction of a world's states that were visited at all.
+
+      |{ s : s in states }| / S
+
+  Args:
+    states: indices of visited states, in any order and number.
+    num_states: number of states S.
+
+  Returns:
+    A fraction in [0, 1].
+
+  Raises:
+    ValueError: if an index is not in [0, S).
+  """
+  _check_indices('states', states, num_states)
+  return len(np.unique(np.asarray(states))) / num_states
+
+
+def effective_states(counts: Num[AnyArray, 'S']) -> float:
+  """Number of equally often visited states that would be as unpredictable.
+
+      2^H,  H = -sum_s p(s) log2 p(s),  p(s) = counts[s] / sum(counts)
+
+  The perplexity of the visits (Hill's number of order 1; Hill, 1973).
+
+  Args:
+    counts: how often each state was visited.
+
+  Returns:
+    A number of states in [1, S]: 1 if all visits went to one state, S if they
+    were spread evenly.
+
+  Raises:
+    ValueError: if a count is negative or infinite, or all are 0.
+  """
+  return float(2.0 ** _entropy_bits(_probabilities(counts)))
+
+
+def mutual_information(counts: Num[AnyArray, 'X Y']) -> float:
+  """Information that two quantities have about each other, by counting.
+
+      I(X; Y) = sum_xy p(x, y) log2( p(x, y) / (p(x) p(y)) )
+
+  The plug-in estimate, which is too high by about (X-1)(Y-1) / (2 n ln 2) bits
+  for n samples (Miller, 1955): count many times more often than there are
+  cells that can occur.
+
+  Args:
+    counts: how often each pair occurred; see `joint_counts`.
+
+  Returns:
+    Bits in [0, log2 min(X, Y)].
+
+  Raises:
+    ValueError: if a count is negative or infinite, or all are 0.
+  """
+  p_xy = _probabilities(counts)
+  marginals = _entropy_bits(p_xy.sum(axis=1)) + _entropy_bits(p_xy.sum(axis=0))
+  # Rounding must not make it negative.
+  return max(0.0, marginals - _entropy_bits(p_xy))
+
+
+def joint_counts(
+  x: Int[AnyArray, '*batch'],
+  y: Int[AnyArray, '*batch'],
+  num_x: int,
+  num_y: int,
+) -> Int[np.ndarray, 'num_x num_y']:
+  """How often each pair of indices occurs.
+
+      counts[i, j] = |{ n : x[n] = i and y[n] = j }|
+
+  Args:
+    x: indices in [0, num_x).
+    y: the index in [0, num_y) that goes with each.
+    num_x: number of values of x.
+    num_y: number of values of y.
+
+  Returns:
+    Counts, at least 0, which sum to the size of the batch.
+
+  Raises:
+    ValueError: if an index is out of its range.
+  """
+  _check_indices('x', x, num_x)
+  _check_indices('y', y, num_y)
+  flat = np.asarray(x, np.int64).ravel() * num_y + np.asarray(y).ravel()
+  counts = np.bincount(flat, minlength=num_x * num_y)
+  return counts.reshape(num_x, num_y)
+
+
+def confusion_matrix(
+  predicted: Int[AnyArray, '*batch'],
+  skill: Int[AnyArray, '*batch'],
+  num_skills: int,
+) -> Int[np.ndarray, 'K K']:
+  """How often each skill was taken for each other.
+
+      counts[z, k] = |{ n : skill[n] = z and predicted[n] = k }|
+
+  Args:
+    predicted: the skill that the discriminator names.
+    skill: the skill that was run.
+    num_skills: number of skills K.
+
+  Returns:
+    Counts: a row for each skill that was run, a column for each that was named,
+    so that the diagonal holds what was named rightly.
+
+  Raises:
+    ValueError: if a skill is not in [0, K).
+  """
+  _check_indices('predicted', predicted, num_skills)
+  _check_indices('skill', skill, num_skills)
+  return joint_counts(skill, predicted, num_skills, num_skills)
+
+
+def _log_q_of(
+  logits: Float[AnyArray, 'N *batch K'], skill: Int[AnyArray, '*batch']
+) -> Float[Array, '*batch']:
+  """Log-probability in nats that the members' mean gives to the skill."""
+  log_q = jax.nn.log_softmax(logits)
+  index = jnp.broadcast_to(jnp.asarray(skill), log_q.shape[:-1])
+  return categorical.log_mean(categorical.log_prob(log_q, index))
+
+
+def _masked_mean(
+  values: Float[Array, '*axes'], mask: Float[AnyArray, '*axes'] | None
+) -> Float[Array, '']:
+  """Mean of what the mask marks, which may be all; 0 if that is nothing."""
+  if mask is None:
+    mask = jnp.ones_like(values)
+  # A product would turn an infinity that is masked out into no number.
+  marked = jnp.where(mask != 0, values, 0.0)
+  return jnp.sum(marked * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+
+
+def _probabilities(
+  counts: Num[AnyArray, '*axes'],
+) -> Float[np.ndarray, '*axes']:
+  """Counts by their sum."""
+  counts = np.asarray(counts, np.float64)
+  total = counts.sum()
+  if not np.isfinite(total) or np.any(counts < 0) or total == 0:
+    raise ValueError(
+      'counts must be finite, >= 0 and not all 0, '
+      f'got minimum {counts.min(initial=np.inf)} and sum {total}.'
+    )
+  return counts / total
+
+
+def _entropy_bits(p: Float[np.ndarray, '*axes']) -> float:
+  """Entropy of one distribution over all the entries of `p`."""
+  p = p[p > 0]
+  # The sum starts at +0, so that a sure outcome does not have entropy -0.
+  return float(0.0 - np.sum(p * np.log2(p)))
+
+
+def _check_indices(name: str, index: AnyArray, size: int) -> None:
+  """Refuses an index that NumPy would wrap around or JAX leave out."""
+  index = np.asarray(index)
+  if index.size and (index.min() < 0 or index.max() >= size):
+    raise ValueError(
+      f'{name} must lie in [0, {size}), '
+      f'got values from {index.min()} to {index.max()}.'
+    )

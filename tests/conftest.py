@@ -1,0 +1,41 @@
+"""Set-up of every test; also runs where only JAX and the pure half exist."""
+
+import os
+
+# Read when JAX and NumPy are imported: must be set before that. On few cores a
+# thread pool per library costs more than it gains. XLA's own cap, NPROC, stays
+# unset: with several devices a pool of one thread deadlocks.
+for _name, _value in {
+  'JAX_PLATFORMS': 'cpu',
+  'MKL_NUM_THREADS': '1',
+  'OMP_NUM_THREADS': '1',
+  'OPENBLAS_NUM_THREADS': '1',
+  'TF_NUM_INTEROP_THREADS': '1',
+  'TF_NUM_INTRAOP_THREADS': '1',
+}.items():
+  os.environ.setdefault(_name, _value)
+
+import importlib  # noqa: E402 (after the environment)
+import importlib.util  # noqa: E402
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+
+# Where shapes stand in signatures, and hold while the tests run.
+CHECKED_PACKAGES = (
+  'skills.ops',
+  'skills.objectives',
+  'skills.networks',
+  'skills.learners',
+  'skills.acting',
+  'skills.evaluation.metrics',
+)
+
+if importlib.util.find_spec('beartype') is not None:
+  # The hook takes a name and looks it up in a package that must have it.
+  importlib.import_module('tests.typechecker')
+  jaxtyping.install_import_hook(CHECKED_PACKAGES, 'tests.typechecker.check')
+
+# A shape that is extended in silence is this field's most common mistake. A
+# test that calls code which relies on it: `jax.numpy_rank_promotion('allow')`.
+jax.config.update('jax_numpy_rank_promotion', 'raise')

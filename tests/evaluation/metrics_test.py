@@ -1,0 +1,239 @@
+"""Tests of skills/evaluation/metrics.py."""
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills.evaluation import metrics
+
+# N = 3 members, B = 4 moments, K = 5 skills: fixed, or each example compiles.
+LOGITS = hnp.arrays(
+  np.float32, (3, 4, 5), elements=st.floats(-30, 30, width=32)
+)
+SKILL = hnp.arrays(np.int32, (4,), elements=st.integers(0, 4))
+COUNTS = hnp.arrays(np.int64, (3, 4), elements=st.integers(0, 50)).filter(
+  lambda counts: counts.any()
+)
+
+properties = hypothesis.settings(deadline=None, max_examples=50)
+
+
+def test_a_skill_named_without_doubt_every_time_counts_all_skills():
+  assert metrics.skills_learned(jnp.zeros(6), 24) == pytest.approx(24)
+
+
+def test_chance_is_one_skill():
+  log_q = jnp.full((2, 3), -np.log(8.0), jnp.float32)
+  assert metrics.skills_learned(log_q, 8) == pytest.approx(1)
+
+
+def test_skills_learned_is_a_geometric_mean():
+  # sqrt(1/2 * 1/8) * 8 = 2; the arithmetic mean of q would give 2.5.
+  log_q = jnp.log(jnp.array([0.5, 0.125]))
+  assert metrics.skills_learned(log_q, 8) == pytest.approx(2)
+
+
+def test_less_than_chance_is_less_than_one_skill():
+  # 1/16 * 4 = 1/4: the unclipped reward.
+  log_q = jnp.log(jnp.array([1 / 16]))
+  assert metrics.skills_learned(log_q, 4) == pytest.approx(0.25)
+
+
+def test_skills_that_the_mask_leaves_out_do_not_count():
+  log_q = jnp.array([np.log(0.5), -np.inf, 0.0], jnp.float32)
+  mask = jnp.array([1.0, 0.0, 0.0])
+  assert metrics.skills_learned(log_q, 4, mask) == pytest.approx(2)
+  assert metrics.skills_learned(log_q, 4, jnp.zeros(3)) == pytest.approx(1)
+
+
+def test_skills_learned_refuses_no_skills():
+  with pytest.raises(ValueError, match='num_skills must be >= 1, got 0'):
+    metrics.skills_learned(jnp.zeros(1), 0)
+
+
+# Members give the skill that was run, number 0 of K = 4, the probabilities 1/2
+# and 1/4: their mean is 3/8 and 3/8 * 4 = 1.5. Mean logits would give
+# 4 * sqrt(3) / (sqrt(3) + 3) = 1.46.
+TWO_MEMBERS = np.log(
+  np.array([[[3, 1, 1, 1]], [[1, 1, 1, 1]]], np.float32)
+)  # [N=2, B=1, K=4]
+
+
+def test_an_ensemble_is_judged_by_its_mean_probability():
+  skill = jnp.array([0])
+  learned = metrics.skills_learned_from_logits(TWO_MEMBERS, skill)
+  assert learned == pytest.approx(1.5)
+  bound = metrics.information_bound(TWO_MEMBERS, skill)
+  assert bound == pytest.approx(np.log2(1.5))
+
+
+def test_information_bound_of_the_true_posterior_is_the_information():
+  # Two skills lead to state 0 for sure, the other two to state 1: one bit.
+  posterior = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]], np.float32)
+  skill = np.arange(4)
+  state = np.array([0, 0, 1, 1])
+  with np.errstate(divide='ignore'):
+    logits = np.log(posterior[state])[None]
+  assert metrics.information_bound(logits, skill) == pytest.approx(1)
+  counts = metrics.joint_counts(skill, state, 4, 2)
+  assert metrics.mutual_information(counts) == pytest.approx(1)
+
+
+def test_metrics_of_logits_leave_out_what_the_mask_does():
+  logits = jnp.concatenate([TWO_MEMBERS, -TWO_MEMBERS], axis=1)  # B=2
+  skill = jnp.zeros(2, jnp.int32)
+  mask = jnp.array([1.0, 0.0])
+  learned = metrics.skills_learned_from_logits(logits, skill, mask)
+  assert learned == pytest.approx(1.5)
+  bound = metrics.information_bound(logits, skill, mask)
+  assert bound == pytest.approx(np.log2(1.5))
+
+
+@properties
+@hypothesis.given(LOGITS, SKILL)
+def test_skills_learned_is_two_to_the_bound_and_at_most_all(logits, skill):
+  learned = metrics.skills_learned_from_logits(logits, skill)
+  bound = metrics.information_bound(logits, skill)
+  np.testing.assert_allclose(learned, 2.0**bound, rtol=1e-3)
+  assert 0 <= learned <= 5 * (1 + 1e-5)
+  assert bound <= np.log2(5) + 1e-5
+
+
+@properties
+@hypothesis.given(
+  LOGITS,
+  SKILL,
+  st.permutations(range(3)),
+  st.permutations(range(4)),
+  st.permutations(range(5)),
+)
+def test_order_of_members_batch_and_skills_does_not_matter(
+  logits, skill, members, batch, skills
+):
+  renamed = np.argsort(skills)[skill].astype(np.int32)
+  permuted = logits[np.ix_(members, batch, skills)]
+  np.testing.assert_allclose(
+    metrics.skills_learned_from_logits(permuted, renamed[batch]),
+    metrics.skills_learned_from_logits(logits, skill),
+    rtol=1e-4,
+  )
+
+
+@properties
+@hypothesis.given(LOGITS, SKILL)
+def test_a_mask_is_the_same_as_leaving_out(logits, skill):
+  mask = np.array([1, 0, 1, 0], np.float32)
+  for metric in (metrics.skills_learned_from_logits, metrics.information_bound):
+    np.testing.assert_allclose(
+      metric(logits, skill, mask), metric(logits[:, ::2], skill[::2]), rtol=1e-5
+    )
+
+
+def test_metrics_of_discriminators_compile_to_the_same():
+  skill = jnp.array([2])
+  for metric in (metrics.skills_learned_from_logits, metrics.information_bound):
+    np.testing.assert_allclose(
+      jax.jit(metric)(TWO_MEMBERS, skill), metric(TWO_MEMBERS, skill), rtol=1e-6
+    )
+
+
+def test_coverage_counts_each_state_once():
+  assert metrics.coverage(np.array([[0, 2], [2, 2]]), 8) == 2 / 8
+  assert metrics.coverage(jnp.arange(3), 3) == 1
+  assert metrics.coverage(np.zeros((0,), np.int32), 3) == 0
+
+
+@pytest.mark.parametrize('state', [-1, 3])
+def test_coverage_refuses_states_that_do_not_exist(state):
+  with pytest.raises(ValueError, match=r'states must lie in \[0, 3\)'):
+    metrics.coverage(np.array([0, state]), 3)
+
+
+def test_effective_states_by_hand():
+  assert metrics.effective_states(np.array([7, 0, 0])) == 1
+  assert metrics.effective_states(np.array([5, 5, 0, 5, 5])) == pytest.approx(4)
+  # H(1/2, 1/4, 1/4) = 3/2 bits.
+  assert metrics.effective_states(np.array([2, 1, 1])) == pytest.approx(2**1.5)
+
+
+@properties
+@hypothesis.given(
+  hnp.arrays(np.int64, (6,), elements=st.integers(0, 1000)).filter(np.any),
+  st.permutations(range(6)),
+  st.integers(1, 9),
+)
+def test_effective_states_see_neither_order_nor_number(counts, order, times):
+  effective = metrics.effective_states(counts)
+  assert 1 - 1e-9 <= effective <= np.count_nonzero(counts) + 1e-9
+  assert metrics.effective_states(counts[order] * times) == pytest.approx(
+    effective
+  )
+
+
+@pytest.mark.parametrize(
+  'counts', [[0, 0], [1, -1], [3, -1], [np.inf, 1], [np.nan, 1]]
+)
+def test_counts_that_are_none_are_refused(counts):
+  with pytest.raises(ValueError, match='counts must be'):
+    metrics.effective_states(np.array(counts, np.float64))
+  with pytest.raises(ValueError, match='counts must be'):
+    metrics.mutual_information(np.array([counts], np.float64))
+
+
+def test_mutual_information_by_hand():
+  assert metrics.mutual_information(3 * np.eye(8)) == pytest.approx(3)
+  assert metrics.mutual_information(np.outer([1, 2], [3, 4, 5])) < 1e-12
+  # Y is a noisy copy of a fair bit, wrong in 1 of 4: 1 - H(1/4)
+  # = 1 - (2 - 3/4 log2 3) = 0.18872 bits.
+  noisy = metrics.mutual_information(np.array([[3, 1], [1, 3]]))
+  assert noisy == pytest.approx(0.75 * np.log2(3) - 1)
+
+
+@properties
+@hypothesis.given(COUNTS)
+def test_mutual_information_is_symmetric_and_bounded(counts):
+  information = metrics.mutual_information(counts)
+  assert 0 <= information <= np.log2(3) + 1e-9
+  assert metrics.mutual_information(counts.T) == pytest.approx(
+    information, abs=1e-9
+  )
+  # What y says beyond x cannot be told from a y that is merged.
+  merged = np.stack([counts[:, :2].sum(1), counts[:, 2:].sum(1)], axis=1)
+  assert metrics.mutual_information(merged) <= information + 1e-9
+
+
+@properties
+@hypothesis.given(LOGITS, SKILL)
+def test_no_discriminator_beats_the_information_there_is(logits, skill):
+  # Every moment has its own observation, so I(Z; O) = H(Z) <= log2 K holds for
+  # the sample only with the sample's own prior: add what that prior tells.
+  counts = metrics.joint_counts(skill, np.arange(4), 5, 4)
+  prior = np.log2(5) - np.log2(metrics.effective_states(counts.sum(axis=1)))
+  bound = metrics.information_bound(logits, skill)
+  assert bound <= metrics.mutual_information(counts) + prior + 1e-4
+
+
+def test_joint_counts_place_each_pair():
+  counts = metrics.joint_counts(
+    np.array([[0, 1], [1, 1]]), np.array([[2, 0], [0, 1]]), 2, 3
+  )
+  np.testing.assert_array_equal(counts, [[0, 0, 1], [2, 1, 0]])
+
+
+def test_joint_counts_refuse_an_index_out_of_range():
+  with pytest.raises(ValueError, match=r'y must lie in \[0, 2\)'):
+    metrics.joint_counts(np.array([0]), np.array([2]), 2, 2)
+
+
+def test_confusion_matrix_has_a_row_for_each_skill_that_was_run():
+  # Skill 0 was named 0 and 1, skill 2 was named 1.
+  matrix = metrics.confusion_matrix(
+    jnp.array([0, 1, 1]), jnp.array([0, 0, 2]), 3
+  )
+  np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [0, 1, 0]])
+  with pytest.raises(ValueError, match=r'predicted must lie in \[0, 3\)'):
+    metrics.confusion_matrix(np.array([3]), np.array([0]), 3)

@@ -1,0 +1,156 @@
+"""Small problems and trajectories that the tests share."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skills import types
+
+NUM_SKILLS = 4
+NUM_STEPS = 5
+# Lengths of the skills in a batch: whole ones and such that were cut short.
+LENGTHS = (5, 3, 1, 5, 2, 4, 1)
+
+TABLE = types.ProblemSpec(
+  observation_shape=(),
+  observation_dtype='int32',
+  num_states=6,
+  num_actions=3,
+)
+VECTOR = types.ProblemSpec(
+  observation_shape=(2, 3),
+  observation_dtype='float32',
+  num_states=None,
+  num_actions=3,
+)
+
+
+def trajectory(
+  problem, seed=0, lengths=LENGTHS, padding_seed=None, num_steps=NUM_STEPS
+):
+  """Random skills of given lengths.
+
+  Args:
+    problem: shapes and sizes.
+    seed: of what the real steps hold.
+    lengths: real steps of each skill.
+    padding_seed: of what stands beside them; None for the same as `seed`.
+    num_steps: of the longest skill that there could be, T.
+
+  Returns:
+    A trajectory, of `len(lengths)` skills.
+  """
+  real = _noise(problem, seed, lengths, num_steps)
+  if padding_seed is not None:
+    padding = _noise(problem, padding_seed, lengths, num_steps)
+    padding = padding._replace(mask=real.mask)
+    # The last real step leads to an observation that is real, too.
+    seen = jnp.concatenate([jnp.ones_like(real.mask[:1]), real.mask])
+    real = types.Trajectory(
+      *(
+        _where(seen if name == 'observation' else real.mask, ours, others)
+        for name, ours, others in zip(real._fields, real, padding)
+      )
+    )
+  return real
+
+
+def _noise(problem, seed, lengths, num_steps):
+  rng = np.random.default_rng(seed)
+  shape = (num_steps, len(lengths))
+  seen = (num_steps + 1, len(lengths), *problem.observation_shape)
+  if problem.num_states is None:
+    observation = rng.normal(size=seen).astype(problem.observation_dtype)
+  else:
+    observation = rng.integers(problem.num_states, size=seen, dtype=np.int32)
+  return types.Trajectory(
+    observation=jnp.asarray(observation),
+    action=jnp.asarray(
+      rng.integers(problem.num_actions, size=shape, dtype=np.int32)
+    ),
+    reward=jnp.asarray(rng.normal(size=shape).astype(np.float32)),
+    discount=jnp.ones(shape),
+    # One skill from the first step to the last.
+    skill=jnp.broadcast_to(
+      rng.integers(NUM_SKILLS, size=shape[1:], dtype=np.int32), shape
+    ),
+    mask=mask(lengths, num_steps),
+  )
+
+
+def mask(lengths, num_steps):
+  """1 for the first `lengths[b]` of each column's steps, 0 elsewhere."""
+  return jnp.asarray(
+    (np.arange(num_steps)[:, None] < np.array(lengths)).astype(np.float32)
+  )
+
+
+def _where(marks, ours, others):
+  marks = marks.reshape(marks.shape + (1,) * (ours.ndim - marks.ndim))
+  return jnp.where(marks > 0, ours, others)
+
+
+def permuted(trajectory, order):
+  """The same skills in another order."""
+  return jax.tree.map(lambda x: x[:, jnp.asarray(order)], trajectory)
+
+
+def ending_in(problem, skills, states):
+  """Skills of one step each, that lead from state 0 to the given states."""
+  states = jnp.asarray(states, problem.observation_dtype)
+  skills = jnp.asarray(skills, jnp.int32)[None]
+  ones = jnp.ones(skills.shape)
+  return types.Trajectory(
+    observation=jnp.stack([jnp.zeros_like(states), states]),
+    action=jnp.zeros_like(skills),
+    reward=jnp.zeros_like(ones),
+    discount=ones,
+    skill=skills,
+    mask=ones,
+  )
+
+
+def with_networks(config, hidden_sizes=(8,)):
+  """A configuration with perceptrons in place of all its tables."""
+  changes = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if field.name == 'hidden_sizes' and value is None:
+      changes[field.name] = hidden_sizes
+    elif dataclasses.is_dataclass(value):
+      changes[field.name] = with_networks(value, hidden_sizes)
+  return dataclasses.replace(config, **changes)
+
+
+def jit_once(function):
+  """Compiles a function that must not be compiled for a second time.
+
+  chex.assert_max_traces reads a name that JAX deprecates, which is an error.
+  """
+  traces = []
+
+  @functools.wraps(function)
+  def traced(*args):
+    traces.append(jax.tree.map(jax.typeof, args))
+    assert len(traces) == 1, f'traced again: {traces}'
+    return function(*args)
+
+  return jax.jit(traced)
+
+
+def fill(params, values):
+  """Parameters of one array, with other values in it."""
+  (old,), structure = jax.tree.flatten(params)
+  values = jnp.asarray(values, old.dtype)
+  if values.shape != old.shape:
+    raise ValueError(f'values must have shape {old.shape}, got {values.shape}.')
+  return jax.tree.unflatten(structure, [values])
+
+
+def content(params):
+  """The values of parameters of one array."""
+  (array,) = jax.tree.leaves(params)
+  return np.asarray(array)
