@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import pathlib
+import signal
 import sys
 from typing import Any
 
@@ -18,7 +19,6 @@ from launch import overrides
 from launch import results
 from skills import checkpoints
 from skills import registry
-
 
 # Folder of a run's checkpoints.
 CHECKPOINTS = 'checkpoints'
@@ -34,7 +34,7 @@ _ENV_OPTION = flags.DEFINE_multi_string(
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
 _NUM_STEPS = flags.DEFINE_integer(
-  'num_steps', 300_000, 'Environment steps of training.'
+  'num_steps', None, 'Environment steps of training. [depends on the command]'
 )
 _OUTPUT_DIR = flags.DEFINE_string(
   'output_dir', None, "The run's folder. [runs/<agent>-<env>-<seed>]"
@@ -59,6 +59,39 @@ _CHECKPOINT_EVERY_S = flags.DEFINE_float(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """How a run ended.
+
+  Attributes:
+    summary: its final numbers, as in `summary.json`.
+    signal: the signal that interrupted it; None if it is complete.
+  """
+
+  summary: dict[str, Any]
+  signal: int | None
+
+  @property
+  def status(self) -> int:
+    """The exit status: 130 after Ctrl-C, else 0."""
+    return 130 if self.signal == signal.SIGINT else 0
+
+
+@contextlib.contextmanager
+def caught_signals() -> Iterator[list[int]]:
+  """Notes Ctrl-C and SIGTERM in the list that it gives, and nothing else."""
+  received: list[int] = []
+  handlers = {
+    number: signal.signal(number, lambda number, _: received.append(number))
+    for number in (signal.SIGINT, signal.SIGTERM)
+  }
+  try:
+    yield received
+  finally:
+    for number, handler in handlers.items():
+      signal.signal(number, handler)
+
+
 @contextlib.contextmanager
 def users_mistakes() -> Iterator[None]:
   """Ends the program in one line, with status 2, where a value is refused."""
@@ -79,12 +112,13 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 
 def experiment_from_flags(
-  argv: Sequence[str],
+  argv: Sequence[str], default_num_steps: int
 ) -> tuple[experiment_lib.Experiment, bool]:
   """Makes the experiment that the flags describe.
 
   Args:
     argv: what is left of the command line.
+    default_num_steps: of a run that does not say.
 
   Returns:
     The experiment, and whether it continues a run.
@@ -109,7 +143,9 @@ def experiment_from_flags(
     environment_options=options,
     settings=overrides.parse(_SET.value),
     seed=_SEED.value,
-    num_steps=_NUM_STEPS.value,
+    num_steps=(
+      default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
+    ),
     evaluation_episodes=_EVALUATION_EPISODES.value,
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',
@@ -139,7 +175,7 @@ def _continued() -> experiment_lib.Experiment:
   experiment = experiment_lib.load(_OUTPUT_DIR.value)
   # Nothing to continue is found out now and not half-way.
   checkpoints.latest(pathlib.Path(_OUTPUT_DIR.value) / CHECKPOINTS)
-  if _NUM_STEPS.present:
+  if _NUM_STEPS.value is not None:
     experiment = dataclasses.replace(experiment, num_steps=_NUM_STEPS.value)
   return experiment
 

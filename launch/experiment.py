@@ -64,6 +64,11 @@ class Experiment:
         f'checkpoint_every_s must be positive, got {self.checkpoint_every_s}.'
       )
 
+  @property
+  def steps_per_evaluation(self) -> int:
+    """Environment steps between evaluations."""
+    return self.evaluation_every or max(self.num_steps // 30, 1)
+
   def make_environment(self, seed: int) -> dm_env.Environment:
     """A new environment of this experiment."""
     return factory.make(self.environment, seed=seed, **self.environment_options)

@@ -6,11 +6,10 @@ progress, so that it always answers to Ctrl-C.
 """
 
 from collections.abc import Callable
-import dataclasses
+import faulthandler
 import os
 import pathlib
 import shutil
-import signal
 import threading
 import time
 from typing import Any
@@ -36,7 +35,6 @@ _LIVE_REPLAY = '.replay'
 
 _POLL_S = 0.1
 _JOIN_S = 12.0
-_EVALUATIONS = 30
 
 
 class Worker(threading.Thread):
@@ -56,19 +54,6 @@ class Worker(threading.Thread):
       pass
     except BaseException as error:
       self.error = error
-
-
-@dataclasses.dataclass
-class Outcome:
-  """How a run ended.
-
-  Attributes:
-    summary: its final numbers, as in `summary.json`.
-    signal: the signal that interrupted it; None if it is complete.
-  """
-
-  summary: dict[str, Any]
-  signal: int | None
 
 
 class _Run:
@@ -156,7 +141,7 @@ class _Run:
       self.learner.step()
 
   def counts(self) -> dict[str, int]:
-    return self.counter.get_counts()
+    return {name: int(n) for name, n in self.counter.get_counts().items()}
 
   def wall_time_s(self) -> float:
     return self.earlier_s + time.monotonic() - self.started
@@ -213,8 +198,7 @@ class _Run:
     self.actor.restore(jnp.asarray(state['actor_key']))
     self.counter.restore({'counts': dict(meta['counts']), 'cache': {}})
     self.earlier_s = meta['wall_time_s']
-    if meta['environment'] is not None:
-      self.environment.restore(meta['environment'])
+    restore_environment(self.environment, meta['environment'])
 
   # The main thread.
 
@@ -225,9 +209,6 @@ class _Run:
       The numbers of the last evaluation.
     """
     experiment = self.experiment
-    every = experiment.evaluation_every or max(
-      experiment.num_steps // _EVALUATIONS, 1
-    )
     for worker in self.workers:
       worker.start()
     done = self.counts()['actor_steps']
@@ -244,7 +225,9 @@ class _Run:
         if not self.workers[0].is_alive():
           break
         if counts['actor_steps'] >= next_evaluation:
-          next_evaluation = counts['actor_steps'] + every
+          next_evaluation = (
+            counts['actor_steps'] + experiment.steps_per_evaluation
+          )
           numbers = self.evaluate()
         if time.monotonic() - last_save > experiment.checkpoint_every_s:
           self.save_asked.set()
@@ -278,6 +261,8 @@ class _Run:
       if worker.is_alive():
         worker.join(_JOIN_S)
       if worker.is_alive():
+        # Where every thread stands is all that can be said of it.
+        faulthandler.dump_traceback(all_threads=True)
         raise RuntimeError(f'the {worker.name} did not stop in {_JOIN_S:g} s.')
 
   def close(self) -> None:
@@ -297,9 +282,15 @@ def save_environment(environment: Any) -> dict[str, Any] | None:
   return environment.save() if hasattr(environment, 'save') else None
 
 
+def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
+  """Continues from what `save_environment` gave."""
+  if state is not None:
+    environment.restore(state)
+
+
 def run(
   experiment: experiment_lib.Experiment, *, resume: bool = False
-) -> Outcome:
+) -> commands.Outcome:
   """Trains, and leaves a complete run's folder behind.
 
   Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
@@ -316,12 +307,7 @@ def run(
     Exception: whatever the actor or learner raised.
   """
   check(experiment)
-  received: list[int] = []
-  handlers = {
-    number: signal.signal(number, lambda number, _: received.append(number))
-    for number in (signal.SIGINT, signal.SIGTERM)
-  }
-  try:
+  with commands.caught_signals() as received:
     the_run = _Run(experiment, resume)
     try:
       the_run.watch(lambda: bool(received))
@@ -329,9 +315,6 @@ def run(
       return _finish(the_run, received[0] if received else None)
     finally:
       the_run.close()
-  finally:
-    for number, handler in handlers.items():
-      signal.signal(number, handler)
 
 
 def check(experiment: experiment_lib.Experiment) -> None:
@@ -354,12 +337,10 @@ def check(experiment: experiment_lib.Experiment) -> None:
     )
 
 
-def _finish(the_run: _Run, number: int | None) -> Outcome:
+def _finish(the_run: _Run, number: int | None) -> commands.Outcome:
   """Measures the final policy, and writes summary and pictures."""
   experiment = the_run.experiment
-  episodes = max(
-    experiment.evaluation_episodes, 20 * experiment.config.num_skills
-  )
+  episodes = results.final_episodes(experiment)
   if number is not None:
     # Whoever interrupts a run does not want to wait.
     episodes = experiment.evaluation_episodes
@@ -382,4 +363,4 @@ def _finish(the_run: _Run, number: int | None) -> Outcome:
     trajectory,
     summary,
   )
-  return Outcome(summary, number)
+  return commands.Outcome(summary, number)

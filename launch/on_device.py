@@ -14,18 +14,17 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
-from jaxtyping import PRNGKeyArray
 
 from envs import tabular
 from skills import acting
 from skills import registry
 from skills import types
 from skills.learners import q_learning
-from skills.ops import episodes
 
 # Updates whose random numbers are drawn at once. Drawing them one by one would
-# cost more than the updates of a small world.
-_BLOCK = 100
+# cost more than the updates of a small world. Training for a multiple of it does
+# not depend on how the whole is cut into calls.
+BLOCK = 100
 
 
 class State(NamedTuple):
@@ -184,19 +183,13 @@ def make(
     return update(state, last)
 
   def train(state: State, num_updates: int) -> tuple[State, types.Metrics]:
-    num_blocks, rest = divmod(num_updates, _BLOCK)
-    metrics = None
-    if num_blocks:
-      state, metrics = block(state, _BLOCK)
-      state, metrics = jax.lax.fori_loop(
-        1,
-        num_blocks,
-        lambda _, carry: block(carry[0], _BLOCK),
-        (state, metrics),
-      )
-    if rest:
-      state, metrics = block(state, rest)
-    return state, metrics
+    if num_updates < 1:
+      raise ValueError(f'num_updates must be >= 1, got {num_updates}.')
+    num_blocks = (num_updates - 1) // BLOCK
+    state = jax.lax.fori_loop(
+      0, num_blocks, lambda _, state: block(state, BLOCK)[0], state
+    )
+    return block(state, num_updates - num_blocks * BLOCK)
 
   def evaluate(
     learner: q_learning.State, key: types.PRNGKey, size: int

@@ -26,7 +26,7 @@ class Progress:
     self._total = total
     self._console = rich_console.Console(stderr=True)
     self._bar: rich_progress.Progress | None = None
-    self._task = None
+    self._task = rich_progress.TaskID(0)
     if self._console.is_terminal:
       self._bar = rich_progress.Progress(
         rich_progress.TextColumn('{task.description}'),
@@ -41,7 +41,7 @@ class Progress:
     self._last_line = 0.0
     now = time.monotonic()
     # Times and counts of the last few seconds, oldest first.
-    self._history = [(now, done, None)]
+    self._history: list[tuple[float, int, int | None]] = [(now, done, None)]
 
   def __enter__(self) -> 'Progress':
     """Starts to draw."""
@@ -98,7 +98,7 @@ class Progress:
     elapsed = max(now - then, 1e-6)
     steps_per_s = (steps - steps_then) / elapsed
     parts = [f'{steps_per_s:,.0f} steps/s']
-    if updates_then is not None:
+    if updates_then is not None and updates is not None:
       parts.append(f'{(updates - updates_then) / elapsed:,.0f} updates/s')
     if 'skills_learned' in numbers:
       parts.append(f'{numbers["skills_learned"]:.1f} skills learned')

@@ -45,6 +45,11 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
   os.replace(unfinished, path)
 
 
+def final_episodes(experiment: experiment_lib.Experiment) -> int:
+  """Episodes of the final evaluation: enough to see every skill often."""
+  return max(experiment.evaluation_episodes, 20 * experiment.config.num_skills)
+
+
 def write(
   experiment: experiment_lib.Experiment,
   agent: registry.Agent,
@@ -172,7 +177,10 @@ def state_logits(
     skill=still.astype(jnp.int32),
     mask=jnp.ones_like(still),
   )
-  return agent.objective.discriminator.logits(objective_state, arrived)[:, 0]
+  discriminator = agent.objective.discriminator
+  if discriminator is None:
+    raise ValueError(f'{agent.objective.streams} have no discriminators.')
+  return discriminator.logits(objective_state, arrived)[:, 0]
 
 
 def end_counts(

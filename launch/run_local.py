@@ -13,23 +13,25 @@ Ctrl-C saves and ends the run; --resume continues it.
 """
 
 from collections.abc import Sequence
-import signal
 
 from launch import commands
 from launch import local
+
+# Enough for DISDAIN to learn most of the release grid's skills.
+_DEFAULT_NUM_STEPS = 240_000
 
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
   with commands.users_mistakes():
-    experiment, resume = commands.experiment_from_flags(argv)
+    experiment, resume = commands.experiment_from_flags(
+      argv, _DEFAULT_NUM_STEPS
+    )
     local.check(experiment)
     commands.prepare_folder(experiment, resume)
   outcome = local.run(experiment, resume=resume)
   commands.report(experiment, outcome.summary)
-  if outcome.signal == signal.SIGINT:
-    return 130
-  return 0
+  return outcome.status
 
 
 if __name__ == '__main__':

@@ -4,8 +4,8 @@ The three functions of a `PolicyCore` are those of Acme's ActorCore. The skill
 lives in the actor's state: neither environment nor adder knows of it.
 """
 
-import dataclasses
 from collections.abc import Callable
+import dataclasses
 from typing import NamedTuple
 
 import jax

@@ -7,7 +7,9 @@ from replay in minutes; BUILD_NOTES.md has the measurements behind them.
 networks in place of tables.
 """
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 
 from skills import acting
@@ -25,24 +27,30 @@ class _Grid(NamedTuple):
   Attributes:
     num_skills: number of skills K.
     skill_length: steps of a skill T, which is the episode's length.
-    learning_rate: of values and discriminators.
     bonus_weights: by objective.
   """
 
   num_skills: int
   skill_length: int
-  learning_rate: float
-  bonus_weights: dict[str, float]
+  bonus_weights: Mapping[str, float]
 
 
 _GRIDS = {
   'grid:disdain_release': _Grid(
-    24, 8, 0.2, {'disdain': 20.0, 'counts': 3.0, 'rnd': 3.0}
+    24, 8, {'disdain': 20.0, 'counts': 3.0, 'rnd': 3.0}
   ),
   'grid:four_rooms': _Grid(
-    128, 20, 0.4, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
+    128, 20, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
   ),
 }
+
+# Of tables, for each member of an ensemble. Far larger than the published
+# rates, which are for a hundred times as many trajectories.
+_TABLE_RATE = 0.8
+
+# Old trajectories tell discriminators of skills that are no more: with tables
+# at these rates a large buffer keeps skills from being told apart.
+_TABLE_REPLAY = config_lib.ReplayConfig(capacity=1000, samples_per_insert=16.0)
 
 _HIDDEN_SIZES = (256, 256)
 
@@ -59,46 +67,55 @@ def make(
   """
   grid = _GRIDS.get(environment)
   is_table = problem.num_states is not None
-  optimizer = 'sgd' if is_table else 'adam'
-  learning_rate = grid.learning_rate if grid and is_table else 1e-3
-  discriminator = discriminators.DiscriminatorConfig(
-    hidden_sizes=None if is_table else _HIDDEN_SIZES,
-    learning_rate=learning_rate,
-    optimizer=optimizer,
-    # DISDAIN's release never learns of the start.
-    pinned_state=0 if grid and is_table else None,
-  )
-  objective = _objective(
-    agent, discriminator, grid.bonus_weights if grid else {}
-  )
+  if is_table:
+    network = q_networks.QNetworkConfig()
+    discriminator = discriminators.DiscriminatorConfig(
+      learning_rate=_TABLE_RATE,
+      # DISDAIN's release never learns of the start.
+      pinned_state=0 if grid else None,
+    )
+    learner = q_learning.QLearningConfig(learning_rate=_TABLE_RATE)
+  else:
+    network = q_networks.QNetworkConfig(hidden_sizes=_HIDDEN_SIZES)
+    discriminator = discriminators.DiscriminatorConfig(
+      hidden_sizes=_HIDDEN_SIZES, learning_rate=1e-3, optimizer='adam'
+    )
+    learner = q_learning.QLearningConfig(
+      learning_rate=1e-3, optimizer='adam', target_update_period=100
+    )
   return config_lib.SkillAgentConfig(
-    objective=objective,
+    objective=_objective(
+      agent, discriminator, grid.bonus_weights if grid else {}
+    ),
     num_skills=grid.num_skills if grid else 16,
     skill_length=grid.skill_length if grid else 20,
-    network=q_networks.QNetworkConfig(
-      hidden_sizes=None if is_table else _HIDDEN_SIZES
-    ),
-    learner=q_learning.QLearningConfig(
-      learning_rate=learning_rate,
-      optimizer=optimizer,
-      target_update_period=None if is_table else 100,
-    ),
+    network=network,
+    learner=learner,
     acting=acting.ActingConfig(epsilon=0.001 if is_table else 0.05),
-    updates_per_step=8,
+    replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
+    updates_per_step=16,
   )
 
 
-def _objective(agent, discriminator, bonus_weights):
-  """An objective's defaults, with the world's discriminator all the way down."""
+def _objective(
+  agent: str,
+  discriminator: discriminators.DiscriminatorConfig,
+  bonus_weights: Mapping[str, float],
+) -> Any:
+  """An objective's defaults, with this discriminator however deep inside."""
   config = registry.OBJECTIVES[agent].config()
   if hasattr(config, 'discriminator'):
     return dataclasses.replace(config, discriminator=discriminator)
-  inner = registry.name_of(config.over)
-  ensemble_size = config.over.discriminator.ensemble_size
-  over = _objective(
-    inner,
-    dataclasses.replace(discriminator, ensemble_size=ensemble_size),
-    bonus_weights,
+  # The loss is a mean over members: this keeps each member's own rate.
+  size = config.over.discriminator.ensemble_size
+  is_sgd = discriminator.optimizer == 'sgd'
+  over = dataclasses.replace(
+    discriminator,
+    ensemble_size=size,
+    learning_rate=discriminator.learning_rate * (size if is_sgd else 1),
   )
-  weight = bonus_weights.get(agent, config.bonus_weight)
-  return dataclasses.replace(config, over=over, bonus_weight=weight)
+  return dataclasses.replace(
+    config,
+    over=_objective(registry.name_of(config.over), over, bonus_weights),
+    bonus_weight=bonus_weights.get(agent, config.bonus_weight),
+  )

@@ -4,9 +4,9 @@ To add an objective: write `skills/objectives/foo.py` with a `FooConfig` and a
 `make(config, given)`, and add its line to `OBJECTIVES`.
 """
 
-import difflib
 from collections.abc import Callable
 from collections.abc import Mapping
+import difflib
 from typing import Any
 from typing import NamedTuple
 

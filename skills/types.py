@@ -11,17 +11,17 @@ Axis letters in array annotations, everywhere:
 Arrays are time-major, `[T, B]`, and `float32` or `int32`.
 """
 
-import dataclasses
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Shaped
 from jaxtyping import UInt32
+import numpy as np
 
 PRNGKey = UInt32[Array, '2']
 PyTree = Any

@@ -176,6 +176,10 @@ def load_tensorflow_probability() -> None:
       sys.modules['tensorflow'] = real
 
 
+def _auto_composite_tensor(cls=None, **unused_options):
+  return cls if cls is not None else lambda decorated: decorated
+
+
 def provide_experimental_probability() -> None:
   """Gives TensorFlow Probability the one experimental name that Acme uses.
 
@@ -183,17 +187,10 @@ def provide_experimental_probability() -> None:
   classes known to TensorFlow and does nothing for JAX's.
   """
   probability = importlib.import_module('tensorflow_probability')
-
-  def auto_composite_tensor(cls=None, **unused_options):
-    return cls if cls is not None else lambda decorated: decorated
-
-  # Not setdefault on the module: it is lazy, and looking fails.
-  vars(probability).setdefault(
-    'experimental',
-    types.SimpleNamespace(
-      auto_composite_tensor=auto_composite_tensor,
-      substrates=probability.substrates,
-    ),
+  # In place of a lazy module, which refuses TensorFlow as soon as it is used.
+  vars(probability)['experimental'] = types.SimpleNamespace(
+    auto_composite_tensor=_auto_composite_tensor,
+    substrates=probability.substrates,
   )
 
 

@@ -48,10 +48,14 @@ class SkillActor(actors.GenericActor):
 
   def restore(self, key: types.PRNGKey) -> None:
     """Continues from a saved key, at the next episode."""
-    self._random_key = key
+    self._random_key = _on_cpu(key)
 
 
-class SkillBuilder(builders.ActorLearnerBuilder):
+class SkillBuilder(
+  builders.GenericActorLearnerBuilder[
+    registry.Agent, acting.PolicyCore, adders.base.Trajectory
+  ]
+):
   """Builds the agents of the skill family.
 
   Its methods are those of dm-acme 0.4.0. What Acme calls networks is here a
@@ -112,10 +116,17 @@ class SkillBuilder(builders.ActorLearnerBuilder):
     adder: Any = None,
     variable_source: core.VariableSource | None = None,
   ) -> SkillActor:
-    """Acts, and fetches the newest variables every few skills."""
+    """Acts, and fetches the newest variables every few skills.
+
+    Raises:
+      ValueError: if there is nowhere to fetch them from.
+    """
+    if variable_source is None:
+      raise ValueError('an actor needs a variable_source, got None.')
     return SkillActor(
       actor_core.ActorCore(*policy_network),
-      random_key,
+      # Where its key and its variables are, the policy is computed.
+      _on_cpu(random_key),
       variable_utils.VariableClient(
         variable_source,
         learning.POLICY,
@@ -123,7 +134,7 @@ class SkillBuilder(builders.ActorLearnerBuilder):
         device='cpu',
       ),
       adder,
-      backend='cpu',
+      backend=None,  # JAX deprecates to name it.
     )
 
   def make_learner(
@@ -144,3 +155,7 @@ class SkillBuilder(builders.ActorLearnerBuilder):
       counter=counter,
       logger=self._logger_fn(),
     )
+
+
+def _on_cpu(key: types.PRNGKey) -> types.PRNGKey:
+  return jax.device_put(key, jax.devices('cpu')[0])

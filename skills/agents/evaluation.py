@@ -1,6 +1,5 @@
 """Runs skills in an environment of their own and records what they do."""
 
-from collections.abc import Callable
 from typing import Any
 
 from acme import core
@@ -10,14 +9,13 @@ from acme.utils import counting
 from acme.utils import loggers
 import dm_env
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from skills import registry
 from skills import types
 from skills.agents import builder as builder_lib
 from skills.agents import learning
-from skills.evaluation import metrics
+from skills.evaluation import measure
 
 
 class Recorder(adders.Adder):
@@ -68,49 +66,22 @@ class Recorder(adders.Adder):
   def trajectory(self) -> types.Trajectory:
     """All that was recorded, with one row `B` a skill."""
 
-    def stack(name: str, length: int) -> np.ndarray:
+    def stack(name: str, length: int, dtype: Any = None) -> Any:
       rows = [skill[name] for skill in self._skills]
       padded = [row + [row[-1]] * (length - len(row)) for row in rows]
-      return np.swapaxes(np.asarray(padded), 0, 1)
+      return np.swapaxes(np.asarray(padded, dtype), 0, 1)
 
     steps = np.arange(self._skill_length)[:, None]
     lengths = np.array([len(skill['action']) for skill in self._skills])
+    mask: Any = (steps < lengths).astype(np.float32)
     return types.Trajectory(
       observation=stack('observation', self._skill_length + 1),
-      action=stack('action', self._skill_length).astype(np.int32),
-      reward=stack('reward', self._skill_length).astype(np.float32),
-      discount=stack('discount', self._skill_length).astype(np.float32),
-      skill=stack('skill', self._skill_length).astype(np.int32),
-      mask=(steps < lengths).astype(np.float32),
+      action=stack('action', self._skill_length, np.int32),
+      reward=stack('reward', self._skill_length, np.float32),
+      discount=stack('discount', self._skill_length, np.float32),
+      skill=stack('skill', self._skill_length, np.int32),
+      mask=mask,
     )
-
-
-def skill_metrics(
-  agent: registry.Agent,
-) -> Callable[[Any, types.Trajectory], types.Metrics]:
-  """How well an objective's discriminators tell skills apart.
-
-  Args:
-    agent: whose objective.
-
-  Returns:
-    A function of the objective's state and trajectories. Objectives without
-    discriminators give no metrics.
-  """
-  discriminator = agent.objective.discriminator
-
-  def compute(state: Any, trajectory: types.Trajectory) -> types.Metrics:
-    if discriminator is None:
-      return {}
-    moments = discriminator.view.select(trajectory)
-    logits = discriminator.logits(state, trajectory)
-    return {
-      'skills_learned': metrics.skills_learned_from_logits(
-        logits, moments.skill, moments.mask
-      )
-    }
-
-  return jax.jit(compute)
 
 
 class Evaluator:
@@ -133,9 +104,8 @@ class Evaluator:
       variable_source: the learner.
       random_key: of its own.
     """
-    self._agent = agent
     self._variable_source = variable_source
-    self._metrics = skill_metrics(agent)
+    self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
     self._recorder = Recorder(agent.config.skill_length)
     actor = builder.make_actor(
       random_key,
@@ -165,9 +135,7 @@ class Evaluator:
     [state] = self._variable_source.get_variables([learning.OBJECTIVE])
     numbers = {
       name: float(value)
-      for name, value in self._metrics(
-        state, jax.tree.map(jnp.asarray, trajectory)
-      ).items()
+      for name, value in self._measure(state, trajectory).items()
     }
     numbers['episode_return'] = float(
       np.mean([result['episode_return'] for result in results])
@@ -175,8 +143,4 @@ class Evaluator:
     numbers['episode_length'] = float(
       np.mean([result['episode_length'] for result in results])
     )
-    num_states = self._agent.problem.num_states
-    if num_states is not None:
-      visited = trajectory.observation[1:][trajectory.mask > 0]
-      numbers['coverage'] = float(metrics.coverage(visited, num_states))
     return trajectory, numbers

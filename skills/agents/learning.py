@@ -16,7 +16,6 @@ from skills import types
 from skills.agents import replay
 from skills.learners import base
 
-
 POLICY = 'policy'
 OBJECTIVE = 'objective'
 

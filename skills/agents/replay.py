@@ -1,12 +1,14 @@
 """Trajectories through Reverb: tables, writers, readers, and a watchdog.
 
 An item is one skill: T steps and the T + 1 observations around them. Nothing
-here waits for ever: whoever is blocked for longer than `ReplayConfig.timeout_s`
-gets a `ReplayStalledError` that says what replay holds and what it waits for.
+here waits for ever: whoever is blocked while nothing moves for longer than
+`ReplayConfig.timeout_s` gets a `ReplayStalledError` that says what replay holds
+and what it waits for.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import contextlib
 import time
 from typing import Any
 
@@ -42,13 +44,18 @@ def never_stop() -> bool:
   return False
 
 
-def error_buffer(config: config_lib.SkillAgentConfig) -> float:
+def error_buffer(
+  config: config_lib.SkillAgentConfig, samples_per_insert: float
+) -> float:
   """How far, in samples, actors and learner may run ahead of their ratio."""
   replay = config.replay
   if replay.error_buffer is not None:
     return replay.error_buffer
-  ratio = replay.samples_per_insert
-  return max(0.1 * replay.min_size * ratio, 2.0 * config.fetch_size, ratio)
+  return max(
+    0.1 * replay.min_size * samples_per_insert,
+    2.0 * config.fetch_size,
+    samples_per_insert,
+  )
 
 
 def make_tables(
@@ -73,7 +80,9 @@ def make_tables(
     rate_limiter = reverb.rate_limiters.MinSize(replay.min_size)
   else:
     rate_limiter = reverb.rate_limiters.SampleToInsertRatio(
-      replay.samples_per_insert, replay.min_size, error_buffer(config)
+      replay.samples_per_insert,
+      replay.min_size,
+      error_buffer(config, replay.samples_per_insert),
     )
   return [
     reverb.Table(
@@ -110,6 +119,7 @@ class Watchdog:
     self._timeout_s = timeout_s
     self._should_stop = should_stop
     self._waiting_since: float | None = None
+    self._traffic: tuple[int, int] | None = None
 
   def served(self) -> None:
     """Tells that replay answered."""
@@ -127,20 +137,41 @@ class Watchdog:
     """
     if self._should_stop():
       raise StoppedError
-    self._waiting_since = self._waiting_since or since
+    if self._waiting_since is None:
+      self._waiting_since = since
+      self._traffic = traffic(self._client)
     waited = time.monotonic() - self._waiting_since
-    if waited >= self._timeout_s:
-      raise ReplayStalledError(
-        f'the {self._who} has waited {waited:.0f} s for replay. '
-        f'{describe(self._client)} Look for what keeps the other side from '
-        'its work, or change replay.timeout_s.'
-      )
+    if waited < self._timeout_s:
+      return
+    now = traffic(self._client)
+    if now != self._traffic:
+      # The other side is slow, and not stuck.
+      self._waiting_since, self._traffic = time.monotonic(), now
+      return
+    raise ReplayStalledError(
+      f'the {self._who} has waited {waited:.0f} s for replay. '
+      f'{describe(self._client)} Look for what keeps the other side from '
+      'its work, or change replay.timeout_s.'
+    )
+
+
+def _table_info(client: reverb.Client) -> Any:
+  return client.server_info(timeout=2)[TABLE]
+
+
+def traffic(client: reverb.Client) -> tuple[int, int] | None:
+  """How many inserts and samples there were; None if nobody answers."""
+  try:
+    limiter = _table_info(client).rate_limiter_info
+  except Exception:  # Whatever it is, nothing moves.
+    return None
+  return limiter.insert_stats.completed, limiter.sample_stats.completed
 
 
 def describe(client: reverb.Client) -> str:
   """What the table holds, and what its rate limiter waits for."""
   try:
-    table = client.server_info(timeout=2)[TABLE]
+    table = _table_info(client)
   except Exception as error:  # Whatever it is, the wait is the news.
     return f'Its server does not answer ({type(error).__name__}).'
   limiter = table.rate_limiter_info
@@ -176,8 +207,13 @@ class _PatientWriter:
   def flush(
     self, block_until_num_items: int = 0, timeout_ms: int | None = None
   ):
-    del timeout_ms
-    self._patiently(self._writer.flush, block_until_num_items)
+    if timeout_ms is None:
+      self._patiently(self._writer.flush, block_until_num_items)
+      return
+    # Only an adder that is deleted bounds its wait. It must not wait for long,
+    # nor fail: whoever stalled has said so before.
+    with contextlib.suppress(reverb.DeadlineExceededError):
+      self._writer.flush(block_until_num_items, timeout_ms=int(1000 * _POLL_S))
 
   def end_episode(
     self, clear_buffers: bool = True, timeout_ms: int | None = None
@@ -196,18 +232,15 @@ class _PatientWriter:
         self._watchdog.still_waiting(since)
 
 
-class _PatientClient:
+class _PatientClient(reverb.Client):
   """A Reverb client that hands out patient writers."""
 
   def __init__(self, client: reverb.Client, watchdog: Watchdog):
-    self._client = client
+    super().__init__(client.server_address)
     self._watchdog = watchdog
 
-  def __getattr__(self, name: str) -> Any:
-    return getattr(self._client, name)
-
-  def trajectory_writer(self, *args: Any, **kwargs: Any) -> _PatientWriter:
-    writer = self._client.trajectory_writer(*args, **kwargs)
+  def trajectory_writer(self, *args: Any, **kwargs: Any) -> Any:
+    writer = super().trajectory_writer(*args, **kwargs)
     return _PatientWriter(writer, self._watchdog)
 
 
@@ -290,7 +323,9 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
       since = time.monotonic()
       self._source = self._source or self._open()
       try:
-        part = next(self._source).data
+        # Every dataset makes a class of its own for its items; a learner that
+        # met another one would compile anew.
+        part = adders.base.Trajectory(*next(self._source).data)
       except StopIteration:
         self._source = None
         self._watchdog.still_waiting(since)

@@ -281,6 +281,7 @@ def draw_skill_map(
     fontsize=15,
   )
   axes = figure.add_axes(layout.main, label='skills')
+  # Where no skill ends this reads the last one's; nobody looks there.
   confidence = posterior[np.arange(num_states), owner]
   _draw_skills(
     axes, walls, positions, owner, confidence, num_skills, layout.cell
@@ -319,10 +320,11 @@ def skill_colours(
 ) -> dict[int, Colour]:
   """Colours that differ between neighbours, also to the colour-blind.
 
-  There are more skills than colours that can be told apart, so colours repeat,
-  but as far apart as can be. Skills are coloured in the order in which they
-  appear on the map: each takes, of the colours that its neighbours let it have,
-  the one used least, and of those the one that differs most from theirs.
+  There can be more skills than colours that are told apart, so colours repeat,
+  but not side by side if that can be helped. Skills are coloured in the order
+  in which they appear on the map: each takes, of the colours that its
+  neighbours let it have, the one used least, and of those the one that differs
+  most from theirs.
 
   Args:
     owner: skill in each state; -1 for none.

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
+import optax
 
 from skills import optimizers
 from skills import types
@@ -112,7 +112,7 @@ def mix(
 def skill_discounts(
   discount_t: Float[Array, 'T B'], mask: Float[Array, 'T B'], gamma: float
 ) -> Float[Array, 'T B']:
-  """gamma within a skill and 0 after its last step.
+  """Gamma within a skill and 0 after its last step.
 
   Args:
     discount_t: the environment's.
@@ -224,7 +224,7 @@ def make(
     )
     target_params = state.target_params
     steps = state.steps + 1
-    if has_target:
+    if config.target_update_period is not None:
       target_params = optax.periodic_update(
         params, target_params, steps, config.target_update_period
       )

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
+import optax
 
 from skills import types
 from skills.objectives import base

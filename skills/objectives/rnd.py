@@ -18,13 +18,13 @@ import dataclasses
 from typing import Any
 from typing import NamedTuple
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array
 from jaxtyping import Float
+import optax
 
-import haiku as hk
 from skills import optimizers
 from skills import types
 from skills.networks import build

@@ -1,9 +1,9 @@
 """Tests of skills/objectives/disdain.py."""
 
+import chex
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -111,7 +111,7 @@ def test_the_first_new_state_after_a_batch_of_one_state_has_a_bounded_bonus():
   # Where all skills end alike, the whitened input and all errors are 0.
   objective = registry.make_objective(rnd.RndConfig(), problems.TABLE, 4)
   batch = problems.ending_in(problems.TABLE, [0, 1, 2, 3], [5, 5, 5, 5])
-  state, metrics = objective.update(objective.init(KEY), batch, KEY)
+  state, metrics = jax.jit(objective.update)(objective.init(KEY), batch, KEY)
   assert metrics['rnd_error'] == 0
   batch = problems.ending_in(problems.TABLE, [0, 1, 2, 3], [5, 5, 5, 2])
   rewards = objective.reward(state, batch)[0, :, 1]
@@ -126,19 +126,16 @@ def trained():
   batch = problems.ending_in(problems.TABLE, np.zeros(6), [0, 1, 2, 0, 1, 2])
   first = objective.init(KEY)
   # One update so that whitening is the same from then on.
-  early, metrics = objective.update(first, batch, KEY)
-
-  def train(state):
-    return jax.lax.fori_loop(
-      0, 300, lambda _, s: objective.update(s, batch, KEY)[0], state
-    )
-
-  late = jax.jit(train)(early)
-  return objective, batch, first, early, late, metrics
+  update = jax.jit(objective.update)
+  early, _ = update(first, batch, KEY)
+  late = early
+  for _ in range(300):
+    late, _ = update(late, batch, KEY)
+  return objective, first, early, late
 
 
 def test_error_falls_where_it_learned_and_stays_where_it_did_not(trained):
-  objective, _, _, early, late, _ = trained
+  objective, _, early, late = trained
   everywhere = problems.ending_in(problems.TABLE, np.zeros(S), np.arange(S))
   before = objective.reward(early, everywhere)[0, :, 1]
   # In the same unit.
@@ -149,7 +146,7 @@ def test_error_falls_where_it_learned_and_stays_where_it_did_not(trained):
 
 
 def test_the_target_never_changes_and_differs_from_the_predictor(trained):
-  _, _, first, _, late, _ = trained
+  _, first, _, late = trained
   chex.assert_trees_all_equal(first[1].target, late[1].target)
   weights = [
     np.concatenate([x.ravel() for x in jax.tree.leaves(params)])
@@ -160,7 +157,7 @@ def test_the_target_never_changes_and_differs_from_the_predictor(trained):
 
 
 def test_inputs_are_whitened_by_the_moments_of_what_was_seen(trained):
-  _, _, _, early, _, _ = trained
+  _, _, early, _ = trained
   # Each of states 0, 1 and 2 in a third of the batch: variance 1/3 * 2/3.
   np.testing.assert_allclose(
     early[1].inputs.mean, [1 / 3, 1 / 3, 1 / 3, 0, 0, 0], rtol=1e-5

@@ -42,7 +42,7 @@ def test_moments_are_numpy_s_over_all_that_the_masks_let_through(shape):
   pairs = batches(shape)
   state = taken_in(pairs, shape)
   seen = np.concatenate(
-    [v[m > 0] for v, m in map(lambda p: map(np.asarray, p), pairs)]
+    [v[m > 0] for v, m in (map(np.asarray, p) for p in pairs)]
   )
   np.testing.assert_allclose(state.count, len(seen))
   np.testing.assert_allclose(state.mean, seen.mean(0), rtol=1e-5)

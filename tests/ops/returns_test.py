@@ -81,10 +81,10 @@ def test_returns_are_the_definition_s_mixture_of_n_step_returns(lambda_):
   )
 
 
-@pytest.mark.parametrize('num_steps', [7, 50])
-def test_returns_are_those_of_rlax(num_steps):
+def test_returns_are_those_of_rlax():
   rlax = pytest.importorskip('rlax')
-  r_t, discount_t, v_t = random_sequences(num_steps)
+  # More steps than are unrolled.
+  r_t, discount_t, v_t = random_sequences(num_steps=50)
   expected = jax.vmap(
     lambda r, d, v: rlax.lambda_returns(r, d, v, 0.7), in_axes=1, out_axes=1
   )(r_t, discount_t, v_t)

@@ -1,0 +1,209 @@
+"""Trains an agent with environment and learner in one compiled program.
+
+  python -m launch.run_on_device --agent=disdain --env=grid:four_rooms
+
+For worlds that are JAX functions. Takes the flags of `launch.run_local` and
+leaves the same files behind; the rates of a preset suit learning from replay,
+so give more steps, or the published rates, as `launch.reproduce` does.
+"""
+
+from collections.abc import Sequence
+import pathlib
+import time
+from typing import Any
+
+import dm_env
+import jax
+
+from launch import commands
+from launch import experiment as experiment_lib
+from launch import on_device
+from launch import progress as progress_lib
+from launch import results
+from launch import run_loggers
+from skills import checkpoints
+from skills import registry
+from skills import types
+from skills.evaluation import measure
+
+_DEFAULT_NUM_STEPS = 8_000_000
+
+# Updates in one call: short enough to answer to Ctrl-C.
+_CHUNK = 10 * on_device.BLOCK
+
+
+def check(
+  experiment: experiment_lib.Experiment, environment: dm_env.Environment
+) -> None:
+  """Refuses worlds that cannot be compiled.
+
+  Raises:
+    ValueError: naming the world or the setting.
+  """
+  if not hasattr(environment, 'functional'):
+    raise ValueError(
+      f'environment {experiment.environment!r} is no JAX function, so it cannot '
+      'run on device; use launch.run_local.'
+    )
+
+
+def run(
+  experiment: experiment_lib.Experiment, *, resume: bool = False
+) -> commands.Outcome:
+  """Trains, and leaves a complete run's folder behind.
+
+  An interrupted run continues bit for bit, wherever it was interrupted.
+
+  Args:
+    experiment: what to run.
+    resume: whether to continue from the folder's newest checkpoint.
+
+  Returns:
+    How it ended.
+
+  Raises:
+    ValueError: if the experiment cannot run or cannot be continued.
+  """
+  with commands.caught_signals() as received:
+    the_run = _Run(experiment, resume)
+    the_run.train(received)
+    return the_run.finish(received[0] if received else None)
+
+
+class _Run:
+  """The parts of a run, and what they do together."""
+
+  def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
+    self.experiment = experiment
+    self.folder = pathlib.Path(experiment.output_dir)
+    self.environment: Any = experiment.make_environment(experiment.seed)
+    self.agent = registry.make_agent(
+      experiment.config, experiment_lib.problem_of(self.environment)
+    )
+    check(experiment, self.environment)
+    program = on_device.make(self.agent, self.environment.functional())
+    key, self.evaluation_key = jax.random.split(
+      jax.random.PRNGKey(experiment.seed)
+    )
+    self.state = jax.jit(program.init)(key)
+    self._train = jax.jit(program.train, static_argnums=1, donate_argnums=0)
+    self._evaluate = jax.jit(program.evaluate, static_argnums=2)
+    self._measure = jax.jit(
+      measure.measure(self.agent.objective, self.agent.problem)
+    )
+    self.steps_per_update = (
+      experiment.config.batch_size * experiment.config.skill_length
+    )
+    self.num_updates = max(experiment.num_steps // self.steps_per_update, 1)
+    self.loggers = [
+      run_loggers.make(self.folder, 'learner', every_s=0),
+      run_loggers.make(self.folder, 'evaluator', every_s=0),
+    ]
+    self.earlier_s = 0.0
+    if resume:
+      newest = checkpoints.latest(self.folder / commands.CHECKPOINTS)
+      self.state, meta = checkpoints.load(newest, self.state)
+      self.state = jax.device_put(self.state)
+      self.earlier_s = meta['wall_time_s']
+    self.started = time.monotonic()
+
+  @property
+  def updates(self) -> int:
+    return int(self.state.learner.steps)
+
+  def counts(self) -> dict[str, int]:
+    return {
+      'actor_steps': self.updates * self.steps_per_update,
+      'learner_steps': self.updates,
+    }
+
+  def wall_time_s(self) -> float:
+    return self.earlier_s + time.monotonic() - self.started
+
+  def save(self) -> None:
+    checkpoints.save(
+      self.folder / commands.CHECKPOINTS,
+      self.counts()['actor_steps'],
+      self.state,
+      {'counts': self.counts(), 'wall_time_s': self.wall_time_s()},
+    )
+
+  def train(self, received: list[int]) -> None:
+    """Trains until the run is complete or a signal was received."""
+    experiment = self.experiment
+    every = experiment.steps_per_evaluation
+    next_evaluation = self.counts()['actor_steps'] + every
+    numbers: dict[str, float] = {}
+    last_save = time.monotonic()
+    with progress_lib.Progress(
+      experiment.num_steps, self.counts()['actor_steps']
+    ) as display:
+      while self.updates < self.num_updates and not received:
+        # Cut at the same places in every run, so that it can be continued.
+        size = min(
+          _CHUNK - self.updates % _CHUNK, self.num_updates - self.updates
+        )
+        self.state, learner_metrics = self._train(self.state, size)
+        counts = self.counts()
+        if counts['actor_steps'] >= next_evaluation:
+          next_evaluation = counts['actor_steps'] + every
+          _, numbers = self.evaluate(experiment.evaluation_episodes)
+          self.loggers[0].write({**learner_metrics, **counts})
+          self.loggers[1].write({**numbers, **counts})
+        display.update(counts['actor_steps'], counts['learner_steps'], numbers)
+        if time.monotonic() - last_save > experiment.checkpoint_every_s:
+          self.save()
+          last_save = time.monotonic()
+    self.save()
+
+  def evaluate(
+    self, episodes: int
+  ) -> tuple[types.Trajectory, dict[str, float]]:
+    # Does not touch the state: how often one looks changes nothing.
+    key = jax.random.fold_in(self.evaluation_key, self.updates)
+    trajectory = self._evaluate(self.state.learner, key, episodes)
+    numbers = self._measure(self.state.learner.objective, trajectory)
+    return trajectory, {name: float(value) for name, value in numbers.items()}
+
+  def finish(self, number: int | None) -> commands.Outcome:
+    """Measures the final policy, and writes summary and pictures."""
+    experiment = self.experiment
+    wall_time_s = self.wall_time_s()
+    episodes = results.final_episodes(experiment)
+    trajectory, numbers = self.evaluate(episodes)
+    for logger in self.loggers:
+      logger.close()
+    summary = {
+      'complete': self.updates >= self.num_updates,
+      **numbers,
+      'environment_steps': self.counts()['actor_steps'],
+      'learner_steps': self.updates,
+      'evaluation_episodes': episodes,
+      'wall_time_s': wall_time_s,
+    }
+    results.write(
+      experiment,
+      self.agent,
+      self.environment,
+      self.state.learner.objective,
+      trajectory,
+      summary,
+    )
+    return commands.Outcome(summary, number)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Reads the flags and trains."""
+  with commands.users_mistakes():
+    experiment, resume = commands.experiment_from_flags(
+      argv, _DEFAULT_NUM_STEPS
+    )
+    check(experiment, experiment.make_environment(experiment.seed))
+    commands.prepare_folder(experiment, resume)
+  outcome = run(experiment, resume=resume)
+  commands.report(experiment, outcome.summary)
+  return outcome.status
+
+
+if __name__ == '__main__':
+  commands.run(main)

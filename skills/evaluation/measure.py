@@ -1,0 +1,46 @@
+"""The numbers by which a set of skills is judged, from what the skills did."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from skills import types
+from skills.evaluation import metrics
+from skills.objectives import base
+
+
+def measure(
+  objective: base.IntrinsicReward, problem: types.ProblemSpec
+) -> Callable[[base.State, types.Trajectory], types.Metrics]:
+  """Makes the function that measures; jit it.
+
+  Args:
+    objective: whose discriminators judge; one without gives no number of
+      skills.
+    problem: the environment's shapes.
+
+  Returns:
+    A function of the objective's state and of fresh trajectories with uniformly
+    drawn skills. It gives `skill_return`, the environment's reward summed over
+    a skill; `skills_learned`, in (0, K]; and in worlds of S states `coverage`,
+    the fraction of them that some skill visited.
+  """
+  discriminator = objective.discriminator
+
+  def compute(state: base.State, trajectory: types.Trajectory) -> types.Metrics:
+    mask = trajectory.mask
+    numbers = {
+      'skill_return': jnp.mean(jnp.sum(trajectory.reward * mask, axis=0))
+    }
+    if discriminator is not None:
+      moments = discriminator.view.select(trajectory)
+      numbers['skills_learned'] = metrics.skills_learned_from_logits(
+        discriminator.logits(state, trajectory), moments.skill, moments.mask
+      )
+    if problem.num_states is not None:
+      visited = jnp.zeros(problem.num_states)
+      visited = visited.at[trajectory.observation[1:]].max(mask)
+      numbers['coverage'] = jnp.mean(visited)
+    return numbers
+
+  return compute

@@ -1,0 +1,169 @@
+"""Tests of skills/acting.py."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills import acting
+from skills.learners import q_learning
+from skills.networks import q_networks
+from tests import problems
+
+K = problems.NUM_SKILLS
+LENGTH = 3
+NETWORK = q_networks.make(q_networks.QNetworkConfig(), problems.TABLE, K, 2)
+VARIABLES = q_learning.Variables(
+  NETWORK.init(jax.random.PRNGKey(0)), jnp.array([1.0, 2.0])
+)
+# Midpoints of a thousand equal parts of [0, 1).
+GRID = (jnp.arange(1000) + 0.5) / 1000
+
+
+def make(epsilon=0.0):
+  return acting.make(NETWORK, K, LENGTH, epsilon)
+
+
+def keys(size, seed=0):
+  return jax.random.split(jax.random.PRNGKey(seed), size)
+
+
+def run(core, key, num_steps, observation=None):
+  """Actions, extras and observations of an actor in a world of its own."""
+  if observation is None:
+    observation = jnp.arange(num_steps) % problems.TABLE.num_states
+
+  def step(state, seen):
+    action, state = core.select_action(VARIABLES, seen, state)
+    return state, (action, core.get_extras(state))
+
+  _, (action, extras) = jax.lax.scan(step, core.init(key), observation)
+  return action, extras, observation
+
+
+def test_epsilon_of_choices_are_spread_evenly_and_the_rest_are_greedy():
+  # Of 1000 choices 300 are random, 100 of each action; action 1 is the best.
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0]), (1000, 3))
+  actions = acting.epsilon_greedy(values, GRID, 0.3)
+  np.testing.assert_array_equal(np.bincount(actions), [100, 800, 100])
+  assert actions.dtype == jnp.int32
+
+
+def test_epsilon_one_is_uniform():
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0, 5.0]), (1000, 4))
+  actions = acting.epsilon_greedy(values, GRID, 1.0)
+  np.testing.assert_array_equal(np.bincount(actions), [250, 250, 250, 250])
+
+
+def test_epsilon_zero_is_greedy_whatever_is_drawn():
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0]), (1000, 3))
+  uniform = GRID.at[0].set(0.0)
+  assert jnp.all(acting.epsilon_greedy(values, uniform, 0.0) == 1)
+
+
+def test_actions_are_in_range_at_the_edges_of_what_is_drawn():
+  # The largest float below epsilon may be rounded up to the number of actions.
+  for epsilon in (0.05, 0.1, 0.3, 1.0):
+    edge = np.nextafter(np.float32(epsilon), np.float32(0))
+    values = jnp.zeros((2, 7))
+    actions = acting.epsilon_greedy(values, jnp.array([0.0, edge]), epsilon)
+    np.testing.assert_array_equal(actions, [0, 6])
+
+
+def test_of_equal_values_the_first_wins():
+  values = jnp.array([[1.0, 1.0], [0.0, 0.0]])
+  np.testing.assert_array_equal(
+    acting.epsilon_greedy(values, jnp.array([0.9, 0.9]), 0.1), [0, 0]
+  )
+
+
+def test_skills_are_drawn_uniformly():
+  _, extras, _ = jax.jit(jax.vmap(lambda key: run(make(), key, 1)))(keys(4000))
+  # 1000 each; five standard deviations, sqrt(4000 * 1/4 * 3/4), are 137.
+  frequencies = np.bincount(extras['skill'][:, 0])
+  assert frequencies.shape == (K,)
+  assert np.all(np.abs(frequencies - 1000) < 137)
+
+
+def test_a_skill_is_kept_for_its_length_and_then_drawn_anew():
+  # 1000 actors, three skills and the first step of a fourth.
+  _, extras, _ = jax.jit(
+    jax.vmap(lambda key: run(make(), key, 3 * LENGTH + 1))
+  )(keys(1000))
+  expected = np.array([1, 2, 3, 1, 2, 3, 1, 2, 3, 1])
+  np.testing.assert_array_equal(
+    extras['skill_step'], np.tile(expected, (1000, 1))
+  )
+  skill = np.asarray(extras['skill'])
+  changes = skill[:, 1:] != skill[:, :-1]
+  ends = expected[:-1] == LENGTH
+  assert not np.any(changes[:, ~ends])
+  # Of 1000 draws 3/4 differ from the one before: 750, deviation 13.7.
+  assert np.all(np.abs(changes[:, ends].sum(0) - 750) < 69)
+  # Each new draw is uniform: 250 each, deviation 13.7.
+  for t in range(0, skill.shape[1], LENGTH):
+    assert np.all(np.abs(np.bincount(skill[:, t]) - 250) < 69)
+
+
+def test_greedy_actions_are_those_of_the_skill_s_mixed_values():
+  action, extras, observation = jax.jit(lambda key: run(make(), key, 30))(
+    jax.random.PRNGKey(0)
+  )
+  table = problems.content(VARIABLES.params).reshape(K, 6, 3, 2)
+  values = table[np.asarray(extras['skill']), np.asarray(observation)]
+  mixed = values[..., 0] + 2 * values[..., 1]
+  np.testing.assert_array_equal(action, mixed.argmax(-1))
+  # Neither stream alone would have chosen so.
+  assert np.any(action != values[..., 0].argmax(-1))
+  assert np.any(action != values[..., 1].argmax(-1))
+
+
+def test_an_actor_explores_as_often_as_it_is_told():
+  # Half of 3000 choices are random, and a third of those greedy by chance:
+  # 1000 differ, deviation sqrt(3000 * 1/3 * 2/3) = 26.
+  def differs(key):
+    observation = jnp.zeros((LENGTH,), jnp.int32)
+    explored, extras, _ = run(make(0.5), key, LENGTH, observation)
+    greedy, same, _ = run(make(0.0), key, LENGTH, observation)
+    return explored != greedy, extras['skill'] == same['skill']
+
+  differ, same_skill = jax.jit(jax.vmap(differs))(keys(1000))
+  assert np.all(same_skill)
+  assert abs(np.sum(differ) - 1000) < 130
+  # No step explores more than another: 333, deviation 15.
+  assert np.all(np.abs(np.sum(differ, 0) - 333) < 75)
+
+
+def test_extras_name_the_skill_and_the_step():
+  core = make()
+  state = core.init(jax.random.PRNGKey(0))
+  _, state = core.select_action(VARIABLES, jnp.int32(3), state)
+  extras = core.get_extras(state)
+  assert set(extras) == {'skill', 'skill_step'}
+  assert (extras['skill'], extras['skill_step']) == (state.skill, 1)
+
+
+def test_compiled_and_mapped_actors_are_the_plain_ones():
+  core = make(0.5)
+  observation = jnp.array([1, 4])
+  state = jax.vmap(core.init)(keys(2))
+  expected = [
+    core.select_action(
+      VARIABLES, observation[i], jax.tree.map(lambda x, i=i: x[i], state)
+    )
+    for i in range(2)
+  ]
+  expected = jax.tree.map(lambda *x: jnp.stack(x), *expected)
+  mapped = jax.vmap(core.select_action, in_axes=(None, 0, 0))
+  chex.assert_trees_all_equal(mapped(VARIABLES, observation, state), expected)
+  chex.assert_trees_all_equal(
+    jax.jit(mapped)(VARIABLES, observation, state), expected
+  )
+
+
+@pytest.mark.parametrize('name', ['epsilon', 'evaluation_epsilon'])
+@pytest.mark.parametrize('value', [-0.1, 1.1])
+def test_probabilities_out_of_range_are_refused(name, value):
+  with pytest.raises(ValueError, match=rf'^{name} must be.*got {value}'):
+    acting.ActingConfig(**{name: value})

@@ -1,0 +1,259 @@
+"""The learner as Acme sees it computes what the pure one computes."""
+
+import threading
+
+from acme.adders import reverb as adders
+from acme.utils import counting
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills import presets
+from skills import registry
+from skills.agents import builder as builder_lib
+from skills.agents import learning
+from skills.agents import replay
+from tests import problems
+from tests.agents.counting import Log
+
+pytestmark = pytest.mark.integration
+
+BATCH = 3
+T = problems.NUM_STEPS
+
+
+def make_agent(name='disdain', problem=problems.VECTOR):
+  config = presets.make(name, 'some:world', problem)
+  return registry.make_agent(config, problem)
+
+
+def item(problem, batch_size, seed):
+  """A batch as the adder writes it, of whole and of padded skills."""
+  lengths = [T - i % 3 for i in range(batch_size)]
+  trajectory = problems.trajectory(problem, seed, lengths)
+
+  def with_last_row(x):
+    return np.concatenate([x, np.zeros_like(x[:1])])
+
+  counted = np.arange(1, T + 1)[:, None] * trajectory.mask
+  steps = adders.base.Trajectory(
+    observation=np.asarray(trajectory.observation),
+    action=with_last_row(trajectory.action),
+    reward=with_last_row(trajectory.reward),
+    discount=with_last_row(trajectory.discount),
+    start_of_episode=np.zeros((T + 1, batch_size), bool),
+    extras={
+      'skill': with_last_row(trajectory.skill),
+      'skill_step': with_last_row(counted.astype(np.int32)),
+    },
+  )
+  return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), steps)
+
+
+def items(batch_size, problem=problems.VECTOR):
+  seed = 0
+  while True:
+    yield item(problem, batch_size, seed)
+    seed += 1
+
+
+def make_learner(agent, updates_per_step=1, **kwargs):
+  return learning.SkillLearner(
+    agent.learner,
+    items(BATCH * updates_per_step),
+    jax.random.PRNGKey(5),
+    updates_per_step=updates_per_step,
+    **kwargs,
+  )
+
+
+@pytest.fixture(scope='module')
+def agent():
+  return make_agent()
+
+
+def assert_equal(one, other):
+  chex.assert_trees_all_equal(
+    jax.tree.map(np.asarray, one), jax.tree.map(np.asarray, other)
+  )
+
+
+@pytest.mark.parametrize('updates_per_step', [1, 3])
+def test_steps_are_the_pure_learner_s_updates_on_the_same_batches(
+  agent, updates_per_step
+):
+  log = Log()
+  learner = make_learner(agent, updates_per_step, logger=log)
+  update = jax.jit(agent.learner.update)
+  state = jax.jit(agent.learner.init)(jax.random.PRNGKey(5))
+  assert_equal(learner.save(), state)
+  source = items(BATCH * updates_per_step)
+  for _ in range(4):
+    learner.step()
+    batch = next(source)
+    for i in range(updates_per_step):
+      part = jax.tree.map(lambda x: x[i * BATCH : (i + 1) * BATCH], batch)
+      state, metrics = update(state, replay.to_trajectory(part))
+    assert_equal(learner.save(), state)
+    # What is logged is of the last update.
+    assert metrics
+    for name, value in metrics.items():
+      assert log.rows[-1][name] == pytest.approx(float(value), rel=1e-5)
+  variables, objective = learner.get_variables(
+    [learning.POLICY, learning.OBJECTIVE]
+  )
+  assert_equal(variables, agent.learner.variables(state))
+  assert_equal(objective, state.objective)
+
+
+def test_variables_are_there_before_the_first_step(agent):
+  learner = make_learner(agent)
+  state = agent.learner.init(jax.random.PRNGKey(5))
+  [variables] = learner.get_variables([learning.POLICY])
+  chex.assert_trees_all_close(variables, agent.learner.variables(state))
+
+
+def test_what_was_given_out_does_not_change_any_more(agent):
+  # The state's buffers are donated to the next update.
+  learner = make_learner(agent)
+  learner.step()
+  given = [
+    learner.get_variables([learning.POLICY, learning.OBJECTIVE]),
+    learner.save(),
+  ]
+  assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(given))
+  copies = jax.tree.map(np.copy, given)
+  for _ in range(3):
+    learner.step()
+  assert_equal(given, copies)
+  now = learner.get_variables([learning.POLICY])
+  assert any(
+    not np.array_equal(x, y)
+    for x, y in zip(jax.tree.leaves(now), jax.tree.leaves(given[0][:1]))
+  )
+  # Nor does a caller who writes into them change the learner.
+  jax.tree.map(lambda x: x.fill(0), now)
+  assert_equal(
+    learner.get_variables([learning.POLICY])[0],
+    agent.learner.variables(learner.save()),
+  )
+
+
+def test_a_restored_learner_continues_bit_for_bit(agent):
+  one = make_learner(agent)
+  for _ in range(3):
+    one.step()
+  saved = one.save()
+
+  other = learning.SkillLearner(
+    agent.learner, one._iterator, jax.random.PRNGKey(6)
+  )
+  other.restore(saved)
+  assert_equal(other.save(), saved)
+  assert_equal(
+    other.get_variables([learning.POLICY]), one.get_variables([learning.POLICY])
+  )
+  rest = [next(one._iterator) for _ in range(3)]
+  one._iterator, other._iterator = iter(rest), iter(rest)
+  for _ in range(3):
+    one.step()
+    other.step()
+  assert_equal(one.save(), other.save())
+  # The saved state survives that it was restored and learned from.
+  assert saved.steps == 3
+
+
+def test_updates_are_counted_and_logged(agent):
+  log = Log()
+  counter = counting.Counter()
+  learner = make_learner(
+    agent,
+    updates_per_step=3,
+    counter=counting.Counter(counter, 'learner', time_delta=0.0),
+    logger=log,
+  )
+  for _ in range(2):
+    learner.step()
+  assert counter.get_counts() == {'learner_steps': 6}
+  assert [row['learner_steps'] for row in log.rows] == [3, 6]
+  assert learner.save().steps == 6
+
+
+def test_a_step_compiles_once(agent):
+  traces = []
+
+  def update(*args):
+    traces.append(args)
+    return agent.learner.update(*args)
+
+  learner = learning.SkillLearner(
+    agent.learner._replace(update=update),
+    items(BATCH),
+    jax.random.PRNGKey(0),
+    updates_per_step=1,
+  )
+  learner.step()
+  first = len(traces)
+  for _ in range(2):
+    learner.step()
+  learner.restore(learner.save())
+  learner.step()
+  assert len(traces) == first
+
+
+def test_others_may_save_and_read_while_it_learns(agent):
+  learner = make_learner(agent)
+  learner.step()
+  stop = threading.Event()
+  errors = []
+  reads = []
+
+  def repeatedly(call):
+    def run():
+      try:
+        while not stop.is_set():
+          reads.append(call())
+      except BaseException as error:
+        errors.append(error)
+
+    return threading.Thread(target=run)
+
+  threads = [
+    repeatedly(lambda: int(learner.save().steps)),
+    repeatedly(
+      lambda: len(learner.get_variables([learning.POLICY, learning.OBJECTIVE]))
+    ),
+  ]
+  for thread in threads:
+    thread.start()
+  for _ in range(200):
+    learner.step()
+  stop.set()
+  for thread in threads:
+    thread.join()
+  assert not errors
+  assert learner.save().steps == 201
+  assert len(reads) > 10
+
+
+@pytest.mark.parametrize('name', sorted(registry.OBJECTIVES))
+def test_every_agent_learns_through_acme_s_interface(name):
+  problem = problems.TABLE
+  agent = make_agent(name, problem)
+  learner = builder_lib.SkillBuilder(agent.config).make_learner(
+    jax.random.PRNGKey(0), agent, items(agent.config.fetch_size, problem)
+  )
+  before = learner.get_variables([learning.POLICY])
+  learner.step()
+  [variables], [objective] = (
+    learner.get_variables([name])
+    for name in (learning.POLICY, learning.OBJECTIVE)
+  )
+  chex.assert_tree_all_finite(jax.tree.map(jnp.asarray, variables))
+  assert jax.tree.structure(before) == jax.tree.structure([variables])
+  assert jax.tree.structure(objective) == jax.tree.structure(
+    learner.save().objective
+  )
+  assert learner.save().steps == agent.config.updates_per_step

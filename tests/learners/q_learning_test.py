@@ -1,0 +1,464 @@
+"""Tests of skills/learners/q_learning.py."""
+
+import functools
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills import registry
+from skills import types
+from skills.learners import q_learning
+from skills.networks import discriminators
+from skills.networks import q_networks
+from skills.objectives import base
+from skills.objectives import disdain
+from skills.objectives import vic
+from tests import oracles
+from tests import problems
+
+KEY = jax.random.PRNGKey(0)
+K = problems.NUM_SKILLS
+S = problems.TABLE.num_states
+A = problems.TABLE.num_actions
+
+
+def paying(rewards, weights):
+  """An objective that learns nothing: rewards by skill and state, [K, S, R]."""
+  rewards = jnp.asarray(rewards, jnp.float32)
+
+  def reward(state, trajectory):
+    del state
+    return rewards[trajectory.skill, trajectory.observation[1:]]
+
+  return base.IntrinsicReward(
+    streams=tuple(f'stream{i}' for i in range(len(weights))),
+    init=lambda key: jnp.zeros(()),
+    reward=reward,
+    weights=lambda state: jnp.asarray(weights, jnp.float32),
+    update=lambda state, trajectory, key: (state + 1, {}),
+  )
+
+
+def make(objective, problem=problems.TABLE, num_skills=K, **settings):
+  """Network and learner of an objective, with tables."""
+  network = q_networks.make(
+    q_networks.QNetworkConfig(), problem, num_skills, len(objective.streams)
+  )
+  config = q_learning.QLearningConfig(**settings)
+  return network, q_learning.make(config, network, objective)
+
+
+def one_step(skills, states, actions, following):
+  """Skills of a single step."""
+  batch = problems.ending_in(problems.TABLE, skills, following)
+  return batch._replace(
+    observation=batch.observation.at[0].set(jnp.array(states, jnp.int32)),
+    action=jnp.array([actions], jnp.int32),
+  )
+
+
+def table_of(state):
+  return problems.content(state.params).reshape(K, S, A, -1)
+
+
+def test_mix_is_the_weighted_sum_over_streams():
+  values = jnp.array([[[1.0, 10.0], [2.0, 0.0], [3.0, -1.0]]])
+  np.testing.assert_allclose(
+    q_learning.mix(values, jnp.array([2.0, 0.5])), [[7.0, 4.0, 5.5]]
+  )
+
+
+def test_discounts_are_gamma_within_a_skill_and_zero_after_its_last_step():
+  # A whole skill, one cut short, and one that ended the world in its second
+  # step, beside which the environment's discount is 0.
+  mask = jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+  discount_t = jnp.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+  np.testing.assert_allclose(
+    q_learning.skill_discounts(discount_t, mask, 0.9),
+    [[0.9, 0.9, 0.45], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]],
+    rtol=1e-6,
+  )
+
+
+@pytest.mark.parametrize(
+  ('weights', 'expected_first'),
+  [
+    # At the second observation the mixed values are 1 and 3: action 1, whose
+    # values are (0, 3). 1 + .5 (.5 * 0 + .5 * 2) and 10 + .5 (.5 * 3 + .5 * 20)
+    ([1.0, 1.0], [1.5, 15.75]),
+    # They are 1 and .3: action 0, whose values are (1, 0).
+    # 1 + .5 (.5 * 1 + .5 * 2) and 10 + .5 (.5 * 0 + .5 * 20)
+    ([1.0, 0.1], [1.75, 15.0]),
+  ],
+)
+def test_streams_regress_to_their_own_values_of_the_jointly_greedy_action(
+  weights, expected_first
+):
+  values = jnp.array(
+    [
+      [[9.0, 9.0], [9.0, 9.0]],
+      [[1.0, 0.0], [0.0, 3.0]],
+      [[5.0, 5.0], [6.0, 6.0]],
+    ]
+  )
+  g = q_learning.targets(
+    values[:, None],  # [T+1=3, B=1, A=2, R=2]
+    jnp.array([[1.0, 10.0], [2.0, 20.0]])[:, None],
+    jnp.array([[0.5], [0.0]]),
+    jnp.array(weights),
+    0.5,
+  )
+  np.testing.assert_allclose(g[:, 0], [expected_first, [2.0, 20.0]], rtol=1e-6)
+
+
+def test_a_step_moves_one_entry_by_twice_the_rate_over_b_times_its_error():
+  # B = 2 skills of one step each: each target is its reward, 5 in the first
+  # stream and -1 in the second; the loss has no factor 1/2.
+  rewards = np.broadcast_to([5.0, -1.0], (K, S, 2))
+  _, learner = make(paying(rewards, [1.0, 3.0]), learning_rate=0.1)
+  before = learner.init(KEY)
+  after, metrics = learner.update(
+    before,
+    one_step(skills=[1, 3], states=[2, 4], actions=[0, 2], following=[3, 5]),
+  )
+  old = table_of(before)
+  expected = old.copy()
+  for entry in ((1, 2, 0), (3, 4, 2)):
+    expected[entry] += 2 * 0.1 / 2 * (np.array([5.0, -1.0]) - old[entry])
+  np.testing.assert_allclose(table_of(after), expected, rtol=1e-5)
+  # Half the sum of two squared errors, stream by stream.
+  for i, reward in enumerate((5.0, -1.0)):
+    errors = reward - old[[1, 3], [2, 4], [0, 2], i]
+    np.testing.assert_allclose(
+      metrics[f'loss/stream{i}'], np.sum(errors**2) / 2, rtol=1e-5
+    )
+    np.testing.assert_allclose(metrics[f'reward/stream{i}'], reward)
+  assert after.steps == 1
+
+
+def test_steps_of_a_skill_add_up_and_padding_adds_nothing():
+  # gamma = 0: every real step regresses to its reward. Both skills run in
+  # state 0 by action 0; the first has three steps, the second one.
+  _, learner = make(
+    paying(np.full((K, S, 1), 2.0), [1.0]), discount=0.0, learning_rate=0.1
+  )
+  before = learner.init(KEY)
+  batch = types.Trajectory(
+    observation=jnp.zeros((4, 2), jnp.int32),
+    action=jnp.zeros((3, 2), jnp.int32),
+    reward=jnp.zeros((3, 2)),
+    discount=jnp.ones((3, 2)),
+    skill=jnp.broadcast_to(jnp.array([0, 1]), (3, 2)),
+    mask=problems.mask((3, 1), 3),
+  )
+  after, metrics = learner.update(before, batch)
+  old = table_of(before)[:2, 0, 0, 0]
+  np.testing.assert_allclose(
+    table_of(after)[:2, 0, 0, 0],
+    old + 2 * 0.1 / 2 * np.array([3, 1]) * (2.0 - old),
+    rtol=1e-5,
+  )
+  # Sums over a skill, means over skills: of an objective that pays padding,
+  # which none that is registered does, (3 + 3) * 2 / 2.
+  np.testing.assert_allclose(metrics['reward/stream0'], 6.0)
+
+
+def test_what_stands_in_padding_changes_nothing():
+  agent = table_agent(disdain.DisdainConfig())
+  update = jax.jit(agent.learner.update)
+  state = agent.learner.init(KEY)
+  after = [
+    update(state, problems.trajectory(problems.TABLE, 1, padding_seed=seed))[0]
+    for seed in (2, 3)
+  ]
+  chex.assert_trees_all_equal(*after)
+
+
+def test_the_environment_s_discount_of_zero_stops_the_bootstrap():
+  _, learner = make(
+    paying(np.ones((K, S, 1)), [1.0]), lambda_=0.0, learning_rate=0.5
+  )
+  before = learner.init(KEY)
+  batch = types.Trajectory(
+    observation=jnp.array([[0], [1], [2]]),
+    action=jnp.zeros((2, 1), jnp.int32),
+    reward=jnp.zeros((2, 1)),
+    discount=jnp.array([[0.0], [1.0]]),
+    skill=jnp.zeros((2, 1), jnp.int32),
+    mask=jnp.ones((2, 1)),
+  )
+  # With B = 1 and rate 1/2 an entry becomes its target: the reward alone.
+  after, _ = learner.update(before, batch)
+  np.testing.assert_allclose(table_of(after)[0, 0, 0], [1.0], rtol=1e-6)
+  # Else 1 + .99 max Q(1).
+  after, _ = learner.update(before, batch._replace(discount=jnp.ones((2, 1))))
+  np.testing.assert_allclose(
+    table_of(after)[0, 0, 0, 0],
+    1 + 0.99 * table_of(before)[0, 1, :, 0].max(),
+    rtol=1e-6,
+  )
+
+
+@functools.cache
+def table_agent(objective, **settings):
+  config = registry.config_lib.SkillAgentConfig(
+    objective=objective,
+    num_skills=K,
+    skill_length=problems.NUM_STEPS,
+    learner=q_learning.QLearningConfig(**settings),
+  )
+  return registry.make_agent(config, problems.TABLE)
+
+
+PAIR = vic.VicConfig(
+  discriminator=discriminators.DiscriminatorConfig(ensemble_size=2)
+)
+
+
+def train_on_random_batches(learner, num_updates=20):
+  """A compiled function: a state -> the state after some updates."""
+  batches = [
+    problems.trajectory(problems.TABLE, seed=i) for i in range(num_updates)
+  ]
+  batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+  return jax.jit(lambda state: jax.lax.scan(learner.update, state, batches)[0])
+
+
+def test_the_objective_learns_by_its_own_update_from_the_same_batch():
+  agent = table_agent(disdain.DisdainConfig())
+  state = agent.learner.init(KEY)
+  batch = problems.trajectory(problems.TABLE)
+  after, metrics = jax.jit(agent.learner.update)(state, batch)
+  expected, expected_metrics = jax.jit(agent.objective.update)(
+    state.objective, batch, KEY
+  )
+  chex.assert_trees_all_close(after.objective, expected, rtol=1e-6)
+  for name, value in expected_metrics.items():
+    np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
+
+
+def test_the_values_have_no_part_in_what_the_objective_learns():
+  agent = table_agent(disdain.DisdainConfig())
+  one = agent.learner.init(KEY)
+  other = one._replace(params=jax.tree.map(lambda x: 100 * x, one.params))
+  run = train_on_random_batches(agent.learner)
+  one, other = run(one), run(other)
+  chex.assert_trees_all_equal(one.objective, other.objective)
+  assert np.any(table_of(one) != table_of(other))
+
+
+def test_random_numbers_of_updates_differ_and_depend_on_the_state_alone():
+  keys = []
+
+  def update(state, trajectory, key):
+    keys.append(np.asarray(key).tolist())
+    return state, {}
+
+  objective = paying(np.ones((K, S, 1)), [1.0])._replace(update=update)
+  _, learner = make(objective)
+  first = learner.init(KEY)
+  batch = one_step([0], [0], [0], [1])
+  second, _ = learner.update(first, batch)
+  learner.update(second, batch)
+  learner.update(first, batch)
+  assert keys[0] == keys[2]
+  assert keys[0] != keys[1]
+
+
+def test_a_bonus_of_weight_zero_is_as_if_there_were_none():
+  alone = table_agent(PAIR)
+  with_bonus = table_agent(disdain.DisdainConfig(over=PAIR, bonus_weight=0.0))
+  state = with_bonus.learner.init(KEY)
+  skill_values = jax.tree.map(lambda x: x[..., :1], state.params)
+  expected = train_on_random_batches(alone.learner)(
+    state._replace(params=skill_values)
+  )
+  actual = train_on_random_batches(with_bonus.learner)(state)
+  np.testing.assert_array_equal(
+    table_of(actual)[..., 0], table_of(expected)[..., 0]
+  )
+  chex.assert_trees_all_equal(actual.objective, expected.objective)
+
+
+@pytest.mark.parametrize('gamma', [0.0, 0.99])
+def test_a_weight_enters_values_by_the_greedy_action_alone(gamma):
+  # gamma = 0 asks for no greedy action, so that nothing is left of the weight.
+  rewards = np.random.default_rng(0).normal(size=(K, S, 2))
+  objective = paying(rewards, [1.0, 1.0])._replace(
+    weights=lambda state: jnp.stack([1.0, state]),
+    update=lambda state, trajectory, key: (state, {}),
+  )
+  _, learner = make(objective, discount=gamma)
+  run = train_on_random_batches(learner)
+  state = learner.init(KEY)
+  tables = [
+    table_of(run(state._replace(objective=jnp.float32(weight))))
+    for weight in (1.0, 50.0)
+  ]
+  assert np.any(tables[0] != tables[1]) == (gamma > 0)
+
+
+def test_actors_get_the_values_and_the_weights():
+  agent = table_agent(disdain.DisdainConfig(bonus_weight=7.0))
+  state = agent.learner.init(KEY)
+  variables = agent.learner.variables(state)
+  chex.assert_trees_all_equal(variables.params, state.params)
+  np.testing.assert_array_equal(variables.weights, [1.0, 7.0])
+
+
+def test_the_slow_copy_follows_at_its_period_only():
+  agent = table_agent(PAIR, target_update_period=3)
+  update = jax.jit(agent.learner.update)
+  state = agent.learner.init(KEY)
+  chex.assert_trees_all_equal(state.target_params, state.params)
+  copies = [state.params]
+  for i in range(1, 7):
+    state, _ = update(state, problems.trajectory(problems.TABLE, seed=i))
+    if i % 3 == 0:
+      copies.append(state.params)
+    chex.assert_trees_all_equal(state.target_params, copies[-1])
+  assert np.any(problems.content(copies[0]) != problems.content(copies[1]))
+  assert np.any(problems.content(copies[1]) != problems.content(copies[2]))
+
+
+def test_the_slow_copy_bootstraps_and_chooses_the_greedy_action():
+  _, learner = make(
+    paying(np.ones((K, S, 1)), [1.0]),
+    discount=0.5,
+    lambda_=0.0,
+    learning_rate=0.5,
+    target_update_period=10,
+  )
+  state = learner.init(KEY)
+  slow = np.zeros((K, S, A, 1))
+  slow[0, 1] = [[2.0], [8.0], [4.0]]
+  fast = np.zeros((K, S, A, 1))
+  fast[0, 1] = [[100.0], [-100.0], [0.0]]
+  state = state._replace(
+    params=problems.fill(state.params, fast.reshape(K * S, A, 1)),
+    target_params=problems.fill(state.target_params, slow.reshape(K * S, A, 1)),
+  )
+  batch = types.Trajectory(
+    observation=jnp.array([[0], [1], [2]]),
+    action=jnp.zeros((2, 1), jnp.int32),
+    reward=jnp.zeros((2, 1)),
+    discount=jnp.ones((2, 1)),
+    skill=jnp.zeros((2, 1), jnp.int32),
+    mask=jnp.ones((2, 1)),
+  )
+  after, _ = learner.update(state, batch)
+  # With B = 1 and rate 1/2 an entry becomes its target, 1 + .5 * 8.
+  np.testing.assert_allclose(table_of(after)[0, 0, 0, 0], 5.0, rtol=1e-6)
+
+
+def test_there_is_no_slow_copy_unless_asked_for():
+  assert table_agent(PAIR).learner.init(KEY).target_params == ()
+
+
+# A binary tree: action a leads from node n to 2 n + 1 + a, so that a node also
+# says how many steps were taken to it.
+DEPTH = 3
+TREE = types.ProblemSpec(
+  observation_shape=(),
+  observation_dtype='int32',
+  num_states=2 ** (DEPTH + 1) - 1,
+  num_actions=2,
+)
+
+
+def every_path(num_skills):
+  """Each skill along each path from the root to a leaf."""
+  skills, observations, actions = [], [], []
+  for skill in range(num_skills):
+    for path in itertools.product(range(2), repeat=DEPTH):
+      nodes = [0]
+      for action in path:
+        nodes.append(2 * nodes[-1] + 1 + action)
+      skills.append([skill] * DEPTH)
+      observations.append(nodes)
+      actions.append(path)
+  shape = (DEPTH, len(skills))
+  return types.Trajectory(
+    observation=jnp.array(observations, jnp.int32).T,
+    action=jnp.array(actions, jnp.int32).T,
+    reward=jnp.zeros(shape),
+    discount=jnp.ones(shape),
+    skill=jnp.array(skills, jnp.int32).T,
+    mask=jnp.ones(shape),
+  )
+
+
+@pytest.mark.parametrize(
+  ('lambda_', 'weights'), [(0.0, [1.0]), (0.0, [1.0, 3.0]), (0.7, [1.0, 3.0])]
+)
+def test_values_converge_to_those_of_dynamic_programming(lambda_, weights):
+  num_skills = 2
+  rewards = np.random.default_rng(0).normal(
+    size=(num_skills, TREE.num_states, len(weights))
+  )
+  # The most frequent entries (the root's) are in 4 of 16 skills, the leaves' in
+  # one: rates of 2 * 2 * 4 / 16 = 1 and 1/4 of the error per update.
+  _, learner = make(
+    paying(rewards, weights),
+    TREE,
+    num_skills,
+    discount=0.9,
+    lambda_=lambda_,
+    learning_rate=2.0,
+  )
+  batch = every_path(num_skills)
+
+  def train(state):
+    return jax.lax.fori_loop(
+      0, 100, lambda _, s: learner.update(s, batch)[0], state
+    )
+
+  values = problems.content(jax.jit(train)(learner.init(KEY)).params)
+  values = values.reshape(num_skills, TREE.num_states, 2, len(weights))
+  for skill in range(num_skills):
+    expected = oracles.finite_horizon_values(
+      successor=lambda node, action: 2 * node + 1 + action,
+      reward=lambda node, skill=skill: rewards[skill, node].tolist(),
+      weights=weights,
+      num_steps=DEPTH,
+      gamma=0.9,
+      lambda_=lambda_,
+      num_actions=2,
+      start=0,
+    )
+    assert len(expected) == 2 * (2**DEPTH - 1)
+    for (node, action), value in expected.items():
+      np.testing.assert_allclose(values[skill, node, action], value, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'discount': 1.5}, r'discount must be in \[0, 1\], got 1.5'),
+    ({'lambda_': -0.5}, r'lambda_ must be in \[0, 1\], got -0.5'),
+    ({'learning_rate': 0.0}, 'learning_rate must be positive, got 0'),
+    ({'optimizer': 'sdg'}, "optimizer must be one of .*got 'sdg'"),
+    ({'max_gradient_norm': 0.0}, 'max_gradient_norm must be positive.*got 0'),
+    ({'target_update_period': 0}, 'target_update_period must be >= 1.*got 0'),
+  ],
+)
+def test_values_that_cannot_work_are_refused(settings, message):
+  with pytest.raises(ValueError, match=message):
+    q_learning.QLearningConfig(**settings)
+
+
+def test_gradients_are_scaled_down_to_the_given_norm():
+  rewards = np.full((K, S, 1), 1000.0)
+  _, learner = make(
+    paying(rewards, [1.0]), learning_rate=0.1, max_gradient_norm=2.0
+  )
+  before = learner.init(KEY)
+  after, _ = learner.update(before, one_step([1], [2], [0], [3]))
+  # One entry has a gradient: it moves by the rate times the norm.
+  change = table_of(after) - table_of(before)
+  np.testing.assert_allclose(change[1, 2, 0], [0.2], rtol=1e-4)
+  assert np.sum(change != 0) == 1
