@@ -1,62 +1,28 @@
-"""Flags and manners that the training commands share."""
+"""Manners that all commands share."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-import pathlib
+import os
 import signal
+import subprocess
 import sys
 from typing import Any
 
 from absl import app
 from absl import flags
+from absl import logging
 
-from envs import factory
-from launch import experiment as experiment_lib
-from launch import overrides
-from launch import results
-from skills import checkpoints
-from skills import registry
+_CHATTER = (
+  r'^\[reverb/cc/.*\] +(Initializing TFRecordCheckpointer|Loading |Loaded |'
+  r'Started replay server|Shutting down replay server|Stored checkpoint|'
+  r'Sampler and server are owned|Successfully loaded)'
+)
 
 # Folder of a run's checkpoints.
 CHECKPOINTS = 'checkpoints'
-
-_AGENT = flags.DEFINE_string(
-  'agent', 'disdain', f'What to train: {", ".join(registry.OBJECTIVES)}.'
-)
-_ENV = flags.DEFINE_string(
-  'env', 'grid:disdain_release', f'Where: {", ".join(factory.names())}.'
-)
-_ENV_OPTION = flags.DEFINE_multi_string(
-  'env_option', [], 'An option of the world: --env_option observation=one_hot'
-)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
-_NUM_STEPS = flags.DEFINE_integer(
-  'num_steps', None, 'Environment steps of training. [depends on the command]'
-)
-_OUTPUT_DIR = flags.DEFINE_string(
-  'output_dir', None, "The run's folder. [runs/<agent>-<env>-<seed>]"
-)
-_SET = flags.DEFINE_multi_string(
-  'set',
-  [],
-  'A change to a setting, named by its path: --set objective.bonus_weight=10. '
-  'config.json of any run lists them all.',
-)
-_RESUME = flags.DEFINE_bool(
-  'resume',
-  False,
-  'Continue the run in --output_dir. Its settings are read from there; only '
-  '--num_steps may be given beside it.',
-)
-_EVALUATION_EPISODES = flags.DEFINE_integer(
-  'evaluation_episodes', 128, 'Episodes of each evaluation.'
-)
-_CHECKPOINT_EVERY_S = flags.DEFINE_float(
-  'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,129 +74,41 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
   Args:
     main: reads the flags and returns the exit status.
   """
-  app.run(main)
+
+  def quiet(argv: Sequence[str]) -> int | None:
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)
+    with without_reverb_chatter():
+      return main(argv)
+
+  app.run(quiet)
 
 
-def experiment_from_flags(
-  argv: Sequence[str], default_num_steps: int
-) -> tuple[experiment_lib.Experiment, bool]:
-  """Makes the experiment that the flags describe.
+@contextlib.contextmanager
+def without_reverb_chatter() -> Iterator[None]:
+  """Drops what Reverb's C++ code reports of its normal life.
 
-  Args:
-    argv: what is left of the command line.
-    default_num_steps: of a run that does not say.
-
-  Returns:
-    The experiment, and whether it continues a run.
-
-  Raises:
-    ValueError: naming what is wrong, what is allowed and the nearest match.
+  It writes these lines straight to standard error and heeds no setting. A
+  process of its own drops them, so that whatever else is written there appears
+  even if this process is killed.
   """
-  if len(argv) > 1:
-    raise ValueError(
-      f'unexpected argument {argv[1]!r}; flags are written --name=value.'
-    )
-  if _RESUME.value:
-    return _continued(), True
-  options = {
-    name: _number_or_text(value)
-    for name, value in overrides.parse(_ENV_OPTION.value).items()
-  }
-  name = f'{_AGENT.value}-{_ENV.value}-{_SEED.value}'.replace(':', '-')
-  experiment = experiment_lib.make(
-    agent=_AGENT.value,
-    environment=_ENV.value,
-    environment_options=options,
-    settings=overrides.parse(_SET.value),
-    seed=_SEED.value,
-    num_steps=(
-      default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
-    ),
-    evaluation_episodes=_EVALUATION_EPISODES.value,
-    checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
-    output_dir=_OUTPUT_DIR.value or f'runs/{name}',
+  original = os.dup(2)
+  filter_process = subprocess.Popen(
+    ['grep', '-v', '--line-buffered', '-E', _CHATTER],
+    stdin=subprocess.PIPE,
+    stdout=original,
+    # Ctrl-C is for this process alone.
+    start_new_session=True,
   )
-  return experiment, False
-
-
-def _continued() -> experiment_lib.Experiment:
-  if _OUTPUT_DIR.value is None:
-    raise ValueError('--resume needs the --output_dir of the run to continue.')
-  fixed = (
-    _AGENT,
-    _ENV,
-    _ENV_OPTION,
-    _SEED,
-    _SET,
-    _EVALUATION_EPISODES,
-    _CHECKPOINT_EVERY_S,
-  )
-  for flag in fixed:
-    if flag.present:
-      raise ValueError(
-        f'--{flag.name} cannot change in a resumed run, whose settings are in '
-        f'{_OUTPUT_DIR.value}/{experiment_lib.CONFIG_FILE}; leave it out, or '
-        'start a new run.'
-      )
-  experiment = experiment_lib.load(_OUTPUT_DIR.value)
-  # Nothing to continue is found out now and not half-way.
-  checkpoints.latest(pathlib.Path(_OUTPUT_DIR.value) / CHECKPOINTS)
-  if _NUM_STEPS.value is not None:
-    experiment = dataclasses.replace(experiment, num_steps=_NUM_STEPS.value)
-  return experiment
-
-
-def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
-  """Writes the experiment into its folder, unless another run is there.
-
-  Raises:
-    ValueError: if one is, or if the folder cannot be written.
-  """
-  folder = pathlib.Path(experiment.output_dir)
-  if not resume and (folder / experiment_lib.CONFIG_FILE).exists():
-    raise ValueError(
-      f'there is a run in {experiment.output_dir}; add --resume to continue '
-      'it, or choose another --output_dir.'
-    )
+  with filter_process.stdin as pipe:
+    os.dup2(pipe.fileno(), 2)
   try:
-    experiment_lib.save(experiment)
-  except OSError as error:
-    raise ValueError(
-      f'output_dir {experiment.output_dir!r} cannot be written: '
-      f'{error.strerror}.'
-    ) from error
-
-
-def report(
-  experiment: experiment_lib.Experiment, summary: dict[str, Any]
-) -> None:
-  """Prints where a run got and what it left."""
-  folder = pathlib.Path(experiment.output_dir)
-  parts = []
-  if 'skills_learned' in summary:
-    parts.append(
-      f'{summary["skills_learned"]:.1f} of {experiment.config.num_skills} '
-      'skills learned'
-    )
-  parts += [
-    f'{summary["environment_steps"]:,} environment steps',
-    f'{summary["learner_steps"]:,} updates',
-    f'{summary["wall_time_s"]:.0f} s',
-  ]
-  print(', '.join(parts) + '.')
-  for name in (
-    results.SUMMARY_FILE,
-    results.LEARNING_CURVE,
-    results.SKILL_MAP,
-  ):
-    if (folder / name).exists():
-      print(f'  {folder / name}')
-  if not summary['complete']:
-    print(
-      'Interrupted and saved. To continue: add --resume to '
-      f'--output_dir={experiment.output_dir}'
-    )
-
-
-def _number_or_text(value: str) -> int | str:
-  return int(value) if value.isdigit() else value
+    yield
+  finally:
+    sys.stderr.flush()
+    os.dup2(original, 2)
+    os.close(original)
+    # It ends by itself when the last copy of its input is closed, which a
+    # child of this process may hold.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      filter_process.wait(timeout=1)

@@ -10,6 +10,7 @@ import faulthandler
 import os
 import pathlib
 import shutil
+import sys
 import threading
 import time
 from typing import Any
@@ -95,10 +96,11 @@ class _Run:
         self.counter, 'learner', time_delta=0.0
       ),
     )
+    self.adder = builder.make_adder(self.client)
     self.actor = builder.make_actor(
       actor_key,
       builder.make_policy(self.agent),
-      builder.make_adder(self.client),
+      self.adder,
       self.learner,
     )
     self.loop = acme_api.environment_loop.EnvironmentLoop(
@@ -251,28 +253,23 @@ class _Run:
     }
 
   def halt(self) -> None:
-    """Stops the threads.
-
-    Raises:
-      RuntimeError: if one does not stop.
-    """
+    """Stops the threads; says where one stands that does not stop."""
     self.stop.set()
     for worker in self.workers:
       if worker.is_alive():
         worker.join(_JOIN_S)
       if worker.is_alive():
-        # Where every thread stands is all that can be said of it.
+        # It waits in foreign code, so all that it has done is complete and the
+        # run can be saved without it.
+        print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
         faulthandler.dump_traceback(all_threads=True)
-        raise RuntimeError(f'the {worker.name} did not stop in {_JOIN_S:g} s.')
 
   def close(self) -> None:
     """Lets go of everything; safe to call at any time."""
-    self.stop.set()
-    for worker in self.workers:
-      if worker.is_alive():
-        worker.join(_JOIN_S)
+    self.halt()
     for logger in self.loggers:
       logger.close()
+    self.adder.close()
     self.server.stop()
     shutil.rmtree(self.folder / _LIVE_REPLAY, ignore_errors=True)
 

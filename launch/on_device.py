@@ -22,8 +22,8 @@ from skills import types
 from skills.learners import q_learning
 
 # Updates whose random numbers are drawn at once. Drawing them one by one would
-# cost more than the updates of a small world. Training for a multiple of it does
-# not depend on how the whole is cut into calls.
+# cost more than the updates of a small world. Calls that train for multiples of
+# it give the same result however the whole is cut into calls.
 BLOCK = 100
 
 

@@ -1,4 +1,4 @@
-"""Progress on screen: a live line in a terminal, a line now and then in a log."""
+"""Progress on screen: a live line in a terminal, now and then one in a log."""
 
 from collections.abc import Mapping
 import time
@@ -24,7 +24,8 @@ class Progress:
       done: of these, made before it was resumed.
     """
     self._total = total
-    self._console = rich_console.Console(stderr=True)
+    # Not on standard error, which may be a pipe to a filter.
+    self._console = rich_console.Console()
     self._bar: rich_progress.Progress | None = None
     self._task = rich_progress.TaskID(0)
     if self._console.is_terminal:

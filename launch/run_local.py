@@ -14,8 +14,13 @@ Ctrl-C saves and ends the run; --resume continues it.
 
 from collections.abc import Sequence
 
+from absl import flags
+
 from launch import commands
 from launch import local
+from launch import training_flags
+
+flags.adopt_module_key_flags(training_flags)
 
 # Enough for DISDAIN to learn most of the release grid's skills.
 _DEFAULT_NUM_STEPS = 240_000
@@ -24,13 +29,13 @@ _DEFAULT_NUM_STEPS = 240_000
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
   with commands.users_mistakes():
-    experiment, resume = commands.experiment_from_flags(
+    experiment, resume = training_flags.experiment_from_flags(
       argv, _DEFAULT_NUM_STEPS
     )
     local.check(experiment)
-    commands.prepare_folder(experiment, resume)
+    training_flags.prepare_folder(experiment, resume)
   outcome = local.run(experiment, resume=resume)
-  commands.report(experiment, outcome.summary)
+  training_flags.report(experiment, outcome.summary)
   return outcome.status
 
 

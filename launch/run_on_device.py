@@ -12,7 +12,7 @@ import pathlib
 import time
 from typing import Any
 
-import dm_env
+from absl import flags
 import jax
 
 from launch import commands
@@ -21,10 +21,13 @@ from launch import on_device
 from launch import progress as progress_lib
 from launch import results
 from launch import run_loggers
+from launch import training_flags
 from skills import checkpoints
 from skills import registry
 from skills import types
 from skills.evaluation import measure
+
+flags.adopt_module_key_flags(training_flags)
 
 _DEFAULT_NUM_STEPS = 8_000_000
 
@@ -32,19 +35,19 @@ _DEFAULT_NUM_STEPS = 8_000_000
 _CHUNK = 10 * on_device.BLOCK
 
 
-def check(
-  experiment: experiment_lib.Experiment, environment: dm_env.Environment
-) -> None:
-  """Refuses worlds that cannot be compiled.
+def make_environment(experiment: experiment_lib.Experiment) -> Any:
+  """The experiment's world, which must be one that can be compiled.
 
   Raises:
-    ValueError: naming the world or the setting.
+    ValueError: naming the world.
   """
+  environment = experiment.make_environment(experiment.seed)
   if not hasattr(environment, 'functional'):
     raise ValueError(
-      f'environment {experiment.environment!r} is no JAX function, so it cannot '
-      'run on device; use launch.run_local.'
+      f'environment {experiment.environment!r} is no JAX function, so it '
+      'cannot run on device; use launch.run_local.'
     )
+  return environment
 
 
 def run(
@@ -76,11 +79,10 @@ class _Run:
   def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
-    self.environment: Any = experiment.make_environment(experiment.seed)
+    self.environment = make_environment(experiment)
     self.agent = registry.make_agent(
       experiment.config, experiment_lib.problem_of(self.environment)
     )
-    check(experiment, self.environment)
     program = on_device.make(self.agent, self.environment.functional())
     key, self.evaluation_key = jax.random.split(
       jax.random.PRNGKey(experiment.seed)
@@ -195,13 +197,13 @@ class _Run:
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
   with commands.users_mistakes():
-    experiment, resume = commands.experiment_from_flags(
+    experiment, resume = training_flags.experiment_from_flags(
       argv, _DEFAULT_NUM_STEPS
     )
-    check(experiment, experiment.make_environment(experiment.seed))
-    commands.prepare_folder(experiment, resume)
+    make_environment(experiment)
+    training_flags.prepare_folder(experiment, resume)
   outcome = run(experiment, resume=resume)
-  commands.report(experiment, outcome.summary)
+  training_flags.report(experiment, outcome.summary)
   return outcome.status
 
 

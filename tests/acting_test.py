@@ -78,12 +78,16 @@ def test_of_equal_values_the_first_wins():
   )
 
 
-def test_skills_are_drawn_uniformly():
-  _, extras, _ = jax.jit(jax.vmap(lambda key: run(make(), key, 1)))(keys(4000))
-  # 1000 each; five standard deviations, sqrt(4000 * 1/4 * 3/4), are 137.
-  frequencies = np.bincount(extras['skill'][:, 0])
-  assert frequencies.shape == (K,)
-  assert np.all(np.abs(frequencies - 1000) < 137)
+def test_skills_are_drawn_uniformly_and_apart_from_the_action():
+  action, extras, _ = jax.jit(jax.vmap(lambda key: run(make(1.0), key, 1)))(
+    keys(4000)
+  )
+  joint = np.zeros((K, 3))
+  np.add.at(joint, (extras['skill'][:, 0], action[:, 0]), 1)
+  # 1000 of each skill, 333 with each action: five standard deviations are
+  # 5 sqrt(4000 * 1/4 * 3/4) = 137 and 5 sqrt(4000 * 1/12 * 11/12) = 87.
+  assert np.all(np.abs(joint.sum(1) - 1000) < 137)
+  assert np.all(np.abs(joint - 4000 / 12) < 87)
 
 
 def test_a_skill_is_kept_for_its_length_and_then_drawn_anew():

@@ -105,7 +105,7 @@ class SkillBuilder(
     """Batches for one step of the learner."""
     return replay.SampleIterator(self._config, replay_client, self._should_stop)
 
-  def make_adder(self, replay_client: reverb.Client) -> adders.SequenceAdder:
+  def make_adder(self, replay_client: reverb.Client) -> replay.SkillAdder:
     """Writes one item a skill."""
     return replay.make_adder(self._config, replay_client, self._should_stop)
 

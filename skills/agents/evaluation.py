@@ -133,7 +133,7 @@ class Evaluator:
     results = [self._loop.run_episode() for _ in range(num_episodes)]
     trajectory = self._recorder.trajectory()
     [state] = self._variable_source.get_variables([learning.OBJECTIVE])
-    numbers = {
+    numbers: dict[str, float] = {
       name: float(value)
       for name, value in self._measure(state, trajectory).items()
     }

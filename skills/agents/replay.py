@@ -238,17 +238,33 @@ class _PatientClient(reverb.Client):
   def __init__(self, client: reverb.Client, watchdog: Watchdog):
     super().__init__(client.server_address)
     self._watchdog = watchdog
+    self._newest: reverb.TrajectoryWriter | None = None
 
   def trajectory_writer(self, *args: Any, **kwargs: Any) -> Any:
-    writer = super().trajectory_writer(*args, **kwargs)
-    return _PatientWriter(writer, self._watchdog)
+    self._newest = super().trajectory_writer(*args, **kwargs)
+    return _PatientWriter(self._newest, self._watchdog)
+
+  def close(self) -> None:
+    if self._newest is not None:
+      self._newest.close()
+
+
+class SkillAdder(adders.SequenceAdder):
+  """Acme's adder, which can be closed."""
+
+  def close(self) -> None:
+    """Ends the connection, for which a server that stops would wait long.
+
+    What was not yet written is lost.
+    """
+    self._client.close()
 
 
 def make_adder(
   config: config_lib.SkillAgentConfig,
   client: reverb.Client,
   should_stop: ShouldStop = never_stop,
-) -> adders.SequenceAdder:
+) -> SkillAdder:
   """Makes an adder that writes one item a skill.
 
   Items of an episode share only the observation at which one skill follows the
@@ -261,7 +277,7 @@ def make_adder(
     should_stop: whether the program is stopping.
   """
   watchdog = Watchdog(client, 'actor', config.replay.timeout_s, should_stop)
-  return adders.SequenceAdder(
+  return SkillAdder(
     client=_PatientClient(client, watchdog),
     sequence_length=config.skill_length + 1,
     period=config.skill_length,

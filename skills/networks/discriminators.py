@@ -114,17 +114,18 @@ def make(
     features = torsos.MLPTorso(problem, config.hidden_sizes)(observation)
     return hk.Linear(num_skills, name='logits')(features)
 
-  if config.hidden_sizes is None and problem.num_states is None:
-    raise ValueError(
-      'hidden_sizes=None asks for a table, which needs observations that are '
-      f'state indices, got observations of shape {problem.observation_shape}; '
-      'give hidden_sizes, for instance (256, 256).'
-    )
-  pinned = config.pinned_state
-  if pinned is not None and not 0 <= pinned < problem.num_states:
-    raise ValueError(
-      f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
-      f'{pinned}.'
-    )
+  if config.hidden_sizes is None:
+    if problem.num_states is None:
+      raise ValueError(
+        'hidden_sizes=None asks for a table, which needs observations that are '
+        f'state indices, got observations of shape {problem.observation_shape};'
+        ' give hidden_sizes, for instance (256, 256).'
+      )
+    pinned = config.pinned_state
+    if pinned is not None and not 0 <= pinned < problem.num_states:
+      raise ValueError(
+        f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
+        f'{pinned}.'
+      )
   network = build.pure(forward, build.example_observation(problem))
   return build.ensemble(network, config.ensemble_size)

@@ -1,18 +1,14 @@
 """A world that counts, so that a reader knows where each number comes from."""
 
 import dataclasses
-import types as python_types
 from typing import NamedTuple
 
-from acme import environment_loop
-from acme import specs
-from acme.adders import base as adders
-from acme.utils import loggers
 import dm_env
 import jax
 import numpy as np
 
 from skills import config as config_lib
+from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.learners import q_learning
 from skills.networks import discriminators
@@ -56,19 +52,19 @@ class CountingEnvironment(dm_env.Environment):
     )
 
   def observation_spec(self):
-    return specs.Array((2,), np.float32, 'count')
+    return acme_api.specs.Array((2,), np.float32, 'count')
 
   def action_spec(self):
-    return specs.DiscreteArray(NUM_ACTIONS, np.int32, 'action')
+    return acme_api.specs.DiscreteArray(NUM_ACTIONS, np.int32, 'action')
 
   def reward_spec(self):
-    return specs.Array((), np.float32, 'reward')
+    return acme_api.specs.Array((), np.float32, 'reward')
 
   def discount_spec(self):
-    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
+    return acme_api.specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
 
 
-SPEC = specs.make_environment_spec(CountingEnvironment([1]))
+SPEC = acme_api.specs.make_environment_spec(CountingEnvironment([1]))
 
 
 def make_config(*, skill_length=SKILL_LENGTH, replay=None, **fields):
@@ -107,7 +103,7 @@ class Step(NamedTuple):
   skill: int
 
 
-class Witness(adders.Adder):
+class Witness:
   """Notes what an actor hands to an adder, and passes it on."""
 
   def __init__(self, adder=None):
@@ -201,7 +197,7 @@ def make_actor(config, environment, adder, *, seed=0):
   )
   builder = builder_lib.SkillBuilder(config)
   agent = builder_lib.make_agent(
-    config, specs.make_environment_spec(environment)
+    config, acme_api.specs.make_environment_spec(environment)
   )
   actor = builder.make_actor(
     jax.random.PRNGKey(seed),
@@ -209,12 +205,12 @@ def make_actor(config, environment, adder, *, seed=0):
     adder,
     FixedVariables(agent),
   )
-  return environment_loop.EnvironmentLoop(
-    environment, actor, logger=loggers.NoOpLogger()
+  return acme_api.environment_loop.EnvironmentLoop(
+    environment, actor, logger=acme_api.loggers.NoOpLogger()
   )
 
 
-class Log(loggers.Logger):
+class Log(acme_api.loggers.Logger):
   """Keeps what is written to it."""
 
   def __init__(self):
@@ -225,8 +221,3 @@ class Log(loggers.Logger):
 
   def close(self):
     pass
-
-
-def namespace(**fields):
-  """A value with these attributes."""
-  return python_types.SimpleNamespace(**fields)

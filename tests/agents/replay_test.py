@@ -8,14 +8,12 @@ import re
 import threading
 import time
 
-from acme import environment_loop
-from acme.utils import loggers
 import jax
 import numpy as np
 import pytest
-import reverb
 
 from skills import config as config_lib
+from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import replay
 from tests.agents import counting
@@ -32,9 +30,9 @@ def serve():
 
   def start(config):
     builder = builder_lib.SkillBuilder(config)
-    server = reverb.Server(builder.make_replay_tables(counting.SPEC))
+    server = acme_api.reverb.Server(builder.make_replay_tables(counting.SPEC))
     servers.append(server)
-    return reverb.Client(f'localhost:{server.port}')
+    return acme_api.reverb.Client(f'localhost:{server.port}')
 
   yield start
   # Each may wait for seconds until its last client has gone.
@@ -55,10 +53,10 @@ def actor():
       """Acts for one episode of each length; what was done, by a witness."""
       witness = counting.Witness(adder)
       inner._adder = witness
-      environment_loop.EnvironmentLoop(
+      acme_api.environment_loop.EnvironmentLoop(
         counting.CountingEnvironment(lengths),
         inner,
-        logger=loggers.NoOpLogger(),
+        logger=acme_api.loggers.NoOpLogger(),
       ).run(num_episodes=len(lengths))
       return witness
 

@@ -106,8 +106,10 @@ def telling(agent):
 @functools.cache
 def small_program():
   """An initial state by seed, and training, compiled."""
-  environment = world()
-  agent = small_agent(environment, acting=acting.ActingConfig(epsilon=0.2))
+  environment = world(horizon=2)
+  agent = small_agent(
+    environment, skill_length=2, acting=acting.ActingConfig(epsilon=0.2)
+  )
   program = on_device.make(agent, environment.functional())
   return (
     lambda seed: program.init(jax.random.PRNGKey(seed)),

@@ -1,0 +1,440 @@
+"""Runs a named result of a paper and says whether it was reached.
+
+  python -m launch.reproduce --list
+  python -m launch.reproduce disdain_release_grid --seeds=0,1,2
+
+Prints a table of quantities, what the paper has, what came out for each seed,
+and a verdict; writes the same as JSON; ends with status 1 if a quantity lies
+outside its tolerance.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import shutil
+import time
+from typing import Any
+
+from absl import flags
+import jax
+import numpy as np
+from rich import console as rich_console
+from rich import table as rich_table
+
+from envs import choices
+from launch import commands
+from launch import experiment as experiment_lib
+from launch import on_device
+from launch import results
+from skills import registry
+from skills.evaluation import measure
+
+_LIST = flags.DEFINE_bool('list', False, 'Show the results that there are.')
+_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds, side by side.')
+_FOLDER = flags.DEFINE_string(
+  'reproduce_dir', 'runs/reproduce', 'Where the JSON file goes.'
+)
+_PROCESSES = flags.DEFINE_integer(
+  'processes', 2, 'Variants trained at the same time, one core each.'
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quantity:
+  """A number of a paper, and ours.
+
+  Attributes:
+    name: what it is.
+    paper: its value there, with the source.
+    ours: one for each seed.
+    low: the least that the mean over seeds may be; None for no limit.
+    high: the most that it may be.
+  """
+
+  name: str
+  paper: str
+  ours: tuple[float, ...]
+  low: float | None = None
+  high: float | None = None
+
+  @property
+  def mean(self) -> float:
+    """Over seeds."""
+    return float(np.mean(self.ours))
+
+  @property
+  def tolerance(self) -> str:
+    """In words."""
+    if self.low is not None and self.high is not None:
+      return f'{self.low:g} to {self.high:g}'
+    if self.low is not None:
+      return f'>= {self.low:g}'
+    return 'reported' if self.high is None else f'<= {self.high:g}'
+
+  @property
+  def verdict(self) -> str:
+    """Whether the mean lies within the tolerance."""
+    if self.low is None and self.high is None:
+      return '-'
+    above = self.low is None or self.mean >= self.low
+    below = self.high is None or self.mean <= self.high
+    return 'ok' if above and below else 'MISSED'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+  """One agent of a comparison on device.
+
+  Attributes:
+    agent: its name.
+    environment: where it learns.
+    settings: changes to its preset.
+    num_updates: of training.
+    seeds: trained side by side.
+  """
+
+  agent: str
+  environment: str
+  settings: Mapping[str, Any]
+  num_updates: int
+  seeds: tuple[int, ...]
+
+
+# A run's result is the mean over this many evaluations at its end, so that it
+# does not hang on one moment.
+_LAST_EVALUATIONS = 5
+_EVALUATIONS = 50
+_EVALUATION_EPISODES = 1024
+
+
+def train(variant: Variant) -> dict[str, Any]:
+  """Trains a variant's seeds on device, in one compiled program.
+
+  Returns:
+    `skills_learned`: for each seed the mean over the last tenth of training;
+    `updates` and `curves`: the evaluations behind it.
+  """
+  experiment = experiment_lib.make(
+    agent=variant.agent,
+    environment=variant.environment,
+    settings=variant.settings,
+    num_steps=1,
+    output_dir='unused',
+  )
+  environment: Any = experiment.make_environment(0)
+  problem = experiment_lib.problem_of(environment)
+  agent = registry.make_agent(experiment.config, problem)
+  program = on_device.make(agent, environment.functional())
+  judge = measure.measure(agent.objective, problem)
+
+  def evaluate(state: on_device.State, key: jax.Array) -> jax.Array:
+    trajectory = program.evaluate(state.learner, key, _EVALUATION_EPISODES)
+    return judge(state.learner.objective, trajectory)['skills_learned']
+
+  size = variant.num_updates // _EVALUATIONS
+  step = jax.jit(
+    jax.vmap(lambda state: program.train(state, size)[0]), donate_argnums=0
+  )
+  look = jax.jit(jax.vmap(evaluate))
+  keys = jax.vmap(jax.random.PRNGKey)(np.array(variant.seeds))
+  states = jax.jit(jax.vmap(program.init))(keys)
+  updates, curves = [], []
+  for i in range(1, _EVALUATIONS + 1):
+    states = step(states)
+    updates.append(i * size)
+    looks = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
+    curves.append(np.asarray(look(states, looks)))
+  last = np.mean(curves[-_LAST_EVALUATIONS:], axis=0)
+  return {
+    'skills_learned': tuple(float(x) for x in last),
+    'updates': updates,
+    'curves': np.asarray(curves).T.tolist(),
+  }
+
+
+def train_all(
+  variants: Mapping[str, Variant], processes: int
+) -> dict[str, dict[str, Any]]:
+  """Trains variants in processes of their own, one core each."""
+  cores = sorted(os.sched_getaffinity(0))
+  context = multiprocessing.get_context('spawn')
+  with (
+    context.Manager() as manager,
+    concurrent.futures.ProcessPoolExecutor(
+      min(processes, len(variants)),
+      mp_context=context,
+      initializer=_take_core,
+      initargs=(manager.list(cores),),
+    ) as pool,
+  ):
+    futures = {name: pool.submit(train, v) for name, v in variants.items()}
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _take_core(cores: Any) -> None:
+  """Keeps processes from fighting for one core while another is idle."""
+  core = cores.pop(0)
+  cores.append(core)
+  os.sched_setaffinity(0, {core})
+
+
+# DISDAIN (arXiv:2107.14226).
+
+
+def _disdain_settings(learning_rate: float, weight: float) -> dict[str, Any]:
+  """The published rates, and those of its objective's parts."""
+  return {
+    'learner.learning_rate': learning_rate,
+    'objective.over.discriminator.learning_rate': learning_rate,
+    'objective.bonus_weight': weight,
+  }
+
+
+def _disdain_release_grid(
+  seeds: tuple[int, ...], processes: int
+) -> tuple[list[Quantity], dict[str, Any]]:
+  """The authors' tabular release: 24 cells, 24 skills of 8 steps."""
+  rate = 4e-3
+
+  def variant(agent: str, settings: Mapping[str, Any]) -> Variant:
+    return Variant(
+      agent=agent,
+      environment='grid:disdain_release',
+      settings=settings,
+      num_updates=1_000_000,
+      seeds=seeds,
+    )
+
+  vic = {
+    'learner.learning_rate': rate,
+    'objective.discriminator.learning_rate': rate,
+  }
+  runs = train_all(
+    {
+      'disdain': variant('disdain', _disdain_settings(rate, 20.0)),
+      'vic': variant('vic', vic),
+      'vic_ensemble': variant(
+        'vic', {**vic, 'objective.discriminator.ensemble_size': 2}
+      ),
+    },
+    processes,
+  )
+  source = "authors' release"
+  quantities = [
+    Quantity(
+      name='skills, DISDAIN (N=2, weight 20)',
+      paper=f'about 21 ({source})',
+      ours=runs['disdain']['skills_learned'],
+      low=18.0,
+    ),
+    Quantity(
+      name='skills, no bonus (N=1)',
+      paper=f'about 11 ({source})',
+      ours=runs['vic']['skills_learned'],
+      high=12.0,
+    ),
+    Quantity(
+      name='skills, no bonus (N=2)',
+      paper=f'about 12 ({source})',
+      ours=runs['vic_ensemble']['skills_learned'],
+      high=12.0,
+    ),
+  ]
+  return quantities, runs
+
+
+def _disdain_four_rooms(
+  seeds: tuple[int, ...], processes: int
+) -> tuple[list[Quantity], dict[str, Any]]:
+  """The paper's Four Rooms: 104 cells, 128 skills of 20 steps."""
+  rate = 0.1
+
+  def variant(agent: str, settings: Mapping[str, Any]) -> Variant:
+    return Variant(
+      agent=agent,
+      environment='grid:four_rooms',
+      settings=settings,
+      num_updates=1_000_000,
+      seeds=seeds,
+    )
+
+  runs = train_all(
+    {
+      'disdain': variant('disdain', _disdain_settings(rate, 10.0)),
+      'counts': variant('counts', _disdain_settings(rate, 3.0)),
+      'vic': variant(
+        'vic',
+        {
+          'learner.learning_rate': rate,
+          'objective.discriminator.learning_rate': rate,
+        },
+      ),
+    },
+    processes,
+  )
+  quantities = [
+    Quantity(
+      name='skills, DISDAIN (N=2, weight 10)',
+      paper='about 90 (section 5)',
+      ours=runs['disdain']['skills_learned'],
+      low=85.0,
+    ),
+    Quantity(
+      name='skills, no bonus (N=1)',
+      paper='about 30 (section 5)',
+      ours=runs['vic']['skills_learned'],
+      high=35.0,
+    ),
+    Quantity(
+      name='skills, count bonus (weight 3)',
+      paper='not known',
+      ours=runs['counts']['skills_learned'],
+    ),
+  ]
+  return quantities, runs
+
+
+def _disdain_release_grid_acme(
+  seeds: tuple[int, ...], processes: int
+) -> tuple[list[Quantity], dict[str, Any]]:
+  """The same through Acme's loop and Reverb, at the presets' own rates."""
+  # Imported here: nothing else needs Acme, which takes seconds to import.
+  from launch import local
+
+  del processes  # A run uses both cores by itself.
+  runs: dict[str, Any] = {'disdain': [], 'vic': []}
+  folder = pathlib.Path(_FOLDER.value) / 'disdain_release_grid_acme'
+  for agent, summaries in runs.items():
+    for seed in seeds:
+      experiment = experiment_lib.make(
+        agent=agent,
+        environment='grid:disdain_release',
+        seed=seed,
+        num_steps=240_000,
+        output_dir=str(folder / f'{agent}-{seed}'),
+      )
+      shutil.rmtree(experiment.output_dir, ignore_errors=True)
+      experiment_lib.save(experiment)
+      summaries.append(local.run(experiment).summary)
+  skills = {
+    agent: tuple(summary['skills_learned'] for summary in summaries)
+    for agent, summaries in runs.items()
+  }
+  ratios = tuple(
+    with_bonus / without
+    for with_bonus, without in zip(
+      skills['disdain'], skills['vic'], strict=True
+    )
+  )
+  quantities = [
+    Quantity(
+      name='skills, DISDAIN', paper='about 21 (release)', ours=skills['disdain']
+    ),
+    Quantity(
+      name='skills, no bonus', paper='about 11 (release)', ours=skills['vic']
+    ),
+    Quantity(
+      name='ratio, same seed', paper='about 1.9 (release)', ours=ratios, low=1.4
+    ),
+  ]
+  return quantities, runs
+
+
+Reproduction = Callable[
+  [tuple[int, ...], int], tuple[list[Quantity], dict[str, Any]]
+]
+
+REPRODUCTIONS: Mapping[str, Reproduction] = {
+  'disdain_release_grid': _disdain_release_grid,
+  'disdain_release_grid_acme': _disdain_release_grid_acme,
+  'disdain_four_rooms': _disdain_four_rooms,
+}
+
+
+def show(
+  name: str, quantities: Sequence[Quantity], seeds: Sequence[int]
+) -> None:
+  """Prints the table."""
+  table = rich_table.Table(title=name)
+  for heading in ('quantity', 'paper (source)'):
+    table.add_column(heading)
+  for seed in seeds:
+    table.add_column(f'seed {seed}', justify='right')
+  table.add_column('mean', justify='right')
+  table.add_column('tolerance')
+  table.add_column('verdict')
+  for quantity in quantities:
+    table.add_row(
+      quantity.name,
+      quantity.paper,
+      *(f'{value:.2f}' for value in quantity.ours),
+      f'{quantity.mean:.2f}',
+      quantity.tolerance,
+      quantity.verdict,
+    )
+  rich_console.Console(width=None).print(table)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs what was asked for."""
+  if _LIST.value:
+    for name, reproduction in REPRODUCTIONS.items():
+      print(f'{name:28} {reproduction.__doc__}')
+    return 0
+  with commands.users_mistakes():
+    name, seeds = _read(argv)
+  started = time.monotonic()
+  quantities, runs = REPRODUCTIONS[name](seeds, _PROCESSES.value)
+  wall_time_s = time.monotonic() - started
+  show(name, quantities, seeds)
+  path = pathlib.Path(_FOLDER.value) / f'{name}.json'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  results.write_json(
+    path,
+    {
+      'name': name,
+      'seeds': seeds,
+      'wall_time_s': wall_time_s,
+      'versions': results.versions(),
+      'quantities': [
+        {
+          **dataclasses.asdict(quantity),
+          'mean': quantity.mean,
+          'verdict': quantity.verdict,
+        }
+        for quantity in quantities
+      ],
+      'runs': runs,
+    },
+  )
+  print(f'{wall_time_s:.0f} s. {path}')
+  return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
+
+
+def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+  if len(argv) != 2:
+    raise ValueError(
+      f'name one result to reproduce: {", ".join(REPRODUCTIONS)}.'
+    )
+  choices.check('result', argv[1], REPRODUCTIONS)
+  try:
+    seeds = tuple(int(seed) for seed in _SEEDS.value)
+  except ValueError:
+    seeds = ()
+  if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    raise ValueError(
+      '--seeds must be different whole numbers >= 0, separated by commas, got '
+      f'{",".join(_SEEDS.value)!r}.'
+    )
+  if _PROCESSES.value < 1:
+    raise ValueError(f'--processes must be >= 1, got {_PROCESSES.value}.')
+  return argv[1], seeds
+
+
+if __name__ == '__main__':
+  commands.run(main)
