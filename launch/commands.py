@@ -93,22 +93,26 @@ def without_reverb_chatter() -> Iterator[None]:
   even if this process is killed.
   """
   original = os.dup(2)
-  filter_process = subprocess.Popen(
+  reader, writer = os.pipe()
+  with subprocess.Popen(
     ['grep', '-v', '--line-buffered', '-E', _CHATTER],
-    stdin=subprocess.PIPE,
+    stdin=reader,
     stdout=original,
     # Ctrl-C is for this process alone.
     start_new_session=True,
-  )
-  with filter_process.stdin as pipe:
-    os.dup2(pipe.fileno(), 2)
-  try:
-    yield
-  finally:
-    sys.stderr.flush()
-    os.dup2(original, 2)
-    os.close(original)
-    # It ends by itself when the last copy of its input is closed, which a
-    # child of this process may hold.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      filter_process.wait(timeout=1)
+  ) as filter_process:
+    os.close(reader)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+      yield
+    finally:
+      sys.stderr.flush()
+      os.dup2(original, 2)
+      os.close(original)
+      # It ends by itself when the last copy of its input is closed, of which a
+      # child of this process may hold one.
+      try:
+        filter_process.wait(timeout=1)
+      except subprocess.TimeoutExpired:
+        filter_process.terminate()

@@ -57,10 +57,18 @@ class Worker(threading.Thread):
       self.error = error
 
 
-class _Run:
+class Run:
   """The parts of a run, and what they do together."""
 
-  def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
+  def __init__(
+    self, experiment: experiment_lib.Experiment, *, resume: bool = False
+  ):
+    """Makes the parts, replay server included; `close` them.
+
+    Args:
+      experiment: what to run.
+      resume: whether to continue from the folder's newest checkpoint.
+    """
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
     self.stop = threading.Event()
@@ -126,6 +134,11 @@ class _Run:
       Worker('learner', self._learn),
     ]
 
+  def start(self) -> None:
+    """Starts to act and to learn."""
+    for worker in self.workers:
+      worker.start()
+
   # What the threads do.
 
   def _act(self) -> None:
@@ -143,9 +156,11 @@ class _Run:
       self.learner.step()
 
   def counts(self) -> dict[str, int]:
+    """'actor_steps' of the environment, 'learner_steps' and more."""
     return {name: int(n) for name, n in self.counter.get_counts().items()}
 
   def wall_time_s(self) -> float:
+    """Seconds since the start, those before an interruption included."""
     return self.earlier_s + time.monotonic() - self.started
 
   # Checkpoints.
@@ -211,8 +226,7 @@ class _Run:
       The numbers of the last evaluation.
     """
     experiment = self.experiment
-    for worker in self.workers:
-      worker.start()
+    self.start()
     done = self.counts()['actor_steps']
     numbers = {}
     next_evaluation = done
@@ -240,12 +254,14 @@ class _Run:
     return numbers
 
   def evaluate(self) -> dict[str, float]:
+    """Numbers of fresh episodes, which are also logged."""
     counts = self.counts()
     _, numbers = self.evaluator.run(self.experiment.evaluation_episodes)
     self.loggers[2].write({**numbers, **counts})
     return numbers
 
   def final_counts(self) -> dict[str, int]:
+    """The counts under the names that a summary gives them."""
     counts = self.counts()
     return {
       'environment_steps': counts['actor_steps'],
@@ -305,7 +321,7 @@ def run(
   """
   check(experiment)
   with commands.caught_signals() as received:
-    the_run = _Run(experiment, resume)
+    the_run = Run(experiment, resume=resume)
     try:
       the_run.watch(lambda: bool(received))
       the_run.save()
@@ -334,7 +350,7 @@ def check(experiment: experiment_lib.Experiment) -> None:
     )
 
 
-def _finish(the_run: _Run, number: int | None) -> commands.Outcome:
+def _finish(the_run: Run, number: int | None) -> commands.Outcome:
   """Measures the final policy, and writes summary and pictures."""
   experiment = the_run.experiment
   episodes = results.final_episodes(experiment)

@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 _STATE = 'state.npz'
 _META = 'meta.json'
 _UNFINISHED = '.unfinished'
+_REPLACED = '.replaced'
 
 
 class CheckpointError(ValueError):
@@ -68,9 +69,13 @@ def save(
   with open(unfinished / _META, 'w') as file:
     json.dump({'format_version': FORMAT_VERSION, **meta}, file, indent=2)
     _flush(file)
+  replaced = folder / f'{target.name}{_REPLACED}'
+  shutil.rmtree(replaced, ignore_errors=True)
   if target.exists():
-    shutil.rmtree(target)
+    # Quicker than to remove it, which would take the time to be killed in.
+    os.rename(target, replaced)
   os.rename(unfinished, target)
+  shutil.rmtree(replaced, ignore_errors=True)
   for old in _finished(folder)[:-keep]:
     shutil.rmtree(old, ignore_errors=True)
   return target
@@ -117,9 +122,13 @@ def load(
       f'{FORMAT_VERSION}.'
     )
   try:
-    with np.load(checkpoint / _STATE, allow_pickle=False) as file:
+    # Opened here, for NumPy leaves a file that it cannot read open.
+    with (
+      open(checkpoint / _STATE, 'rb') as opened,
+      np.load(opened, allow_pickle=False) as file,
+    ):
       arrays = dict(file)
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
+  except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
     raise CheckpointError(f'{checkpoint} is broken: {error}.') from error
   leaves = []
   for name, leaf in _leaves(like):

@@ -50,6 +50,10 @@ class SkillActor(actors.GenericActor):
     """Continues from a saved key, at the next episode."""
     self._random_key = _on_cpu(key)
 
+  def fetch(self) -> None:
+    """Waits for the newest variables."""
+    self._variable_client.update_and_wait()
+
 
 class SkillBuilder(
   builders.GenericActorLearnerBuilder[

@@ -107,7 +107,7 @@ class Evaluator:
     self._variable_source = variable_source
     self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
     self._recorder = Recorder(agent.config.skill_length)
-    actor = builder.make_actor(
+    self._actor = builder.make_actor(
       random_key,
       builder.make_policy(agent, evaluation=True),
       self._recorder,
@@ -115,7 +115,7 @@ class Evaluator:
     )
     self._loop = environment_loop.EnvironmentLoop(
       environment,
-      actor,
+      self._actor,
       counter=counting.Counter(),
       logger=loggers.NoOpLogger(),
     )
@@ -130,6 +130,7 @@ class Evaluator:
       What was done, and its numbers.
     """
     self._recorder.clear()
+    self._actor.fetch()  # It still has those of the last evaluation.
     results = [self._loop.run_episode() for _ in range(num_episodes)]
     trajectory = self._recorder.trajectory()
     [state] = self._variable_source.get_variables([learning.OBJECTIVE])

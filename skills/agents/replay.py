@@ -200,6 +200,7 @@ class _PatientWriter:
   def __init__(self, writer: reverb.TrajectoryWriter, watchdog: Watchdog):
     self._writer = writer
     self._watchdog = watchdog
+    self._is_closed = False
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self._writer, name)
@@ -221,8 +222,14 @@ class _PatientWriter:
     del timeout_ms
     self._patiently(self._writer.end_episode, clear_buffers)
 
+  def close(self) -> None:
+    # The adder flushes and closes once more when it is deleted.
+    if not self._is_closed:
+      self._is_closed = True
+      self._writer.close()
+
   def _patiently(self, call: Callable[..., None], argument: Any) -> None:
-    while True:
+    while not self._is_closed:
       since = time.monotonic()
       try:
         call(argument, timeout_ms=int(1000 * _POLL_S))
@@ -238,11 +245,12 @@ class _PatientClient(reverb.Client):
   def __init__(self, client: reverb.Client, watchdog: Watchdog):
     super().__init__(client.server_address)
     self._watchdog = watchdog
-    self._newest: reverb.TrajectoryWriter | None = None
+    self._newest: _PatientWriter | None = None
 
   def trajectory_writer(self, *args: Any, **kwargs: Any) -> Any:
-    self._newest = super().trajectory_writer(*args, **kwargs)
-    return _PatientWriter(self._newest, self._watchdog)
+    writer = super().trajectory_writer(*args, **kwargs)
+    self._newest = _PatientWriter(writer, self._watchdog)
+    return self._newest
 
   def close(self) -> None:
     if self._newest is not None:

@@ -1,0 +1,117 @@
+"""Every agent has settings for every world."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from envs import factory
+from skills import presets
+from skills import registry
+from skills import types
+
+GRIDS = ('grid:disdain_release', 'grid:four_rooms')
+OBSERVATIONS = ('index', 'one_hot', 'pixels')
+
+
+def problem_of(environment, observation):
+  world = factory.make(environment, observation=observation)
+  return types.ProblemSpec.from_specs(
+    world.observation_spec(), world.action_spec()
+  )
+
+
+@pytest.mark.parametrize('observation', OBSERVATIONS)
+@pytest.mark.parametrize('environment', GRIDS)
+@pytest.mark.parametrize('name', sorted(registry.OBJECTIVES))
+def test_every_agent_can_be_made_for_every_grid_and_observation(
+  name, environment, observation
+):
+  problem = problem_of(environment, observation)
+  config = presets.make(name, environment, problem)
+  assert registry.name_of(config.objective) == name
+  if name == 'counts' and observation != 'index':
+    # In one line that says what to use instead.
+    with pytest.raises(ValueError, match="state indices.* 'rnd' instead"):
+      registry.make_agent(config, problem)
+    return
+  agent = registry.make_agent(config, problem)
+  state = jax.eval_shape(agent.learner.init, jax.random.PRNGKey(0))
+  # Values of every skill, action and stream.
+  values = jax.eval_shape(
+    agent.network.apply,
+    state.params,
+    jax.ShapeDtypeStruct(
+      (7, *problem.observation_shape), problem.observation_dtype
+    ),
+    jax.ShapeDtypeStruct((7,), 'int32'),
+  )
+  assert values.shape == (7, problem.num_actions, len(agent.objective.streams))
+
+
+def sections(config):
+  """The configuration and everything within it."""
+  yield config
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      yield from sections(value)
+
+
+@pytest.mark.parametrize('name', sorted(registry.OBJECTIVES))
+def test_tables_stand_where_states_have_indices_and_networks_elsewhere(name):
+  for observation in OBSERVATIONS:
+    problem = problem_of(GRIDS[0], observation)
+    config = presets.make(name, GRIDS[0], problem)
+    is_table = problem.num_states is not None
+    assert is_table == (observation == 'index')
+    parts = [
+      part
+      for part in sections(config)
+      if hasattr(part, 'hidden_sizes') and not hasattr(part, 'embedding_size')
+    ]
+    # Values and discriminators, however deep these are.
+    assert len(parts) == 2
+    for part in parts:
+      assert (part.hidden_sizes is None) == is_table
+
+
+@pytest.mark.parametrize('environment', GRIDS)
+def test_skills_last_an_episode_of_the_papers_grids(environment):
+  problem = problem_of(environment, 'index')
+  config = presets.make('disdain', environment, problem)
+  horizon = factory.make(environment).mdp.horizon
+  assert config.skill_length == horizon
+  sizes = {'grid:disdain_release': (24, 8), 'grid:four_rooms': (128, 20)}
+  assert (config.num_skills, config.skill_length) == sizes[environment]
+
+
+def test_the_agents_of_a_world_differ_in_what_they_learn_from_alone():
+  problem = problem_of(GRIDS[0], 'index')
+  configs = [
+    presets.make(name, GRIDS[0], problem) for name in registry.OBJECTIVES
+  ]
+  others = {
+    dataclasses.replace(config, objective=configs[0].objective)
+    for config in configs
+  }
+  assert len(others) == 1
+  vic = presets.make('vic', GRIDS[0], problem).objective
+  disdain = presets.make('disdain', GRIDS[0], problem).objective
+  assert disdain.over.discriminator == dataclasses.replace(
+    vic.discriminator,
+    ensemble_size=disdain.over.discriminator.ensemble_size,
+    learning_rate=disdain.over.discriminator.learning_rate,
+  )
+  assert disdain.over.discriminator.ensemble_size > 1
+
+
+def test_unknown_worlds_get_settings_too():
+  problem = types.ProblemSpec(
+    observation_shape=(3,),
+    observation_dtype='float32',
+    num_states=None,
+    num_actions=2,
+  )
+  config = presets.make('disdain', 'one:of_my_own', problem)
+  registry.make_agent(config, problem)
