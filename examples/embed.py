@@ -3,7 +3,8 @@
 Run it with `python examples/embed.py`; it takes seconds.
 """
 
-import skills.agents  # First: makes dm-acme 0.4.0 run.  # noqa: F401  # isort: skip
+# First: makes dm-acme 0.4.0 run on this JAX.
+import skills.agents  # noqa: F401  # isort: skip
 
 from acme import environment_loop
 from acme import specs

@@ -213,8 +213,11 @@ class _PatientWriter:
       return
     # Only an adder that is deleted bounds its wait. It must not wait for long,
     # nor fail: whoever stalled has said so before.
-    with contextlib.suppress(reverb.DeadlineExceededError):
-      self._writer.flush(block_until_num_items, timeout_ms=int(1000 * _POLL_S))
+    if not self._is_closed:
+      with contextlib.suppress(reverb.DeadlineExceededError):
+        self._writer.flush(
+          block_until_num_items, timeout_ms=int(1000 * _POLL_S)
+        )
 
   def end_episode(
     self, clear_buffers: bool = True, timeout_ms: int | None = None

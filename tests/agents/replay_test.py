@@ -252,7 +252,7 @@ def test_samples_and_inserts_keep_their_ratio_within_the_buffer(serve):
   config = counting.make_config(
     batch_size=2, replay={'samples_per_insert': ratio, 'min_size': min_size}
   )
-  buffer = replay.error_buffer(config)
+  buffer = replay.error_buffer(config, ratio)
   client = serve(config)
   stop = threading.Event()
 
@@ -457,7 +457,9 @@ def test_actor_and_learner_never_wait_for_each_other_for_ever(
   def learn():
     iterator = replay.SampleIterator(config, client, stop.is_set)
     # Enough to leave the buffer's slack behind.
-    for _ in range(int(3 * replay.error_buffer(config) / batch_size) + 4):
+    for _ in range(
+      int(3 * replay.error_buffer(config, ratio) / batch_size) + 4
+    ):
       next(iterator)
       next(batches)
 
@@ -473,7 +475,7 @@ def test_the_default_buffer_follows_size_fetch_and_ratio():
   def buffer(**fields):
     batch_size = fields.pop('batch_size', 1)
     config = counting.make_config(batch_size=batch_size, replay=fields)
-    return replay.error_buffer(config)
+    return replay.error_buffer(config, config.replay.samples_per_insert)
 
   # A tenth of min_size * samples_per_insert: 0.1 * 1000 * 4.
   assert buffer(min_size=1000, samples_per_insert=4.0) == pytest.approx(400)

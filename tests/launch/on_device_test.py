@@ -22,7 +22,7 @@ from skills.objectives import disdain
 from skills.objectives import vic
 
 KEY = jax.random.PRNGKey(0)
-BLOCK = 100
+BLOCK = on_device.BLOCK
 NUM_SEEDS = 3
 
 
@@ -233,12 +233,17 @@ def test_an_update_is_the_learner_s_own_on_the_same_trajectories():
   program = on_device.make(telling(agent), environment.functional())
   train = jax.jit(program.train, static_argnums=1)
   # The second one: the first has left the worlds where its skills ended.
-  before, _ = train(program.init(KEY), 1)
+  before, earlier = train(program.init(KEY), 1)
   assert np.any(before.environments != 2)
   after, metrics = train(before, 1)
   trajectory = metrics.pop('trajectory')
   for b in range(32):
     replay(environment, trajectory, b)
+  # New random numbers for it, too.
+  for name in ('skill', 'action'):
+    assert np.any(
+      getattr(earlier['trajectory'], name) != getattr(trajectory, name)
+    )
   expected, expected_metrics = jax.jit(agent.learner.update)(
     before.learner, trajectory
   )
@@ -284,6 +289,12 @@ def test_skills_that_do_not_fill_an_episode_are_refused():
   agent = make_agent(environment, skill_length=5)
   with pytest.raises(ValueError, match=r'skill_length.*\(8\).*got 5'):
     on_device.make(agent, environment.functional())
+
+
+def test_a_run_without_updates_is_refused():
+  _, _, program = small_program()
+  with pytest.raises(ValueError, match='num_updates must be >= 1, got 0'):
+    program.train(program.init(KEY), 0)
 
 
 def skills_learned(objective, num_updates):

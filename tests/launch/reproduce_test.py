@@ -1,0 +1,101 @@
+"""Verdicts, and a small reproduction from end to end."""
+
+import json
+
+from absl import flags
+from absl.testing import flagsaver
+import pytest
+
+from launch import reproduce
+
+
+def quantity(*ours: float, low=None, high=None) -> reproduce.Quantity:
+  return reproduce.Quantity(
+    name='skills', paper='3 (a paper)', ours=ours, low=low, high=high
+  )
+
+
+@pytest.fixture(autouse=True)
+def parsed_flags():
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(['test'])
+
+
+def test_the_verdict_is_on_the_mean_over_seeds():
+  # The mean of 1 and 4 is 2.5.
+  assert quantity(1.0, 4.0, low=2.5).verdict == 'ok'
+  assert quantity(1.0, 4.0, low=2.6).verdict == 'MISSED'
+  assert quantity(1.0, 4.0, high=2.5).verdict == 'ok'
+  assert quantity(1.0, 4.0, high=2.4).verdict == 'MISSED'
+  assert quantity(1.0, 4.0, low=2.0, high=3.0).verdict == 'ok'
+
+
+def test_what_has_no_tolerance_is_reported_without_a_verdict():
+  assert quantity(1.0).verdict == '-'
+  assert quantity(1.0).tolerance == 'reported'
+
+
+@pytest.mark.parametrize(
+  ('low', 'high', 'status'), [(0.0, None, 0), (None, 0.0, 1)]
+)
+def test_status_and_json_say_whether_the_tolerance_was_met(
+  tmp_path, monkeypatch, capsys, low, high, status
+):
+  def tiny(seeds, processes):
+    """A few updates of the real program."""
+    del processes
+    run = reproduce.train(
+      reproduce.Variant(
+        agent='vic',
+        environment='grid:disdain_release',
+        settings={'batch_size': 2},
+        num_updates=100,
+        seeds=seeds,
+      )
+    )
+    found = reproduce.Quantity(
+      name='skills',
+      paper='none',
+      ours=run['skills_learned'],
+      low=low,
+      high=high,
+    )
+    return [found], {'vic': run}
+
+  monkeypatch.setattr(reproduce, 'REPRODUCTIONS', {'tiny': tiny})
+  with flagsaver.flagsaver(seeds=['3', '5'], reproduce_dir=str(tmp_path)):
+    assert reproduce.main(['reproduce', 'tiny']) == status
+  assert 'seed 5' in capsys.readouterr().out
+  written = json.loads((tmp_path / 'tiny.json').read_text())
+  assert written['seeds'] == [3, 5]
+  assert len(written['quantities'][0]['ours']) == 2
+  assert written['quantities'][0]['verdict'] == ('MISSED' if status else 'ok')
+  assert written['wall_time_s'] > 0
+  assert 'jax' in written['versions']
+  assert len(written['runs']['vic']['curves'][0]) == 50
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'seeds', 'message'),
+  [
+    ([], ['0'], 'name one result'),
+    (['disdain_relase_grid'], ['0'], "Did you mean 'disdain_release_grid'"),
+    (['disdain_release_grid'], ['0', 'x'], 'seeds'),
+    (['disdain_release_grid'], ['1', '1'], 'different'),
+  ],
+)
+def test_mistakes_end_in_one_line(capsys, arguments, seeds, message):
+  with (
+    flagsaver.flagsaver(seeds=seeds),
+    pytest.raises(SystemExit) as exit_info,
+  ):
+    reproduce.main(['reproduce', *arguments])
+  assert exit_info.value.code == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.count('\n') == 1
+
+
+def test_every_reproduction_says_what_it_reproduces():
+  for reproduction in reproduce.REPRODUCTIONS.values():
+    assert reproduction.__doc__

@@ -1,0 +1,103 @@
+"""Runs on device, as a user starts, kills and continues them."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from launch import commands
+from skills import checkpoints
+
+STEPS = 12_800_000  # 100,000 updates of 16 trajectories of 8 steps.
+
+
+def start(output_dir: pathlib.Path, *flags: str) -> subprocess.Popen[str]:
+  return subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'launch.run_on_device',
+      f'--output_dir={output_dir}',
+      *flags,
+    ],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+  output, _ = process.communicate(timeout=240)
+  assert process.returncode == 0, output
+  return output
+
+
+def newest(output_dir: pathlib.Path) -> pathlib.Path:
+  return checkpoints.latest(output_dir / commands.CHECKPOINTS)
+
+
+def wait_for_checkpoint(
+  output_dir: pathlib.Path, process: subprocess.Popen[str]
+) -> None:
+  deadline = time.monotonic() + 200
+  while time.monotonic() < deadline:
+    assert process.poll() is None, process.communicate()
+    try:
+      newest(output_dir)
+      return
+    except checkpoints.CheckpointError:
+      time.sleep(0.02)
+  raise AssertionError('no checkpoint appeared.')
+
+
+@pytest.mark.integration
+def test_a_killed_run_continues_to_the_same_parameters_bit_for_bit(tmp_path):
+  whole = start(tmp_path / 'whole', f'--num_steps={STEPS}')
+  finish(whole)
+
+  flags = (f'--num_steps={STEPS}', '--checkpoint_every_s=0.1')
+  killed = start(tmp_path / 'killed', *flags)
+  wait_for_checkpoint(tmp_path / 'killed', killed)
+  time.sleep(0.17)  # Into the middle of something.
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate(timeout=30)
+  assert killed.returncode == -signal.SIGKILL, 'the run ended too early.'
+  assert int(newest(tmp_path / 'killed').name) < STEPS
+
+  output = finish(start(tmp_path / 'killed', '--resume'))
+  assert 'skills learned' in output
+  with (
+    np.load(newest(tmp_path / 'whole') / 'state.npz') as expected,
+    np.load(newest(tmp_path / 'killed') / 'state.npz') as found,
+  ):
+    assert set(expected) == set(found)
+    for name in expected:
+      np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+  summary = json.loads((tmp_path / 'killed' / 'summary.json').read_text())
+  assert summary['complete']
+  assert summary['environment_steps'] == STEPS
+  assert summary['learner_steps'] == 100_000
+  for name in ('learning_curve.png', 'skill_map.png', 'config.json'):
+    assert (tmp_path / 'killed' / name).exists()
+
+
+@pytest.mark.integration
+def test_ctrl_c_saves_and_says_how_to_continue(tmp_path):
+  process = start(
+    tmp_path / 'run', '--num_steps=2000000000', '--checkpoint_every_s=0.1'
+  )
+  wait_for_checkpoint(tmp_path / 'run', process)
+  process.send_signal(signal.SIGINT)
+  output, _ = process.communicate(timeout=60)
+  assert process.returncode == 130, output
+  assert '--resume' in output
+  assert 'Traceback' not in output
+  assert not json.loads((tmp_path / 'run' / 'summary.json').read_text())[
+    'complete'
+  ]
