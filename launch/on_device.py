@@ -163,6 +163,10 @@ def make(
       config.acting.epsilon,
       key,
     )
+    if not is_episodic:
+      # Worlds go on, but for those that ended, which begin anew.
+      has_ended = jnp.any(trajectory.discount == 0, axis=0)
+      end = jnp.where(has_ended, reset(key, batch), end)
     learner, metrics = agent.learner.update(state.learner, trajectory)
     return State(learner, end, state.key), metrics
 

@@ -43,24 +43,21 @@ def test_status_and_json_say_whether_the_tolerance_was_met(
 ):
   def tiny(seeds, processes):
     """A few updates of the real program."""
-    del processes
-    run = reproduce.train(
-      reproduce.Variant(
-        agent='vic',
-        environment='grid:disdain_release',
-        settings={'batch_size': 2},
-        num_updates=100,
-        seeds=seeds,
-      )
+    variant = reproduce.Variant(
+      agent='vic',
+      environment='grid:disdain_release',
+      settings=(('batch_size', 2),),
+      num_updates=100,
     )
+    runs = reproduce.train_all({'vic': variant}, seeds, processes)
     found = reproduce.Quantity(
       name='skills',
       paper='none',
-      ours=run['skills_learned'],
+      ours=reproduce.skills_learned(runs['vic']),
       low=low,
       high=high,
     )
-    return [found], {'vic': run}
+    return [found], runs
 
   monkeypatch.setattr(reproduce, 'REPRODUCTIONS', {'tiny': tiny})
   with flagsaver.flagsaver(seeds=['3', '5'], reproduce_dir=str(tmp_path)):
@@ -71,8 +68,10 @@ def test_status_and_json_say_whether_the_tolerance_was_met(
   assert len(written['quantities'][0]['ours']) == 2
   assert written['quantities'][0]['verdict'] == ('MISSED' if status else 'ok')
   assert written['wall_time_s'] > 0
+  first, second = written['quantities'][0]['ours']
+  assert first != second
   assert 'jax' in written['versions']
-  assert len(written['runs']['vic']['curves'][0]) == 50
+  assert len(written['runs']['vic'][1]['curve']) == 50
 
 
 @pytest.mark.parametrize(
