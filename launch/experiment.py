@@ -152,11 +152,17 @@ def load(output_dir: str) -> Experiment:
     ) from error
   except ValueError as error:
     raise ValueError(f'{path} is broken: {error}.') from error
+  if not isinstance(fields, dict):
+    raise ValueError(f'{path} is broken: it holds no experiment.')
   version = fields.pop('format_version', None)
   if version != FORMAT_VERSION:
     raise ValueError(
       f'{path} has format version {version!r}; this program reads '
       f'{FORMAT_VERSION}.'
     )
-  settings = fields.pop('config')
+  settings = fields.pop('config', None)
+  known = {field.name for field in dataclasses.fields(Experiment)}
+  needed = {'agent', 'environment', 'num_steps'}
+  if settings is None or not needed <= set(fields) <= known:
+    raise ValueError(f'{path} is broken: it holds no experiment.')
   return make(settings=settings, output_dir=output_dir, **fields)

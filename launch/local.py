@@ -124,7 +124,8 @@ class Run:
       self.learner,
       evaluator_key,
     )
-    self.counter.increment(actor_steps=0, learner_steps=0)
+    # All of them from the start: a CSV file's first row decides its columns.
+    self.counter.increment(actor_episodes=0, actor_steps=0, learner_steps=0)
     self.earlier_s = 0.0
     if checkpoint is not None:
       self._restore(checkpoint)
@@ -195,7 +196,9 @@ class Run:
       written = pathlib.Path(self.client.checkpoint())
       os.rename(written, target / written.name)
 
-    counts = self.counts()
+    state = self._state()
+    # The learner goes on meanwhile.
+    counts = self.counts() | {'learner_steps': int(state['learner'].steps)}
     meta = {
       'counts': counts,
       'wall_time_s': self.wall_time_s(),
@@ -204,7 +207,7 @@ class Run:
     checkpoints.save(
       self.folder / commands.CHECKPOINTS,
       counts['actor_steps'],
-      self._state(),
+      state,
       meta,
       extra=with_replay,
     )

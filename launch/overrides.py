@@ -151,7 +151,7 @@ def _convert(path: str, value: Any, hint: Any) -> Any:
   for option in options:
     try:
       return _convert_to(value, option)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
       continue
   wanted = ' or '.join(_describe(option) for option in options)
   raise ValueError(f'{path} must be {wanted}, got {value!r}.')

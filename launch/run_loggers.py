@@ -11,6 +11,15 @@ _EVERY_S = 1.0
 METRICS_FILE = 'metrics.csv'
 
 
+class _CSVLogger(acme_api.loggers.CSVLogger):
+  """Acme's, which leaves a file that it was given open."""
+
+  def close(self) -> None:
+    """Closes the file."""
+    super().close()
+    self._file.close()
+
+
 def make(
   output_dir: str | os.PathLike[str],
   label: str,
@@ -33,7 +42,7 @@ def make(
   file = open(folder / METRICS_FILE, 'a', buffering=1)
   both = acme_api.loggers.Dispatcher(
     [
-      acme_api.loggers.CSVLogger(file),
+      _CSVLogger(file),
       acme_api.tf_summary.TFSummaryLogger(
         str(pathlib.Path(output_dir) / 'tensorboard' / label),
         label,

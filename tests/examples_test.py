@@ -1,12 +1,13 @@
 """What README.md and CONTRIBUTING.md show does what they say."""
 
+import importlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
-import types
 
+import jax
 import pytest
 
 from skills import objectives
@@ -54,27 +55,35 @@ def test_the_readme_s_pure_program_does_what_it_says(capsys):
   assert "'loss/skill'" in third
 
 
-def test_the_objective_of_contributing_passes_its_own_test(monkeypatch):
+def test_the_objective_of_contributing_passes_its_own_test(
+  tmp_path, monkeypatch
+):
   code, test = programs('CONTRIBUTING.md')
-  name = 'skills.objectives.movement'
-  module = types.ModuleType(name)
-  monkeypatch.setitem(sys.modules, name, module)
-  monkeypatch.setattr(objectives, 'movement', module, raising=False)
-  exec(compile(code, 'CONTRIBUTING.md', 'exec'), module.__dict__)
+  (tmp_path / 'movement.py').write_text(code)
+  # In the package, as it would be, so that its shapes are checked.
+  monkeypatch.setattr(
+    objectives, '__path__', [*objectives.__path__, str(tmp_path)]
+  )
+  movement = importlib.import_module('skills.objectives.movement')
   tests = {}
   exec(compile(test, 'CONTRIBUTING.md', 'exec'), tests)
   [claim] = [name for name in tests if name.startswith('test_')]
   tests[claim]()
 
   # The line in the registry is all that is missing.
-  entry = registry.Objective(module.MovementConfig, module.make)
+  entry = registry.Objective(movement.MovementConfig, movement.make)
   monkeypatch.setattr(
     registry, 'OBJECTIVES', {**registry.OBJECTIVES, 'movement': entry}
   )
   objective = registry.make_objective(
-    module.MovementConfig(), problems.TABLE, problems.NUM_SKILLS
+    movement.MovementConfig(), problems.TABLE, problems.NUM_SKILLS
   )
   assert objective.streams == ('skill', 'movement')
+  key = jax.random.PRNGKey(0)
+  batch = problems.trajectory(problems.TABLE)
+  state, metrics = objective.update(objective.init(key), batch, key)
+  assert {'discriminator_loss', 'movement'} <= set(metrics)
+  assert objective.reward(state, batch).shape == (*batch.mask.shape, 2)
 
 
 @pytest.mark.parametrize('document', ['README.md', 'CONTRIBUTING.md'])

@@ -52,7 +52,8 @@ class SkillActor(actors.GenericActor):
 
   def fetch(self) -> None:
     """Waits for the newest variables."""
-    self._variable_client.update_and_wait()
+    if self._variable_client is not None:
+      self._variable_client.update_and_wait()
 
 
 class SkillBuilder(

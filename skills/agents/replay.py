@@ -263,12 +263,17 @@ class _PatientClient(reverb.Client):
 class SkillAdder(adders.SequenceAdder):
   """Acme's adder, which can be closed."""
 
+  def __init__(self, client: _PatientClient, **kwargs: Any):
+    """Takes what Acme's adder takes."""
+    super().__init__(client=client, **kwargs)
+    self._patient_client = client
+
   def close(self) -> None:
     """Ends the connection, for which a server that stops would wait long.
 
     What was not yet written is lost.
     """
-    self._client.close()
+    self._patient_client.close()
 
 
 def make_adder(
@@ -289,7 +294,7 @@ def make_adder(
   """
   watchdog = Watchdog(client, 'actor', config.replay.timeout_s, should_stop)
   return SkillAdder(
-    client=_PatientClient(client, watchdog),
+    _PatientClient(client, watchdog),
     sequence_length=config.skill_length + 1,
     period=config.skill_length,
     priority_fns={TABLE: None},

@@ -105,7 +105,4 @@ def test_the_distributed_layout_learns_and_stops_by_itself(tmp_path, home):
   counts = json.loads((tmp_path / 'counts.json').read_text())
   assert counts['actor_steps'] >= 400
   assert counts['learner_steps'] >= 20
-  # 4 samples for each of at most actor_steps / T + episodes skills, 2 a step.
-  skills = counts['actor_steps'] / T + counts['actor_episodes']
-  assert counts['learner_steps'] <= 4 * skills / 2 + 20
   assert 'Traceback' not in result.stderr
