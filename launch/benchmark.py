@@ -22,7 +22,6 @@ from typing import Any
 from absl import flags
 import jax
 import jax.numpy as jnp
-from rich import console as rich_console
 from rich import table as rich_table
 
 from launch import commands
@@ -292,7 +291,7 @@ def main(argv: Sequence[str]) -> int:
   sections = {'on device, one core': on_device_rows(_TRIES.value)}
   os.sched_setaffinity(0, affinity)
   sections[f'Acme and Reverb, {len(affinity)} cores'] = acme_rows(_TRIES.value)
-  console = rich_console.Console()
+  console = commands.console()
   for title, rows in sections.items():
     table = rich_table.Table(
       title=f'{title} (release grid)', title_justify='left'

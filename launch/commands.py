@@ -14,6 +14,7 @@ from typing import Any
 from absl import app
 from absl import flags
 from absl import logging
+from rich import console as rich_console
 
 _CHATTER = (
   r'^\[reverb/cc/.*\] +(Initializing TFRecordCheckpointer|Loading |Loaded |'
@@ -66,6 +67,12 @@ def users_mistakes() -> Iterator[None]:
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
+
+
+def console() -> rich_console.Console:
+  """Where tables are printed: as wide as a terminal, or as a page."""
+  wide = rich_console.Console()
+  return wide if wide.is_terminal else rich_console.Console(width=110)
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:

@@ -27,6 +27,7 @@ from skills import checkpoints
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import evaluation
+from skills.agents import learning
 from skills.agents import replay
 
 # Reverb's own checkpoints, within the run's folder while the server writes
@@ -261,6 +262,7 @@ class Run:
     counts = self.counts()
     _, numbers = self.evaluator.run(self.experiment.evaluation_episodes)
     self.loggers[2].write({**numbers, **counts})
+    results.check_finite(self.learner.get_variables([learning.POLICY]))
     return numbers
 
   def final_counts(self) -> dict[str, int]:
@@ -362,7 +364,7 @@ def _finish(the_run: Run, number: int | None) -> commands.Outcome:
     episodes = experiment.evaluation_episodes
   wall_time_s = the_run.wall_time_s()
   trajectory, numbers = the_run.evaluator.run(episodes)
-  [objective_state] = the_run.learner.get_variables(['objective'])
+  [objective_state] = the_run.learner.get_variables([learning.OBJECTIVE])
   counts = the_run.final_counts()
   summary = {
     'complete': counts['environment_steps'] >= experiment.num_steps,

@@ -24,7 +24,6 @@ from typing import Any
 from absl import flags
 import jax
 import numpy as np
-from rich import console as rich_console
 from rich import table as rich_table
 
 from envs import choices
@@ -372,7 +371,7 @@ def show(
       quantity.tolerance,
       quantity.verdict,
     )
-  rich_console.Console(width=None).print(table)
+  commands.console().print(table)
 
 
 def main(argv: Sequence[str]) -> int:

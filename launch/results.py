@@ -45,6 +45,22 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
   os.replace(unfinished, path)
 
 
+def check_finite(parameters: types.Params) -> None:
+  """Ends a run that cannot come to anything.
+
+  Args:
+    parameters: of the policy.
+
+  Raises:
+    FloatingPointError: if one is infinite or no number, with what to change.
+  """
+  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+    raise FloatingPointError(
+      'learning diverged: action values are no longer finite. Lower '
+      'learner.learning_rate, or raise batch_size.'
+    )
+
+
 def final_episodes(experiment: experiment_lib.Experiment) -> int:
   """Episodes of the final evaluation: enough to see every skill often."""
   return max(experiment.evaluation_episodes, 20 * experiment.config.num_skills)

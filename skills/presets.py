@@ -44,9 +44,10 @@ _GRIDS = {
   ),
 }
 
-# Of tables, for each member of an ensemble. Far larger than the published
-# rates, which are for a hundred times as many trajectories.
-_TABLE_RATE = 0.8
+# Of tables, the second for each member of an ensemble. Far larger than the
+# published rates, which are for a hundred times as many trajectories.
+_VALUE_RATE = 0.4
+_DISCRIMINATOR_RATE = 0.8
 
 # Old trajectories tell discriminators of skills that are no more: with tables
 # at these rates a large buffer keeps skills from being told apart.
@@ -70,11 +71,11 @@ def make(
   if is_table:
     network = q_networks.QNetworkConfig()
     discriminator = discriminators.DiscriminatorConfig(
-      learning_rate=_TABLE_RATE,
+      learning_rate=_DISCRIMINATOR_RATE,
       # DISDAIN's release never learns of the start.
       pinned_state=0 if grid else None,
     )
-    learner = q_learning.QLearningConfig(learning_rate=_TABLE_RATE)
+    learner = q_learning.QLearningConfig(learning_rate=_VALUE_RATE)
   else:
     network = q_networks.QNetworkConfig(hidden_sizes=_HIDDEN_SIZES)
     discriminator = discriminators.DiscriminatorConfig(

@@ -171,3 +171,11 @@ def test_a_run_leaves_numbers_and_pictures(tmp_path, name):
   assert summary['versions']['jax'] == jax.__version__
   for picture in (results.LEARNING_CURVE, results.SKILL_MAP):
     assert (tmp_path / picture).read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_end_a_run(value):
+  fine = {'values': np.zeros(3, np.float32)}
+  results.check_finite(fine)
+  with pytest.raises(FloatingPointError, match='learner.learning_rate'):
+    results.check_finite([fine, {'values': np.array([0.0, value], np.float32)}])
