@@ -23,7 +23,8 @@ help: ## Shows this list.
 setup: ## Builds .venv from requirements.lock (a few minutes, once).
 	@scripts/setup.sh
 
-demo: setup ## Trains DISDAIN in Four Rooms; pictures go to runs/demo.
+demo: setup ## Trains DISDAIN in four rooms, anew in runs/demo; pictures.
+	@rm -rf runs/demo
 	@$(PYTHON_BIN) -m launch.run_local --agent=disdain \
 	  --env=grid:disdain_release --output_dir=runs/demo
 

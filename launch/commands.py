@@ -16,6 +16,8 @@ from absl import flags
 from absl import logging
 from rich import console as rich_console
 
+from skills import checkpoints
+
 _CHATTER = (
   r'^\[reverb/cc/.*\] +(Initializing TFRecordCheckpointer|Loading |Loaded |'
   r'Started replay server|Shutting down replay server|Stored checkpoint|'
@@ -86,7 +88,11 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)
     with without_reverb_chatter():
-      return main(argv)
+      try:
+        return main(argv)
+      except checkpoints.CheckpointError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
 
   app.run(quiet)
 

@@ -63,8 +63,8 @@ def apply(config: Any, changes: Mapping[str, Any], path: str = '') -> Any:
   for name, value in changes.items():
     head, _, rest = name.partition('.')
     if head not in fields:
-      section = f' of {path.rstrip(".")!r}' if path else ''
-      choices.check(f'field{section}', head, fields)
+      section = f'{path.rstrip(".")}: ' if path else ''
+      choices.check(f'{section}field', head, fields)
     if rest:
       nested.setdefault(head, {})[rest] = value
     else:

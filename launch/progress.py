@@ -39,8 +39,8 @@ class Progress:
       self._task = self._bar.add_task(
         'training', total=total, completed=done, text=''
       )
-    self._last_line = 0.0
     now = time.monotonic()
+    self._last_line = now
     # Times and counts of the last few seconds, oldest first.
     self._history: list[tuple[float, int, int | None]] = [(now, done, None)]
 
@@ -98,8 +98,8 @@ class Progress:
     now, steps, updates = self._history[-1]
     elapsed = max(now - then, 1e-6)
     steps_per_s = (steps - steps_then) / elapsed
-    parts = [f'{steps_per_s:,.0f} steps/s']
-    if updates_then is not None and updates is not None:
+    parts = [f'{steps_per_s:,.0f} steps/s'] if steps_per_s else []
+    if steps_per_s and updates_then is not None and updates is not None:
       parts.append(f'{(updates - updates_then) / elapsed:,.0f} updates/s')
     if 'skills_learned' in numbers:
       parts.append(f'{numbers["skills_learned"]:.1f} skills learned')

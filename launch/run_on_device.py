@@ -1,6 +1,6 @@
 """Trains an agent with environment and learner in one compiled program.
 
-  python -m launch.run_on_device --agent=disdain --env=grid:four_rooms
+  python -m launch.run_on_device --agent=disdain --env=grid:disdain_release
 
 For worlds that are JAX functions. Takes the flags of `launch.run_local` and
 leaves the same files behind; the rates of a preset suit learning from replay,
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pathlib
 import time
 from typing import Any
+from typing import NamedTuple
 
 from absl import flags
 import jax
@@ -35,19 +36,31 @@ _DEFAULT_NUM_STEPS = 8_000_000
 _CHUNK = 10 * on_device.BLOCK
 
 
-def make_environment(experiment: experiment_lib.Experiment) -> Any:
-  """The experiment's world, which must be one that can be compiled.
+class _Parts(NamedTuple):
+  """What an experiment on device is made of."""
+
+  environment: Any
+  agent: registry.Agent
+  program: on_device.Program
+
+
+def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
+  """Makes the world, the agent and the program.
 
   Raises:
-    ValueError: naming the world.
+    ValueError: if they cannot be compiled together, naming why.
   """
-  environment = experiment.make_environment(experiment.seed)
+  environment: Any = experiment.make_environment(experiment.seed)
   if not hasattr(environment, 'functional'):
     raise ValueError(
       f'environment {experiment.environment!r} is no JAX function, so it '
       'cannot run on device; use launch.run_local.'
     )
-  return environment
+  agent = registry.make_agent(
+    experiment.config, experiment_lib.problem_of(environment)
+  )
+  program = on_device.make(agent, environment.functional())
+  return _Parts(environment, agent, program)
 
 
 def run(
@@ -79,11 +92,7 @@ class _Run:
   def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
-    self.environment = make_environment(experiment)
-    self.agent = registry.make_agent(
-      experiment.config, experiment_lib.problem_of(self.environment)
-    )
-    program = on_device.make(self.agent, self.environment.functional())
+    self.environment, self.agent, program = make_parts(experiment)
     key, self.evaluation_key = jax.random.split(
       jax.random.PRNGKey(experiment.seed)
     )
@@ -201,7 +210,7 @@ def main(argv: Sequence[str]) -> int:
     experiment, resume = training_flags.experiment_from_flags(
       argv, _DEFAULT_NUM_STEPS
     )
-    make_environment(experiment)
+    make_parts(experiment)
     training_flags.prepare_folder(experiment, resume)
   outcome = run(experiment, resume=resume)
   training_flags.report(experiment, outcome.summary)

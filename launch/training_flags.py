@@ -26,7 +26,9 @@ _ENV_OPTION = flags.DEFINE_multi_string(
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
 _NUM_STEPS = flags.DEFINE_integer(
-  'num_steps', None, 'Environment steps of training. [depends on the command]'
+  'num_steps',
+  None,
+  'Environment steps of training. [240000; on device 8000000]',
 )
 _OUTPUT_DIR = flags.DEFINE_string(
   'output_dir', None, "The run's folder. [runs/<agent>-<env>-<seed>]"
@@ -172,5 +174,7 @@ def report(
     )
 
 
-def _number_or_text(value: str) -> int | str:
+def _number_or_text(value: str) -> int | str | None:
+  if value.lower() == 'none':
+    return None
   return int(value) if value.isdigit() else value

@@ -107,6 +107,8 @@ def _objective(
   config = registry.OBJECTIVES[agent].config()
   if hasattr(config, 'discriminator'):
     return dataclasses.replace(config, discriminator=discriminator)
+  if not hasattr(config, 'over'):
+    return config
   # The loss is a mean over members: this keeps each member's own rate.
   size = config.over.discriminator.ensemble_size
   is_sgd = discriminator.optimizer == 'sgd'

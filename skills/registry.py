@@ -6,7 +6,6 @@ To add an objective: write `skills/objectives/foo.py` with a `FooConfig` and a
 
 from collections.abc import Callable
 from collections.abc import Mapping
-import difflib
 from typing import Any
 from typing import NamedTuple
 
@@ -128,11 +127,3 @@ def make_agent(
     q_learning.make(config.learner, network, objective),
     *policies,
   )
-
-
-def nearest(name: str, allowed: Any) -> str:
-  """A hint for an unknown name: what is allowed, and the likeliest one."""
-  allowed = sorted(allowed)
-  close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-  hint = f'; did you mean {close[0]!r}?' if close else '.'
-  return f'allowed: {", ".join(allowed)}{hint}'

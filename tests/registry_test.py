@@ -105,11 +105,3 @@ def test_perceptrons_serve_where_observations_are_no_indices():
     assert values.shape == (7, 3, len(agent.objective.streams))
     after, _ = jax.eval_shape(agent.learner.update, state, batch)
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
-
-
-def test_a_hint_names_what_is_allowed_and_what_is_nearest():
-  hint = registry.nearest('disdian', registry.OBJECTIVES)
-  assert hint == (
-    "allowed: counts, diayn, disdain, rnd, vic; did you mean 'disdain'?"
-  )
-  assert registry.nearest('xyz', ['b', 'a']) == 'allowed: a, b.'

@@ -94,7 +94,7 @@ def make(config: CountsConfig, given: base.Given) -> base.IntrinsicReward:
     raise ValueError(
       'a count bonus needs observations that are state indices, got '
       f'observations of shape {given.problem.observation_shape}; use the '
-      "objective 'rnd' instead."
+      "bonus of 'rnd' instead."
     )
   exploration = bonus(given.problem.num_states, base.view(config.view))
   return base.add(

@@ -150,7 +150,7 @@ def test_objectives_can_be_exchanged_at_the_top(name, other):
     ({'batchsize': '3'}, ["field 'batchsize' is unknown", "'batch_size'?"]),
     (
       {'objective.bonus_wieght': '3'},
-      ["field of 'objective'", "'bonus_wieght'", "'bonus_weight'?"],
+      ['objective: field', "'bonus_wieght'", "'bonus_weight'?"],
     ),
     (
       {'objective.over.discriminator.ensemble': '3'},

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from launch import commands
+from launch import experiment as experiment_lib
+from launch import run_on_device
 from skills import checkpoints
 
 STEPS = 12_800_000  # 100,000 updates of 16 trajectories of 8 steps.
@@ -101,3 +103,22 @@ def test_ctrl_c_saves_and_says_how_to_continue(tmp_path):
   assert not json.loads((tmp_path / 'run' / 'summary.json').read_text())[
     'complete'
   ]
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [({'horizon': 12}, 'skill_length must equal the episode length')],
+)
+def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
+  tmp_path, options, message
+):
+  experiment = experiment_lib.make(
+    agent='vic',
+    environment='grid:disdain_release',
+    environment_options=options,
+    num_steps=1000,
+    output_dir=str(tmp_path / 'run'),
+  )
+  with pytest.raises(ValueError, match=message):
+    run_on_device.make_parts(experiment)
+  assert not (tmp_path / 'run').exists()
