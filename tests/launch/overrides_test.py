@@ -154,7 +154,7 @@ def test_objectives_can_be_exchanged_at_the_top(name, other):
     ),
     (
       {'objective.over.discriminator.ensemble': '3'},
-      ["'objective.over.discriminator'", 'ensemble_size'],
+      ['objective.over.discriminator: field', 'ensemble_size'],
     ),
     ({'batch_size': 'x'}, ["batch_size must be a whole number, got 'x'"]),
     ({'batch_size': '1.5'}, ['a whole number', "'1.5'"]),
