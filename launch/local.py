@@ -37,6 +37,7 @@ _LIVE_REPLAY = '.replay'
 
 _POLL_S = 0.1
 _JOIN_S = 12.0
+_LEARNER_JOIN_S = 3.0
 
 
 class Worker(threading.Thread):
@@ -274,24 +275,30 @@ class Run:
     }
 
   def halt(self) -> None:
-    """Stops the threads; says where one stands that does not stop."""
+    """Asks the threads to stop, and gives them time to."""
     self.stop.set()
-    for worker in self.workers:
-      if worker.is_alive():
-        worker.join(_JOIN_S)
-      if worker.is_alive():
-        # It waits in foreign code, so all that it has done is complete and the
-        # run can be saved without it.
-        print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
-        faulthandler.dump_traceback(all_threads=True)
+    actor, learner = self.workers
+    if actor.is_alive():
+      actor.join(_JOIN_S)
+    if learner.is_alive():
+      # Now and then a sampler that Reverb closes waits for its table to move,
+      # which it will not do any more. All that the learner did is complete, so
+      # the run can be saved; the server's end frees the thread.
+      learner.join(_LEARNER_JOIN_S)
 
   def close(self) -> None:
     """Lets go of everything; safe to call at any time."""
     self.halt()
-    for logger in self.loggers:
-      logger.close()
     self.adder.close()
     self.server.stop()
+    for worker in self.workers:
+      if worker.is_alive():
+        worker.join(_JOIN_S)
+      if worker.is_alive():
+        print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
+        faulthandler.dump_traceback(all_threads=True)
+    for logger in self.loggers:
+      logger.close()
     shutil.rmtree(self.folder / _LIVE_REPLAY, ignore_errors=True)
 
 

@@ -53,9 +53,8 @@ def test_a_log_gets_a_line_every_ten_seconds_with_speeds_and_time_left(
       clock.now = 1000.0 + second
       bar.update(100 * second, 40 * second, {})
   lines = text.getvalue().splitlines()
-  # At 0 s, 10 s and 20 s.
+  # At 10 s and 20 s.
   assert [line.split(' steps')[0] for line in lines] == [
-    '0 of 10,000',
     '1,000 of 10,000',
     '2,000 of 10,000',
   ]
@@ -67,7 +66,8 @@ def test_a_log_gets_a_line_every_ten_seconds_with_speeds_and_time_left(
 def test_skills_learned_are_shown_once_they_are_known(clock, display):
   bar, text = display(100)
   with bar:
-    bar.update(0, 0, {})
+    clock.now += 10
+    bar.update(5, 0, {})
     clock.now += 10
     bar.update(10, 1, {'skills_learned': 3.14159, 'coverage': 1.0})
   first, second = text.getvalue().splitlines()
@@ -102,8 +102,10 @@ def test_nothing_moves_and_nothing_is_divided_by_zero(clock, display):
   bar, text = display(10)
   with bar:
     bar.update(0, 0, {})
+    clock.now += 10
     bar.update(0, 0, {})
-  assert '0 steps/s' in text.getvalue()
+  assert '0 of 10 steps (0%)' in text.getvalue()
+  assert 'steps/s' not in text.getvalue()
   assert 'left' not in text.getvalue()
 
 
