@@ -256,12 +256,12 @@ def _disdain_release_grid(
       ours=skills_learned(runs['vic']),
       high=12.0,
     ),
-    # Over many seeds the mean is 12.3, of single runs 1.5 to either side.
+    # Missed as often as met: BUILD_NOTES.md has the mean over more seeds.
     Quantity(
       name='skills, no bonus (N=2)',
       paper='about 12 (release)',
       ours=skills_learned(runs['vic_ensemble']),
-      high=14.0,
+      high=12.0,
     ),
   ]
   return quantities, runs

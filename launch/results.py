@@ -19,6 +19,7 @@ from launch import experiment as experiment_lib
 from launch import run_loggers
 from skills import registry
 from skills import types
+from skills.evaluation import metrics
 from skills.evaluation import plots
 from skills.objectives import disdain
 
@@ -207,9 +208,14 @@ def end_counts(
     np.asarray(observation).tobytes(): state
     for state, observation in enumerate(observations)
   }
-  counts = np.zeros((num_skills, len(observations)), np.int64)
   last = np.asarray(trajectory.mask).sum(axis=0).astype(int)
-  for i, step in enumerate(last):
-    final = np.asarray(trajectory.observation[step, i], observations.dtype)
-    counts[int(trajectory.skill[step - 1, i]), state_of[final.tobytes()]] += 1
-  return counts
+  ends = [
+    state_of[np.asarray(observation, observations.dtype).tobytes()]
+    for observation in np.asarray(trajectory.observation)[
+      last, np.arange(len(last))
+    ]
+  ]
+  skills = np.asarray(trajectory.skill)[last - 1, np.arange(len(last))]
+  return metrics.joint_counts(
+    skills, np.array(ends), num_skills, len(observations)
+  )

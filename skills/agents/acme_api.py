@@ -7,14 +7,10 @@ alias that repeats its name marks a deliberate re-export.
 from acme import core as core
 from acme import environment_loop as environment_loop
 from acme import specs as specs
-from acme import wrappers as wrappers
-from acme.jax import savers as savers
-from acme.jax import variable_utils as variable_utils
 from acme.jax.layouts import distributed_layout as distributed_layout
 from acme.jax.layouts import local_layout as local_layout
 from acme.utils import counting as counting
 from acme.utils import loggers as loggers
-from acme.utils import observers as observers
 from acme.utils.loggers import tf_summary as tf_summary
 import launchpad as launchpad
 import reverb as reverb
