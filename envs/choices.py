@@ -1,8 +1,10 @@
-"""One-line refusals of names that are not on a list."""
+"""One-line refusals of values that cannot be."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
 import difflib
+
+import numpy as np
 
 
 def did_you_mean(value: object, allowed: Mapping[str, str]) -> str:
@@ -37,3 +39,28 @@ def check(what: str, value: object, allowed: Iterable[str]) -> None:
   hint = did_you_mean(value, dict(zip(allowed, allowed, strict=True)))
   listed = ', '.join(map(repr, allowed)) or 'none'
   raise ValueError(f'{what} {value!r} is unknown.{hint} Allowed: {listed}.')
+
+
+def check_count(
+  field: str, value: object, minimum: int, maximum: int | None = None
+) -> None:
+  """Refuses what is not a whole number in a range.
+
+  Args:
+    field: what the number is, as the message's first words.
+    value: what the user gave.
+    minimum: the least that is allowed.
+    maximum: the most that is allowed; None for no limit.
+
+  Raises:
+    ValueError: if `value` is not an integer from `minimum` to `maximum`.
+  """
+  if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+    if minimum <= value and (maximum is None or value <= maximum):
+      return
+  allowed = (
+    f'an integer >= {minimum}'
+    if maximum is None
+    else f'an integer in {minimum}..{maximum}'
+  )
+  raise ValueError(f'{field} must be {allowed}, got {value!r}.')

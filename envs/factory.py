@@ -48,16 +48,73 @@ def _make_grid(
   seed: int,
   observation: str = 'index',
   horizon: int | None | Literal['default'] = 'default',
+  goal: int | None = None,
 ) -> dm_env.Environment:
   from envs import gridworlds
 
   return gridworlds.GridworldEnvironment(
-    gridworlds.load(task, horizon=horizon), observation=observation, seed=seed
+    gridworlds.load(task, horizon=horizon, goal=goal),
+    observation=observation,
+    seed=seed,
+  )
+
+
+def _control_tasks() -> tuple[str, ...]:
+  from envs import control
+
+  return tuple(control.TASKS)
+
+
+def _make_control(
+  task: str,
+  *,
+  seed: int,
+  observation: str = 'features',
+  size: int = 84,
+  action_repeat: int = 1,
+) -> dm_env.Environment:
+  from envs import control
+
+  return control.ControlEnvironment(
+    task,
+    seed=seed,
+    observation=observation,
+    size=size,
+    action_repeat=action_repeat,
+  )
+
+
+def _atari_tasks() -> tuple[str, ...]:
+  from envs import atari
+
+  return atari.GAMES
+
+
+def _make_atari(
+  task: str,
+  *,
+  seed: int,
+  actions: str = 'full',
+  rewards: str = 'score',
+  sticky: float = 0.25,
+  max_frames: int = 108_000,
+) -> dm_env.Environment:
+  from envs import atari
+
+  return atari.AtariEnvironment(
+    task,
+    seed=seed,
+    actions=actions,
+    rewards=rewards,
+    sticky=sticky,
+    max_frames=max_frames,
   )
 
 
 SUITES = {
   'grid': Suite(tasks=_grid_tasks, make=_make_grid),
+  'control': Suite(tasks=_control_tasks, make=_make_control),
+  'atari': Suite(tasks=_atari_tasks, make=_make_atari),
 }
 
 
@@ -74,9 +131,13 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
   Args:
     name: 'suite:task', one of `names()`.
     seed: of all the environment's randomness, at least 0.
-    **options: of the suite. 'grid' takes `observation` ('index', 'one_hot' or
-      'pixels') and `horizon` (environment steps per episode; None for episodes
-      that never end; 'default' for the map's own).
+    **options: of the suite. 'grid' takes `observation` ('index', 'one_hot',
+      'row_column' or 'pixels'), `horizon` (environment steps per episode; None
+      for episodes that never end; 'default' for the map's own) and `goal`
+      (a number, in maps that have goals). 'control' takes `observation`
+      ('features' or 'pixels'), `size` (of pixels) and `action_repeat`. 'atari'
+      takes `actions` ('full' or 'minimal'), `rewards` ('score' or 'clipped'),
+      `sticky` (probability) and `max_frames` (of an episode).
 
   Returns:
     A new environment whose rewards and discounts are float32.
@@ -92,8 +153,8 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
     meant |= {full.partition(':')[2]: full for full in names()}
     hint = choices.did_you_mean(name, meant)
     raise ValueError(
-      f"environment {name!r} must be written 'suite:task'.{hint} Allowed:"
-      f' {", ".join(map(repr, names()))}.'
+      f"environment {name!r} must be written 'suite:task'.{hint} Suites:"
+      f' {", ".join(map(repr, SUITES))}.'
     )
   choices.check(f'environment {name!r}: suite', suite_name, SUITES)
   suite = SUITES[suite_name]

@@ -4,16 +4,24 @@
         free cell (a space)
     S   free cell where episodes start; without it the first free cell, in
         reading order, is the start
+    G   free cell whose entering ends the episode and pays 1
 
 States are the free cells in reading order, row by row. The five actions are
 those of `ACTIONS`; walking into a wall or off the map leaves the agent where it
-is. There is no reward and no terminal state: these worlds serve agents that
-make their own rewards.
+is. Without a goal there is no reward and no terminal state: such worlds serve
+agents that make their own rewards.
 
 The map `disdain_release` is that of the tabular code which the authors of
 DISDAIN published (Strouse et al., 2021, arXiv:2107.14226); `four_rooms` is the
 classic layout of Sutton, Precup and Singh (1999), whose 104 cells are all
 within 20 steps of the top-left corner.
+
+`open_11` and `open_41` are squares without walls whose episodes never end, for
+skills that each begin where the one before stopped; the start is the centre. In
+`open_41` one of 32 goals can be set, every fifth cell of the border, far enough
+for primitive actions to miss them: what a hierarchy of skills is measured by.
+Episodes are then 400 steps long. What is seen is the same with a goal as
+without, so that skills learned without goals can be used.
 """
 
 import dataclasses
@@ -32,7 +40,7 @@ ACTIONS = ('noop', 'up', 'down', 'left', 'right')
 # Change of (row, column) that each action intends.
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
-OBSERVATIONS = ('index', 'one_hot', 'pixels')
+OBSERVATIONS = ('index', 'one_hot', 'row_column', 'pixels')
 
 WALL_COLOUR = (64, 64, 64)
 FREE_COLOUR = (224, 224, 224)
@@ -41,6 +49,7 @@ AGENT_COLOUR = (220, 50, 32)
 _WALL = '#'
 _FREE = ' '
 _START = 'S'
+_GOAL = 'G'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,8 +78,10 @@ class Gridworld:
 
     Args:
       kind: 'index' for the state's index, int32; 'one_hot' for its indicator
-        `[S]`, float32; 'pixels' for an image of the map with one pixel per
-        cell and the agent in it, `[H, W, 3]`, uint8.
+        `[S]`, float32; 'row_column' for the indicator of its row and, after
+        it, that of its column, `[H + W]`, float32; 'pixels' for an image of
+        the map with one pixel per cell and the agent in it, `[H, W, 3]`,
+        uint8.
 
     Returns:
       One observation per state.
@@ -84,10 +95,14 @@ class Gridworld:
       return np.arange(num_states, dtype=np.int32)
     if kind == 'one_hot':
       return np.eye(num_states, dtype=np.float32)
+    rows, columns = self.positions.T
+    height, width = self.walls.shape
+    if kind == 'row_column':
+      parts = [np.eye(height)[rows], np.eye(width)[columns]]
+      return np.concatenate(parts, axis=1).astype(np.float32)
     colours = np.array([FREE_COLOUR, WALL_COLOUR], dtype=np.uint8)
     background = colours[self.walls.astype(int)]
     images = np.repeat(background[None], num_states, axis=0)
-    rows, columns = self.positions.T
     images[np.arange(num_states), rows, columns] = AGENT_COLOUR
     return images
 
@@ -109,7 +124,7 @@ def from_ascii(
 
   Raises:
     ValueError: if rows differ in length, a symbol is unknown, there is no free
-      cell or more than one start, or the horizon is below 1.
+      cell to start in or more than one start, or the horizon is below 1.
   """
   rows = text.strip('\n').split('\n')
   for number, row in enumerate(rows):
@@ -119,16 +134,17 @@ def from_ascii(
         f' {len(rows[0])} cells and row {number} has {len(row)}.'
       )
     for symbol in row:
-      if symbol not in (_WALL, _FREE, _START):
+      if symbol not in (_WALL, _FREE, _START, _GOAL):
         raise ValueError(
           f'map {name!r}: unknown symbol {symbol!r} in row {number}; allowed'
-          f" are '#' (wall), ' ' (free) and 'S' (start)."
+          f" are '#' (wall), ' ' (free), 'S' (start) and 'G' (goal)."
         )
   cells = np.array([list(row) for row in rows])
   walls = cells == _WALL
   positions = np.argwhere(~walls)
-  if positions.size == 0:
-    raise ValueError(f'map {name!r}: there is no free cell.')
+  is_goal = cells[~walls] == _GOAL
+  if is_goal.all():
+    raise ValueError(f'map {name!r}: there is no free cell to start in.')
   starts = np.flatnonzero(cells[~walls] == _START)
   if len(starts) > 1:
     raise ValueError(
@@ -137,17 +153,18 @@ def from_ascii(
 
   num_states = len(positions)
   initial = np.zeros(num_states)
-  initial[starts[0] if len(starts) else 0] = 1.0
-  transitions = np.zeros((num_states, len(ACTIONS), num_states))
+  initial[starts[0] if len(starts) else is_goal.argmin()] = 1.0
+  successors = np.zeros((num_states, len(ACTIONS)), np.int32)
   state_at = {tuple(cell): state for state, cell in enumerate(positions)}
   for (row, column), state in state_at.items():
     for action, (down, right) in enumerate(MOVES):
-      successor = state_at.get((row + down, column + right), state)
-      transitions[state, action, successor] = 1.0
+      successors[state, action] = state_at.get(
+        (row + down, column + right), state
+      )
   mdp = tabular.TabularMDP(
-    transitions=transitions,
-    rewards=np.zeros((num_states, len(ACTIONS))),
-    terminal=np.zeros(num_states, dtype=bool),
+    successors=successors,
+    rewards=is_goal[successors],
+    terminal=is_goal,
     initial=initial,
     horizon=horizon,
   )
@@ -157,10 +174,38 @@ def from_ascii(
 
 
 class Map(NamedTuple):
-  """A built-in map and the episode length that belongs to it."""
+  """A built-in map.
+
+  Attributes:
+    text: as `from_ascii` reads it.
+    horizon: environment steps of an episode; None for no limit.
+    goals: row and column of each goal that can be set.
+    goal_horizon: environment steps of an episode if one is.
+  """
 
   text: str
   horizon: int | None
+  goals: tuple[tuple[int, int], ...] = ()
+  goal_horizon: int | None = None
+
+
+def _open(size: int) -> str:
+  """A square of free cells with the start in the middle, `size` being odd."""
+  row, margin = ' ' * size, ' ' * (size // 2)
+  rows = [row] * (size // 2)
+  return '\n'.join([*rows, f'{margin}{_START}{margin}', *rows])
+
+
+def _border(size: int, spacing: int) -> tuple[tuple[int, int], ...]:
+  """Every `spacing`-th cell along the border of a square, in reading order."""
+  ends = (0, size - 1)
+  places = range(0, size, spacing)
+  return tuple(
+    (row, column)
+    for row in places
+    for column in places
+    if row in ends or column in ends
+  )
 
 
 MAPS = {
@@ -195,11 +240,18 @@ MAPS = {
 """,
     horizon=20,
   ),
+  'open_11': Map(_open(11), horizon=None),
+  'open_41': Map(
+    _open(41), horizon=None, goals=_border(41, 5), goal_horizon=400
+  ),
 }
 
 
 def load(
-  name: str, *, horizon: int | None | Literal['default'] = 'default'
+  name: str,
+  *,
+  horizon: int | None | Literal['default'] = 'default',
+  goal: int | None = None,
 ) -> Gridworld:
   """One of the built-in maps.
 
@@ -207,17 +259,31 @@ def load(
     name: a key of `MAPS`.
     horizon: episode length in environment steps; 'default' for the map's own,
       None for episodes that never end.
+    goal: which of the map's goals to set; None for none.
 
   Returns:
     The world.
 
   Raises:
-    ValueError: if there is no such map, or the horizon is below 1.
+    ValueError: if there is no such map or goal, or the horizon is below 1.
   """
   choices.check('map', name, MAPS)
+  text, default, goals, goal_horizon = MAPS[name]
+  if goal is not None:
+    if not goals:
+      having = ', '.join(repr(other) for other in MAPS if MAPS[other].goals)
+      raise ValueError(
+        f'map {name!r} has no goals: goal must be None, got {goal!r}. Maps'
+        f' with goals: {having}.'
+      )
+    choices.check_count('goal', goal, 0, len(goals) - 1)
+    row, column = goals[goal]
+    rows = text.strip('\n').split('\n')
+    rows[row] = rows[row][:column] + _GOAL + rows[row][column + 1 :]
+    text, default = '\n'.join(rows), goal_horizon
   if horizon == 'default':
-    horizon = MAPS[name].horizon
-  return from_ascii(name, MAPS[name].text, horizon=horizon)
+    horizon = default
+  return from_ascii(name, text, horizon=horizon)
 
 
 class GridworldEnvironment(tabular.TabularEnvironment):

@@ -29,6 +29,8 @@ from jaxtyping import Int
 from jaxtyping import Num
 import numpy as np
 
+from envs import choices
+
 # Probabilities may miss a sum of 1 by this much, which float32 input does.
 _SUM_TOLERANCE = 1e-5
 # Below this, relative to the values' size, an action is not an improvement.
@@ -102,15 +104,28 @@ def _cumulative(
   return cumulative
 
 
+def _next_states(values: Any) -> Int[np.ndarray, 'S A']:
+  """A new array of checked states.
+
+  Raises:
+    ValueError: if something is not the index of a state.
+  """
+  array = np.array(values)
+  if not np.issubdtype(array.dtype, np.integer):
+    raise ValueError(f'successors must be integers, got {array.dtype}.')
+  outside = (array < 0) | (array >= len(array))
+  if outside.any():
+    where = tuple(int(i) for i in np.argwhere(outside)[0])
+    raise ValueError(
+      f'successors must be states in 0..{len(array) - 1}, got {array[where]} at'
+      f' {where}.'
+    )
+  return array
+
+
 def _check_discount(discount: float) -> None:
   if not 0 <= discount < 1:
     raise ValueError(f'discount must be in [0, 1), got {discount}.')
-
-
-def _check_count(field: str, value: int, minimum: int) -> None:
-  is_integer = isinstance(value, (int, np.integer))
-  if not is_integer or isinstance(value, bool) or value < minimum:
-    raise ValueError(f'{field} must be an integer >= {minimum}, got {value!r}.')
 
 
 class FunctionalEnvironment(NamedTuple):
@@ -146,20 +161,21 @@ class FunctionalEnvironment(NamedTuple):
   is_deterministic: bool
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
 class TabularMDP:
   """A finite Markov decision process.
 
-  Arrays are copied, made float64 and read-only. Terminal states absorb: their
-  rows of `transitions` and `rewards` are replaced on construction by staying
-  in place for no reward, whatever was given, so that every formula below holds
-  without a special case.
+  Arrays are copied, made float64 and read-only. Terminal states absorb: what
+  was given for them is replaced on construction by staying in place for no
+  reward, so that every formula below holds without a special case.
+
+  Where no transition is random only the table of next states is kept: it is a
+  thousand times smaller than `transitions` in a world of a thousand states.
 
   The exact answers are those of the endless process: they ignore `horizon`,
   because truncation is a property of the data and not of the values.
 
   Attributes:
-    transitions: probability of each next state, `[state, action, next]`.
     rewards: expected reward of an action in a state.
     terminal: states whose entering ends the episode with discount 0.
     initial: distribution of an episode's first state; not terminal.
@@ -167,33 +183,79 @@ class TabularMDP:
       last discount stays 1). None for no limit.
   """
 
-  transitions: Float[np.ndarray, 'S A S']
   rewards: Float[np.ndarray, 'S A']
   terminal: Bool[np.ndarray, 'S']
   initial: Float[np.ndarray, 'S']
-  horizon: int | None = None
+  horizon: int | None
+  # Exactly one of the two is there.
+  _successors: Int[np.ndarray, 'S A'] | None
+  _probabilities: Float[np.ndarray, 'S A S'] | None
 
-  def __post_init__(self) -> None:
-    shape = np.shape(self.transitions)
-    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
+  def __init__(
+    self,
+    *,
+    transitions: Any = None,
+    successors: Any = None,
+    rewards: Any,
+    terminal: Any,
+    initial: Any,
+    horizon: int | None = None,
+  ):
+    """Checks and copies a process.
+
+    Args:
+      transitions: probability of each next state, `[state, action, next]`.
+      successors: instead of `transitions` where none is random: the next
+        state, `[state, action]`.
+      rewards: `[state, action]`.
+      terminal: `[state]`, bool.
+      initial: `[state]`.
+      horizon: at least 1, or None.
+
+    Raises:
+      ValueError: if anything is out of range or does not fit the rest.
+    """
+    if (transitions is None) == (successors is None):
+      given = 'neither' if transitions is None else 'both'
       raise ValueError(
-        'transitions must have shape [S, A, S] with S, A >= 1, got'
-        f' {list(shape)}.'
+        f'one of transitions and successors must be given, got {given}.'
       )
-    num_states, num_actions, _ = shape
+    if successors is None:
+      shape = np.shape(transitions)
+      if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
+        raise ValueError(
+          'transitions must have shape [S, A, S] with S, A >= 1, got'
+          f' {list(shape)}.'
+        )
+    else:
+      shape = np.shape(successors)
+      if len(shape) != 2 or 0 in shape:
+        raise ValueError(
+          f'successors must have shape [S, A] with S, A >= 1, got'
+          f' {list(shape)}.'
+        )
+    num_states, num_actions = shape[:2]
 
-    terminal = np.array(self.terminal)
+    terminal = np.array(terminal)
     if terminal.dtype != bool or terminal.shape != (num_states,):
       raise ValueError(
         f'terminal must be bool of shape {(num_states,)}, got'
         f' {terminal.dtype} of shape {terminal.shape}.'
       )
 
-    transitions = np.array(self.transitions, dtype=np.float64)
-    transitions[terminal] = np.eye(num_states)[terminal][:, None, :]
-    transitions = _distributions('transitions', transitions, shape)
+    if successors is None:
+      probabilities = np.array(transitions, dtype=np.float64)
+      probabilities[terminal] = np.eye(num_states)[terminal][:, None, :]
+      probabilities = _distributions('transitions', probabilities, shape)
+      if (probabilities.max(axis=-1) == 1).all():
+        successors = probabilities.argmax(axis=-1)
+        probabilities = None
+    else:
+      successors = _next_states(successors)
+      successors[terminal] = np.flatnonzero(terminal)[:, None]
+      probabilities = None
 
-    rewards = np.array(self.rewards, dtype=np.float64)
+    rewards = np.array(rewards, dtype=np.float64)
     if rewards.shape != (num_states, num_actions):
       raise ValueError(
         f'rewards must have shape {(num_states, num_actions)}, got'
@@ -206,7 +268,7 @@ class TabularMDP:
         f'rewards must be finite, got {rewards[where]} at {where}.'
       )
 
-    initial = _distributions('initial', self.initial, (num_states,))
+    initial = _distributions('initial', initial, (num_states,))
     if initial[terminal].any():
       where = int(np.flatnonzero(terminal & (initial > 0))[0])
       raise ValueError(
@@ -214,45 +276,65 @@ class TabularMDP:
         f' {where}.'
       )
 
-    if self.horizon is not None:
-      _check_count('horizon', self.horizon, 1)
+    if horizon is not None:
+      choices.check_count('horizon', horizon, 1)
       # A NumPy integer would not survive JSON.
-      object.__setattr__(self, 'horizon', int(self.horizon))
+      horizon = int(horizon)
 
-    object.__setattr__(self, 'transitions', _readonly(transitions))
+    if successors is not None:
+      successors = _readonly(successors.astype(np.int32))
+    if probabilities is not None:
+      probabilities = _readonly(probabilities)
     object.__setattr__(self, 'rewards', _readonly(rewards))
     object.__setattr__(self, 'terminal', _readonly(terminal))
     object.__setattr__(self, 'initial', _readonly(initial))
+    object.__setattr__(self, 'horizon', horizon)
+    object.__setattr__(self, '_successors', successors)
+    object.__setattr__(self, '_probabilities', probabilities)
 
   @property
   def num_states(self) -> int:
     """S."""
-    return self.transitions.shape[0]
+    return self.rewards.shape[0]
 
   @property
   def num_actions(self) -> int:
     """A."""
-    return self.transitions.shape[1]
+    return self.rewards.shape[1]
 
-  @functools.cached_property
-  def _has_sure_transitions(self) -> bool:
-    return bool((self.transitions.max(axis=-1) == 1).all())
+  @property
+  def has_sure_transitions(self) -> bool:
+    """Whether every next state is certain."""
+    return self._successors is not None
 
   @property
   def is_deterministic(self) -> bool:
     """Whether the first state and every next state are certain."""
-    return self._has_sure_transitions and self.initial.max() == 1
+    return self.has_sure_transitions and bool(self.initial.max() == 1)
 
-  @functools.cached_property
+  @property
   def successors(self) -> Int[np.ndarray, 'S A']:
     """The only next state of each state and action, int32.
 
     Raises:
       ValueError: if some transition is random.
     """
-    if not self._has_sure_transitions:
+    if self._successors is None:
       raise ValueError('successors exist only where no transition is random.')
-    return _readonly(self.transitions.argmax(axis=-1).astype(np.int32))
+    return self._successors
+
+  @functools.cached_property
+  def transitions(self) -> Float[np.ndarray, 'S A S']:
+    """Probability of each next state, made when it is first asked for.
+
+    Nothing here asks for it in a world without random transitions: of 1681
+    states and 5 actions it takes 113 MB.
+    """
+    if self._probabilities is not None:
+      return self._probabilities
+    transitions = np.zeros((self.num_states, self.num_actions, self.num_states))
+    np.put_along_axis(transitions, self.successors[..., None], 1.0, axis=-1)
+    return _readonly(transitions)
 
   # Exact answers.
 
@@ -260,10 +342,17 @@ class TabularMDP:
     return _distributions('policy', policy, (self.num_states, self.num_actions))
 
   def _policy_transitions(self, policy: np.ndarray) -> np.ndarray:
-    return np.einsum('sa,sat->st', policy, self.transitions)
+    if self._successors is None:
+      return np.einsum('sa,sat->st', policy, self.transitions)
+    chain = np.zeros((self.num_states, self.num_states))
+    states = np.arange(self.num_states)[:, None]
+    np.add.at(chain, (states, self._successors), policy)
+    return chain
 
   def _look_ahead(self, values: np.ndarray, discount: float) -> np.ndarray:
-    return self.rewards + discount * self.transitions @ values
+    if self._successors is None:
+      return self.rewards + discount * self.transitions @ values
+    return self.rewards + discount * values[self._successors]
 
   def state_values(
     self, policy: Float[np.ndarray, 'S A'], discount: float
@@ -374,7 +463,7 @@ class TabularMDP:
     Raises:
       ValueError: if `policy` or `num_steps` is out of range.
     """
-    _check_count('num_steps', num_steps, 0)
+    choices.check_count('num_steps', num_steps, 0)
     transitions = self._policy_transitions(self._policy(policy))
     distribution = self.initial.copy()
     for _ in range(num_steps):
@@ -393,8 +482,12 @@ class TabularMDP:
     Raises:
       ValueError: if `num_steps` is negative.
     """
-    _check_count('num_steps', num_steps, 0)
-    edges = (self.transitions > 0).any(axis=1)
+    choices.check_count('num_steps', num_steps, 0)
+    # Any policy that has every action in it enters what some policy enters.
+    everything = np.full(
+      (self.num_states, self.num_actions), 1 / self.num_actions
+    )
+    edges = self._policy_transitions(everything) > 0
     reached = self.initial > 0
     for _ in range(num_steps):
       before, reached = reached, reached | edges[reached].any(axis=0)
@@ -451,7 +544,7 @@ def _make_step(mdp: TabularMDP) -> Callable[..., Any]:
   num_actions = mdp.num_actions
   has_rewards = bool(mdp.rewards.any())
   has_terminals = bool(mdp.terminal.any())
-  has_sure_transitions = mdp._has_sure_transitions
+  has_sure_transitions = mdp.has_sure_transitions
 
   if has_sure_transitions:
     successors = jnp.asarray(mdp.successors.reshape(-1))
@@ -555,7 +648,7 @@ class TabularEnvironment(dm_env.Environment):
       ValueError: if there is not one observation per state, or the seed is
         not an integer >= 0.
     """
-    _check_count('seed', seed, 0)
+    choices.check_count('seed', seed, 0)
     if observations is None:
       observations = np.arange(mdp.num_states, dtype=np.int32)
     self._mdp = mdp
@@ -574,7 +667,7 @@ class TabularEnvironment(dm_env.Environment):
     self._rewards = mdp.rewards.astype(np.float32)
     self._initial = _cumulative(mdp.initial)
     self._successors = None
-    if mdp._has_sure_transitions:
+    if mdp.has_sure_transitions:
       self._successors = mdp.successors.tolist()
     else:
       self._cumulative = _cumulative(mdp.transitions)

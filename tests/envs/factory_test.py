@@ -13,6 +13,18 @@ from envs import factory
 from envs import gridworlds
 from envs import tabular
 
+GRIDS = tuple(name for name in factory.names() if name.startswith('grid:'))
+# Of each large suite a few that differ; the rest is slow.
+QUICK = (
+  'control:ball_in_cup_catch',
+  'control:dog_walk',
+  'control:lqr_lqr_2_1',
+  'control:quadruped_walk',
+  'control:walker_stand',
+  'atari:montezuma_revenge',
+  'atari:pong',
+)
+
 
 def _conformance_test(name, options):
   """dm_env's contract for one environment, over whole episodes."""
@@ -23,27 +35,75 @@ def _conformance_test(name, options):
 
     def make_action_sequence(self):
       rng = np.random.default_rng(0)
-      for _ in range(50):
-        yield np.int32(rng.integers(self.environment.action_spec().num_values))
+      spec = self.environment.action_spec()
+      for _ in range(50 if name in GRIDS else 10):
+        if isinstance(spec, specs.DiscreteArray):
+          yield np.int32(rng.integers(spec.num_values))
+        else:
+          yield rng.uniform(-1, 1, spec.shape).astype(np.float32)
 
-  label = '_'.join([name.replace(':', '_'), *options.values()])
+  values = [f'{option}_{value}' for option, value in options.items()]
+  label = '_'.join([name.replace(':', '_'), *values])
   ConformanceTest.__name__ = ConformanceTest.__qualname__ = f'Test_{label}'
-  return ConformanceTest
+  if name in GRIDS or name in QUICK:
+    return ConformanceTest
+  return pytest.mark.slow(ConformanceTest)
 
 
-for _name in factory.names():
-  _kinds = gridworlds.OBSERVATIONS if _name.startswith('grid:') else ()
-  for _options in [{}, *({'observation': kind} for kind in _kinds)]:
-    _test = _conformance_test(_name, _options)
-    globals()[_test.__name__] = _test
+_CASES = [(_name, {}) for _name in factory.names()]
+_CASES += [
+  (_name, {'observation': _kind})
+  for _name in GRIDS
+  for _kind in gridworlds.OBSERVATIONS
+]
+_CASES += [
+  ('grid:open_41', {'goal': 5}),
+  # Episodes of 20 and of 10 steps: their ends are seen too.
+  ('atari:pong', {'max_frames': 80, 'rewards': 'clipped'}),
+  ('atari:seaquest', {'max_frames': 38, 'actions': 'minimal'}),
+  ('control:walker_stand', {'action_repeat': 250}),
+]
+for _case in _CASES:
+  _test = _conformance_test(*_case)
+  globals()[_test.__name__] = _test
 del _test  # Else the last one would be collected a second time.
 
 
-def test_names_are_those_of_the_grids():
-  assert factory.names() == ('grid:disdain_release', 'grid:four_rooms')
+def test_names_are_those_of_all_suites():
+  names = factory.names()
+  assert len(names) == len(set(names)) == 4 + 51 + 104
+  assert GRIDS == (
+    'grid:disdain_release',
+    'grid:four_rooms',
+    'grid:open_11',
+    'grid:open_41',
+  )
+  assert set(QUICK) < set(names)
 
 
-@pytest.mark.parametrize('name', factory.names())
+@pytest.mark.parametrize(
+  'name',
+  [
+    name
+    if name in GRIDS + QUICK
+    else pytest.param(name, marks=pytest.mark.slow)
+    for name in factory.names()
+  ],
+)
+def test_specs_have_names_and_bounds(name):
+  environment = factory.make(name)
+  for spec in (
+    environment.observation_spec(),
+    environment.action_spec(),
+    environment.reward_spec(),
+    environment.discount_spec(),
+  ):
+    assert spec.name
+    assert isinstance(spec, specs.BoundedArray)
+    assert spec.dtype in (np.float32, np.int32, np.uint8)
+
+
+@pytest.mark.parametrize('name', GRIDS)
 def test_every_name_makes_an_environment_of_its_own(name):
   first, second = factory.make(name), factory.make(name)
   first.reset()
@@ -79,45 +139,114 @@ def test_options_reach_the_environment(kind, spec):
       'gird:four_rooms',
       {},
       "environment 'gird:four_rooms': suite 'gird' is unknown. Did you mean"
-      " 'grid'? Allowed: 'grid'.",
+      " 'grid'? Allowed: 'grid', 'control', 'atari'.",
     ),
     (
       'grid:four_room',
       {},
       "environment 'grid:four_room': task 'four_room' is unknown. Did you mean"
-      " 'four_rooms'? Allowed: 'disdain_release', 'four_rooms'.",
+      " 'four_rooms'? Allowed: 'disdain_release', 'four_rooms', 'open_11',"
+      " 'open_41'.",
     ),
     (
       'grid:xyz',
       {},
       "environment 'grid:xyz': task 'xyz' is unknown. Allowed:"
-      " 'disdain_release', 'four_rooms'.",
+      " 'disdain_release', 'four_rooms', 'open_11', 'open_41'.",
     ),
     (
       'four_room',
       {},
       "environment 'four_room' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Allowed: 'grid:disdain_release',"
-      " 'grid:four_rooms'.",
+      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari'.",
     ),
     (
       'grid_four_rooms',
       {},
       "environment 'grid_four_rooms' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Allowed: 'grid:disdain_release',"
-      " 'grid:four_rooms'.",
+      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari'.",
     ),
     (
       'grid:four_rooms',
       {'horison': 3},
       "environment 'grid:four_rooms': option 'horison' is unknown. Did you mean"
-      " 'horizon'? Allowed: 'observation', 'horizon'.",
+      " 'horizon'? Allowed: 'observation', 'horizon', 'goal'.",
     ),
     (
       'grid:four_rooms',
       {'observation': 'onehot'},
       "observation 'onehot' is unknown. Did you mean 'one_hot'? Allowed:"
-      " 'index', 'one_hot', 'pixels'.",
+      " 'index', 'one_hot', 'row_column', 'pixels'.",
+    ),
+    (
+      'grid:open_11',
+      {'goal': 3},
+      "map 'open_11' has no goals: goal must be None, got 3. Maps with goals:"
+      " 'open_41'.",
+    ),
+    (
+      'grid:open_41',
+      {'goal': 32},
+      'goal must be an integer in 0..31, got 32.',
+    ),
+    (
+      'walker_stan',
+      {},
+      "environment 'walker_stan' must be written 'suite:task'. Did you mean"
+      " 'control:walker_stand'? Suites: 'grid', 'control', 'atari'.",
+    ),
+    (
+      'control:walker_walk',
+      {'observation': 'pixel'},
+      "observation 'pixel' is unknown. Did you mean 'pixels'? Allowed:"
+      " 'features', 'pixels'.",
+    ),
+    (
+      'control:walker_walk',
+      {'action_repeat': 0},
+      'action_repeat must be an integer >= 1, got 0.',
+    ),
+    (
+      'control:walker_walk',
+      {'size': 8.5},
+      'size must be an integer >= 1, got 8.5.',
+    ),
+    (
+      'control:walker_walk',
+      {'seed': 2**32},
+      'seed must be an integer in 0..4294967295, got 4294967296.',
+    ),
+    (
+      'control:walker_walk',
+      {'frame_skip': 2},
+      "environment 'control:walker_walk': option 'frame_skip' is unknown."
+      " Allowed: 'observation', 'size', 'action_repeat'.",
+    ),
+    (
+      'atari:pong',
+      {'actions': 'all'},
+      "actions 'all' is unknown. Allowed: 'full', 'minimal'.",
+    ),
+    (
+      'atari:pong',
+      {'rewards': 'clip'},
+      "rewards 'clip' is unknown. Did you mean 'clipped'? Allowed: 'score',"
+      " 'clipped'.",
+    ),
+    (
+      'atari:pong',
+      {'sticky': 25},
+      'sticky must be a number in [0, 1], got 25.',
+    ),
+    (
+      'atari:pong',
+      {'max_frames': 0},
+      'max_frames must be an integer >= 1, got 0.',
+    ),
+    (
+      'atari:pong',
+      {'seed': -1},
+      'seed must be an integer >= 0, got -1.',
     ),
     (
       'grid:four_rooms',
@@ -142,10 +271,25 @@ def test_what_does_not_exist_is_refused_in_one_line(name, options, message):
   assert str(error.value) == message
 
 
+def test_a_misspelled_game_is_refused_with_the_nearest():
+  with pytest.raises(ValueError, match="Did you mean 'montezuma_revenge'"):
+    factory.make('atari:montezumas_revenge')
+  with pytest.raises(ValueError, match="Did you mean 'dog_trot'"):
+    factory.make('control:dog_trott')
+
+
 def test_importing_the_factory_does_not_import_the_suites():
   program = (
     'import sys, envs.factory; '
     "assert 'envs.gridworlds' not in sys.modules; "
     "assert 'jax' not in sys.modules"
+  )
+  subprocess.run([sys.executable, '-c', program], check=True)
+
+
+def test_listing_names_does_not_import_the_simulators():
+  program = (
+    'import sys; from envs import factory; assert factory.names(); '
+    "assert not {'mujoco', 'dm_control', 'ale_py'} & set(sys.modules)"
   )
   subprocess.run([sys.executable, '-c', program], check=True)

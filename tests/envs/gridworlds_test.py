@@ -42,6 +42,77 @@ def test_four_rooms_has_104_cells_and_exactly_20_steps_reach_all():
   assert not grid.walls[3, 6] and not grid.walls[6, 2]
 
 
+@pytest.mark.parametrize('size', [11, 41])
+def test_open_grids_are_squares_without_walls_whose_episodes_never_end(size):
+  grid = gridworlds.load(f'open_{size}')
+  assert grid.walls.shape == (size, size)
+  assert not grid.walls.any()
+  assert grid.mdp.num_states == size**2
+  assert grid.mdp.horizon is None
+  assert not grid.mdp.terminal.any()
+  assert not grid.mdp.rewards.any()
+  # The centre, from which the corners are a row and a column walk away.
+  assert grid.positions[grid.start].tolist() == [size // 2, size // 2]
+  assert grid.mdp.reachable(size - 1).all()
+  assert grid.mdp.reachable(size - 2).sum() == size**2 - 4
+
+
+def test_goals_are_every_fifth_cell_of_the_border():
+  goals = gridworlds.MAPS['open_41'].goals
+  assert len(set(goals)) == 32
+  assert goals[:3] == ((0, 0), (0, 5), (0, 10))
+  assert goals[9:12] == ((5, 0), (5, 40), (10, 0))
+  assert goals[-1] == (40, 40)
+
+
+@pytest.mark.parametrize('goal', [0, 10, 31])
+def test_entering_the_goal_pays_one_and_ends_the_episode(goal):
+  grid = gridworlds.load('open_41', goal=goal)
+  position = gridworlds.MAPS['open_41'].goals[goal]
+  assert grid.mdp.horizon == 400
+  assert grid.positions[grid.start].tolist() == [20, 20]
+  [state] = np.flatnonzero(grid.mdp.terminal)
+  assert tuple(grid.positions[state]) == position
+  entering = grid.mdp.successors == state
+  entering[state] = False
+  assert entering.any()
+  np.testing.assert_array_equal(grid.mdp.rewards, entering)
+
+
+def test_what_is_seen_does_not_tell_the_goal():
+  free, aimed = gridworlds.load('open_41'), gridworlds.load('open_41', goal=3)
+  for kind in gridworlds.OBSERVATIONS:
+    np.testing.assert_array_equal(
+      free.observations(kind), aimed.observations(kind)
+    )
+
+
+def test_walking_to_a_goal_ends_with_discount_zero():
+  environment = gridworlds.GridworldEnvironment(
+    gridworlds.load('open_41', goal=0)
+  )
+  environment.reset()
+  walk = [UP] * 20 + [LEFT] * 20
+  timesteps = [environment.step(np.int32(action)) for action in walk]
+  assert [t.last() for t in timesteps] == [False] * 39 + [True]
+  assert sum(t.reward for t in timesteps) == timesteps[-1].reward == 1
+  assert timesteps[-1].discount == 0
+  assert environment.step(NOOP).first()
+  # Who does not arrive is cut off.
+  timesteps = [environment.step(NOOP) for _ in range(400)]
+  assert timesteps[-1].last()
+  assert timesteps[-1].discount == 1
+  assert timesteps[-1].reward == 0
+
+
+def test_a_goal_can_be_drawn_into_a_map():
+  grid = gridworlds.from_ascii('mine', 'G S')
+  assert grid.start == 2
+  assert grid.mdp.terminal.tolist() == [True, False, False]
+  assert grid.mdp.rewards[1].tolist() == [0, 0, 0, 1, 0]
+  assert gridworlds.from_ascii('mine', 'G  ').start == 1
+
+
 def test_release_grid_is_the_published_one():
   walls = gridworlds.load('disdain_release').walls
   assert [''.join('# '[not wall] for wall in row) for row in walls] == [
@@ -64,14 +135,15 @@ def test_every_move_goes_to_the_neighbouring_cell_or_bumps_and_stays(grid):
     ):
       successor = grid.mdp.successors[state, action]
       wanted = (row + down, column + right)
-      expected = (row, column) if grid.walls[wanted] else wanted
+      on_map = all(0 <= i < n for i, n in zip(wanted, grid.walls.shape))
+      is_free = on_map and not grid.walls[wanted]
+      expected = wanted if is_free else (row, column)
       assert tuple(grid.positions[successor]) == expected
       assert not grid.walls[tuple(grid.positions[successor])]
 
 
 def test_positions_are_the_free_cells_in_reading_order(grid):
   np.testing.assert_array_equal(grid.positions, np.argwhere(~grid.walls))
-  assert tuple(grid.positions[grid.start]) == (1, 1)
 
 
 def test_moves_in_a_small_map_are_those_one_sees():
@@ -116,10 +188,11 @@ def test_an_open_grid_without_horizon_needs_no_walls():
     (
       '###\n#x#\n###',
       "map 'mine': unknown symbol 'x' in row 1; allowed are '#' (wall), ' '"
-      " (free) and 'S' (start).",
+      " (free), 'S' (start) and 'G' (goal).",
     ),
-    ('###\n###', "map 'mine': there is no free cell."),
-    ('', "map 'mine': there is no free cell."),
+    ('###\n###', "map 'mine': there is no free cell to start in."),
+    ('#G#\n###', "map 'mine': there is no free cell to start in."),
+    ('', "map 'mine': there is no free cell to start in."),
     ('SS', "map 'mine': at most one cell may be the start 'S', got 2."),
   ],
 )
@@ -144,6 +217,19 @@ def test_one_hot_observations_indicate_the_state(grid):
   table = grid.observations('one_hot')
   assert table.dtype == np.float32
   np.testing.assert_array_equal(table, np.eye(grid.mdp.num_states))
+
+
+def test_row_and_column_are_indicated_one_after_the_other(grid):
+  table = grid.observations('row_column')
+  height, width = grid.walls.shape
+  assert table.dtype == np.float32
+  assert table.shape == (grid.mdp.num_states, height + width)
+  assert (table.sum(axis=1) == 2).all()
+  rows, columns = table[:, :height], table[:, height:]
+  np.testing.assert_array_equal(
+    np.stack([rows.argmax(axis=1), columns.argmax(axis=1)], axis=1),
+    grid.positions,
+  )
 
 
 def test_pixels_show_walls_free_cells_and_the_agent_apart(grid):

@@ -286,6 +286,81 @@ def test_determinism_needs_sure_transitions_and_a_sure_start():
     _ = random_mdp().successors
 
 
+def test_next_states_say_the_same_as_sure_transitions():
+  given = {
+    'rewards': [[0, 0], [0, 3], [7, 7]],
+    'terminal': np.array([False, False, True]),
+    'initial': [1, 0, 0],
+  }
+  mdp = tabular.TabularMDP(successors=[[0, 1], [1, 2], [0, 0]], **given)
+  dense = corridor()
+  assert mdp.successors.tolist() == [[0, 1], [1, 2], [2, 2]]
+  assert mdp.successors.dtype == np.int32
+  assert dense.successors.tolist() == mdp.successors.tolist()
+  np.testing.assert_array_equal(mdp.transitions, dense.transitions)
+  assert mdp.transitions is mdp.transitions
+  assert mdp.num_states == 3 and mdp.num_actions == 2
+
+
+def test_the_large_table_of_a_sure_world_is_made_only_when_asked_for():
+  states = np.arange(1681)
+  mdp = tabular.TabularMDP(
+    successors=np.stack([states, np.roll(states, -1)], axis=1),
+    rewards=np.zeros((1681, 2)),
+    terminal=np.zeros(1681, bool),
+    initial=np.eye(1681)[0],
+    horizon=10,
+  )
+  tabular.TabularEnvironment(mdp).reset()
+  mdp.functional()
+  assert mdp.reachable(2).sum() == 3
+  policy = np.full((1681, 2), 0.5)
+  # Heads or tails, twice.
+  np.testing.assert_array_equal(
+    mdp.state_distribution(policy, 2)[:4], [0.25, 0.5, 0.25, 0]
+  )
+  assert 'transitions' not in vars(mdp)
+  assert mdp.transitions.shape == (1681, 2, 1681)
+  assert 'transitions' in vars(mdp)
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (
+      {'transitions': np.ones((1, 1, 1))},
+      'one of transitions and successors must be given, got both.',
+    ),
+    (
+      {'successors': None},
+      'one of transitions and successors must be given, got neither.',
+    ),
+    (
+      {'successors': [0]},
+      'successors must have shape [S, A] with S, A >= 1, got [1].',
+    ),
+    ({'successors': [[0.0]]}, 'successors must be integers, got float64.'),
+    (
+      {'successors': [[1]]},
+      'successors must be states in 0..0, got 1 at (0, 0).',
+    ),
+    (
+      {'successors': [[-1]]},
+      'successors must be states in 0..0, got -1 at (0, 0).',
+    ),
+  ],
+)
+def test_next_states_that_cannot_be_are_refused(changes, message):
+  fields = {
+    'successors': [[0]],
+    'rewards': [[0]],
+    'terminal': np.array([False]),
+    'initial': [1],
+  }
+  with pytest.raises(ValueError, match=re.escape(message)):
+    tabular.TabularMDP(**{**fields, **changes})
+
+
 def test_what_is_given_for_terminal_states_is_replaced_by_absorption():
   mdp = corridor()
   assert mdp.successors[2].tolist() == [2, 2]

@@ -1,0 +1,281 @@
+"""The DeepMind Control Suite: continuous actions, one vector or one picture.
+
+Tassa et al., "dm_control: Software and tasks for continuous control", 2020
+(arXiv:2006.12983).
+
+What is seen is a task's named observations, each flattened row by row, one
+after another in the order in which the task returns them;
+`ControlEnvironment.observation_slices` says where each one lies. Actions are
+rescaled to [-1, 1].
+
+The suite's episodes are cut off after 1000 steps (the two of LQR are not), and
+its tasks do not end by themselves (those of LQR do): a last discount of 1 means
+truncation and one of 0 a terminal state, as everywhere here.
+
+MuJoCo is imported when an environment is made, and not with this module.
+"""
+
+import ctypes
+import os
+from typing import Any
+
+import dm_env
+from dm_env import specs
+from jaxtyping import Float
+from jaxtyping import Num
+import numpy as np
+
+from envs import choices
+
+# By domain, as in dm_control.suite.ALL_TASKS, which takes seconds to import.
+_DOMAINS = {
+  'acrobot': ('swingup', 'swingup_sparse'),
+  'ball_in_cup': ('catch',),
+  'cartpole': (
+    'balance',
+    'balance_sparse',
+    'swingup',
+    'swingup_sparse',
+    'two_poles',
+    'three_poles',
+  ),
+  'cheetah': ('run',),
+  'dog': ('stand', 'walk', 'trot', 'run', 'fetch'),
+  'finger': ('spin', 'turn_easy', 'turn_hard'),
+  'fish': ('upright', 'swim'),
+  'hopper': ('stand', 'hop'),
+  'humanoid': ('stand', 'walk', 'run', 'run_pure_state'),
+  'humanoid_CMU': ('stand', 'walk', 'run'),
+  'lqr': ('lqr_2_1', 'lqr_6_2'),
+  'manipulator': ('bring_ball', 'bring_peg', 'insert_ball', 'insert_peg'),
+  'pendulum': ('swingup',),
+  'point_mass': ('easy', 'hard'),
+  'quadruped': ('walk', 'run', 'escape', 'fetch'),
+  'reacher': ('easy', 'hard'),
+  'stacker': ('stack_2', 'stack_4'),
+  'swimmer': ('swimmer6', 'swimmer15'),
+  'walker': ('stand', 'walk', 'run'),
+}
+# Name -> domain and task.
+TASKS = {
+  f'{domain}_{task}': (domain, task)
+  for domain, tasks in _DOMAINS.items()
+  for task in tasks
+}
+
+OBSERVATIONS = ('features', 'pixels')
+
+# Where the first camera is far away or follows a ball.
+_CAMERAS = {'dog': 'y-axis', 'quadruped': 'y'}
+# MuJoCo's way to say that an actuator has no limit.
+_UNLIMITED = 1e10
+# The largest seed of NumPy's older generator, which the suite uses.
+_MAX_SEED = 2**32 - 1
+
+
+def choose_renderer() -> None:
+  """Chooses a MuJoCo renderer that needs no screen if there is none.
+
+  For those who use environments alone: `skills.agents` has its own. dm_control,
+  which reads the choice when it is imported, would try to open a window.
+  """
+  if 'DISPLAY' in os.environ or 'MUJOCO_GL' in os.environ:
+    return
+  # Looking a library up starts processes; to try to load it is much cheaper.
+  for library, renderer in (
+    ('libEGL.so.1', 'egl'),
+    ('libOSMesa.so.8', 'osmesa'),
+    ('libOSMesa.so.6', 'osmesa'),
+  ):
+    try:
+      ctypes.CDLL(library)
+    except OSError:
+      continue
+    os.environ['MUJOCO_GL'] = renderer
+    return
+  os.environ['MUJOCO_GL'] = 'disable'
+
+
+class ControlEnvironment(dm_env.Environment):
+  """A task of the suite with one observation, in float32.
+
+  The same seed gives the same episodes, and those that `dm_control.suite.load`
+  gives with it.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    *,
+    seed: int = 0,
+    observation: str = 'features',
+    size: int = 84,
+    action_repeat: int = 1,
+  ):
+    """Loads the task; an episode begins with `reset`.
+
+    Args:
+      name: a key of `TASKS`.
+      seed: of all this environment's randomness, below 2**32.
+      observation: 'features' for the vector described above, float32; 'pixels'
+        for what a camera sees, `[size, size, 3]`, uint8.
+      size: height and width of pictures.
+      action_repeat: control steps for which each action is held, at least 1;
+        their rewards are summed, and an episode that ends cuts them short.
+
+    Raises:
+      ValueError: if an argument is unknown or out of range, or if pictures are
+        wanted where nothing can draw them.
+    """
+    choices.check('control task', name, TASKS)
+    choices.check_count('seed', seed, 0, _MAX_SEED)
+    choices.check('observation', observation, OBSERVATIONS)
+    choices.check_count('size', size, 1)
+    choices.check_count('action_repeat', action_repeat, 1)
+    choose_renderer()
+    if observation == 'pixels' and os.environ.get('MUJOCO_GL') == 'disable':
+      raise ValueError(
+        "observation 'pixels' needs a renderer, but MUJOCO_GL is 'disable';"
+        ' unset it (and install libegl1 if there is no renderer yet) or use'
+        " observation 'features'."
+      )
+    from dm_control import suite
+
+    domain, task = TASKS[name]
+    self._environment = suite.load(
+      domain, task, task_kwargs={'random': int(seed)}
+    )
+    self._domain = domain
+    self._observation = observation
+    self._size = size
+    self._action_repeat = int(action_repeat)
+    self._needs_reset = True
+
+    self._slices = {}
+    end = 0
+    for key, spec in self._environment.observation_spec().items():
+      start, end = end, end + int(np.prod(spec.shape))
+      self._slices[key] = slice(start, end)
+    self._num_features = end
+
+    bounds = self._environment.action_spec()
+    minimum = np.broadcast_to(bounds.minimum, bounds.shape)
+    maximum = np.broadcast_to(bounds.maximum, bounds.shape)
+    is_limited = (minimum > -_UNLIMITED) & (maximum < _UNLIMITED)
+    # In this form what the suite already has in [-1, 1] is passed on exactly.
+    self._centre = np.where(is_limited, (minimum + maximum) / 2, 0.0)
+    self._scale = np.where(is_limited, (maximum - minimum) / 2, 1.0)
+    self._minimum = np.where(is_limited, -1.0, minimum).astype(np.float32)
+    self._maximum = np.where(is_limited, 1.0, maximum).astype(np.float32)
+
+  @property
+  def physics(self) -> Any:
+    """The running simulation, to film or to change (a `dm_control` physics).
+
+    It is the same object in all episodes. Changes to `physics.model` last, but
+    for those that the task itself draws anew for each episode.
+    """
+    return self._environment.physics
+
+  @property
+  def observation_slices(self) -> dict[str, slice]:
+    """Which part of the vector is which of the task's observations, in order.
+
+    Empty for pictures.
+    """
+    return dict(self._slices) if self._observation == 'features' else {}
+
+  def reset(self) -> dm_env.TimeStep:
+    """Begins an episode."""
+    self._needs_reset = False
+    timestep = self._environment.reset()
+    return timestep._replace(observation=self._observe(timestep.observation))
+
+  def step(self, action: Float[np.ndarray, 'A']) -> dm_env.TimeStep:
+    """Holds an action, or begins an episode if none is under way.
+
+    Args:
+      action: finite; what lies outside of the bounds is clipped. Ignored where
+        an episode begins.
+
+    Returns:
+      The time step, with a float32 reward and discount.
+
+    Raises:
+      ValueError: if the action's shape is wrong or it is not finite.
+    """
+    if self._needs_reset:
+      return self.reset()
+    control = self._control(action)
+    reward = 0.0
+    for _ in range(self._action_repeat):
+      timestep = self._environment.step(control)
+      reward += timestep.reward
+      if timestep.last():
+        self._needs_reset = True
+        break
+    return dm_env.TimeStep(
+      timestep.step_type,
+      np.float32(reward),
+      np.float32(timestep.discount),
+      self._observe(timestep.observation),
+    )
+
+  def _control(self, action: Float[np.ndarray, 'A']) -> np.ndarray:
+    action = np.asarray(action)
+    if action.shape != self._minimum.shape:
+      raise ValueError(
+        f'action must have shape {self._minimum.shape}, got {action.shape}.'
+      )
+    # MuJoCo would only warn, and go on from a state that is no longer one.
+    if not np.isfinite(action).all():
+      raise ValueError(f'action must be finite, got {action}.')
+    clipped = np.clip(action, self._minimum, self._maximum)
+    return self._centre + self._scale * clipped.astype(np.float64)
+
+  def _observe(self, observation: dict[str, Any]) -> Num[np.ndarray, '...']:
+    if self._observation == 'pixels':
+      return self.physics.render(
+        height=self._size,
+        width=self._size,
+        camera_id=_CAMERAS.get(self._domain, 0),
+      )
+    features = np.empty(self._num_features, np.float32)
+    for key, where in self._slices.items():
+      features[where] = np.ravel(observation[key])
+    return features
+
+  # dm_env leaves its spec methods without annotations, which reads as None.
+  def observation_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.BoundedArray:
+    """A vector without limits, or a picture."""
+    if self._observation == 'pixels':
+      shape = (self._size, self._size, 3)
+      return specs.BoundedArray(shape, np.uint8, 0, 255, 'pixels')
+    return specs.BoundedArray(
+      (self._num_features,), np.float32, -np.inf, np.inf, 'features'
+    )
+
+  def action_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.BoundedArray:
+    """In [-1, 1], float32; the suite's own bounds where it has no limits."""
+    return specs.BoundedArray(
+      self._minimum.shape, np.float32, self._minimum, self._maximum, 'action'
+    )
+
+  def reward_spec(self) -> specs.BoundedArray:
+    """A float32 scalar in [0, action_repeat]; of LQR any."""
+    low, high = 0.0, float(self._action_repeat)
+    if self._domain == 'lqr':
+      low, high = -np.inf, np.inf
+    return specs.BoundedArray((), np.float32, low, high, 'reward')
+
+  def discount_spec(self) -> specs.BoundedArray:
+    """A float32 scalar in [0, 1]."""
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
+
+  def close(self) -> None:
+    """Frees the simulation and its renderer."""
+    self._environment.close()
