@@ -1,36 +1,60 @@
 """Measures speed, and prints it beside its limits.
 
   python -m launch.benchmark
+  python -m launch.benchmark --only=distributed
 
-On device: the release grid's full update (16 trajectories of 8 steps, two
-value streams, two discriminators) on one core, where its time goes, and many
-seeds at once. Through Acme and Reverb: environment steps and updates per
-second of a whole run, as ratios to the bare environment loop and to the bare
-update. Every speed is the best of several tries, for what else a machine does
-only ever makes it slower.
+The world is the release grid, the device the CPU. Parts, and their time on two
+cores:
+
+  on_device    the full update (16 trajectories of 8 steps, two value streams,
+               two discriminators) on one core, where its time goes, and many
+               seeds at once; a minute
+  local        a run in one process; half a minute
+  distributed  a program of processes with 1, 2 and 4 actors, with an inference
+               server and without; three to five minutes
+
+Runs are shown as ratios to limits that the same command measures on one core:
+the bare environment loop, the bare update, and a writer that only writes to
+Reverb, through the suite's adder. Limits and everything on device are the best
+of several tries, for what else a machine does only ever makes them slower. A
+run is measured once, over ten seconds, when all its parts are at work; it
+neither evaluates nor saves then.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+import concurrent.futures
+import dataclasses
 import functools
+import itertools
+import multiprocessing
 import os
 import pathlib
+import signal
 import tempfile
 import time
 from typing import Any
+from typing import NamedTuple
 
 from absl import flags
 import jax
 import jax.numpy as jnp
 from rich import table as rich_table
 
+from envs import choices
 from launch import commands
 from launch import experiment as experiment_lib
 from launch import on_device
 from launch import results
 from skills import registry
 
+PARTS = ('on_device', 'local', 'distributed')
+
 _TRIES = flags.DEFINE_integer('tries', 5, 'Tries, of which the best counts.')
+_ONLY = flags.DEFINE_list(
+  'only', list(PARTS), 'Parts to measure: on_device,local,distributed.'
+)
 _JSON = flags.DEFINE_string(
   'json', None, 'Also write the numbers to this file.'
 )
@@ -42,10 +66,32 @@ _GOAL_UPDATES_PER_S = 10_000
 _UPDATES = 20_000
 _SEEDS_AT_ONCE = 8
 _LOOP_STEPS = 8_000
+_LEARNER_STEPS = 200
+_ITEMS = 1_000
 _WARM_UPDATES = 1_000
 _RUN_S = 10.0
+_READ_EVERY_S = 0.2
+_NUM_ACTORS = (1, 2, 4)
 
+# What a row says.
+_HEADINGS = ('what', 'speed', 'unit', 'ratio')
 Row = tuple[str, float, str, str]
+AnyRow = Row | Mapping[str, float]
+Rows = Sequence[AnyRow]
+
+
+class Counts(NamedTuple):
+  """What a run has done; or, of speeds and limits, what it does per second.
+
+  Attributes:
+    steps: of environments.
+    updates: of the learner.
+    items: that were written to replay.
+  """
+
+  steps: float
+  updates: float
+  items: float
 
 
 def best_seconds(call: Callable[[], Any], tries: int) -> float:
@@ -71,6 +117,7 @@ def _experiment(output_dir: str, num_steps: int) -> experiment_lib.Experiment:
     agent='disdain',
     environment='grid:disdain_release',
     num_steps=num_steps,
+    checkpoint_every_s=3600.0,
     output_dir=output_dir,
   )
 
@@ -179,104 +226,374 @@ def _parts(
   return rows
 
 
-def acme_rows(tries: int) -> list[Row]:
-  """Acme's loop and Reverb, in one process on all cores."""
-  # Imported here: the other half needs no Acme, whose import takes seconds.
-  from launch import local
+def measure_limits(tries: int) -> Counts:
+  """The bare environment loop, the bare update, and one bare writer."""
+  # Imported here: what is on device needs no Acme, whose import takes seconds.
   from skills.agents import acme_api
   from skills.agents import builder as builder_lib
   from skills.agents import learning
 
+  experiment = _experiment('unused', 1)
+  config = experiment.config
+  environment: Any = experiment.make_environment(0)
+  spec = acme_api.specs.make_environment_spec(environment)
+  agent = builder_lib.make_agent(config, spec)
+  key = jax.random.PRNGKey(0)
+  state = agent.learner.init(key)
+
+  class Source(acme_api.core.VariableSource):
+    """Variables that never change."""
+
+    def __init__(self):
+      self._variables = learning.to_host(agent.learner.variables(state))
+
+    def get_variables(self, names: Sequence[str]) -> list[Any]:
+      return [self._variables for _ in names]
+
+  loop = acme_api.environment_loop.EnvironmentLoop(
+    environment,
+    builder_lib.SkillBuilder(config).make_actor(
+      key, agent.policy, variable_source=Source()
+    ),
+    logger=acme_api.loggers.NoOpLogger(),
+  )
+
+  def run_loop() -> None:
+    for _ in range(_LOOP_STEPS // config.skill_length):
+      loop.run_episode()
+
+  trajectory = on_device.make(agent, environment.functional()).evaluate(
+    state, key, config.batch_size
+  )
+  update = repeated(
+    lambda s: agent.learner.update(s, trajectory)[0], config.updates_per_step
+  )
+
+  def run_updates() -> Any:
+    result = state
+    for _ in range(_LEARNER_STEPS):
+      result = update(result)
+    return result
+
+  # Nobody samples what the writer writes.
+  builder = builder_lib.SkillBuilder(
+    dataclasses.replace(
+      config, replay=dataclasses.replace(config.replay, samples_per_insert=None)
+    )
+  )
+  extras = learning.to_host(agent.policy.get_extras(agent.policy.init(key)))
+  action = spec.actions.generate_value()
+  first = environment.reset()
+  others = [environment.step(action) for _ in range(config.skill_length)]
+  server = acme_api.reverb.Server(builder.make_replay_tables(spec))
+  adder = builder.make_adder(acme_api.reverb.Client(f'localhost:{server.port}'))
+
+  def write() -> None:
+    for _ in range(_ITEMS):
+      adder.add_first(first)
+      for timestep in others:
+        adder.add(action, timestep, extras)
+
+  updates = _LEARNER_STEPS * config.updates_per_step
+  try:
+    return Counts(
+      steps=_LOOP_STEPS / best_seconds(run_loop, tries),
+      updates=updates / best_seconds(run_updates, tries),
+      items=_ITEMS / best_seconds(write, tries),
+    )
+  finally:
+    adder.close()
+    server.stop()
+
+
+def limit_rows(limits: Counts) -> list[Row]:
+  """What runs are measured against."""
+  return [
+    ('bare loop: environment and policy', limits.steps, 'steps/s', 'limit'),
+    ('bare update', limits.updates, 'updates/s', 'limit'),
+    ('bare writer: one adder', limits.items, 'items/s', 'limit'),
+  ]
+
+
+def rate(readings: Sequence[tuple[float, float]]) -> float:
+  """Speed of a count that is brought up to date now and then.
+
+  Args:
+    readings: seconds, and the count at that time.
+
+  Returns:
+    Per second, from the count's first change to its last.
+  """
+  changes = [
+    new for old, new in itertools.pairwise(readings) if new[1] != old[1]
+  ]
+  if len(changes) < 2:
+    return 0.0
+  (began, first), (ended, last) = changes[0], changes[-1]
+  return (last - first) / (ended - began)
+
+
+class Meter:
+  """Measures a run, once all its parts are at work."""
+
+  def __init__(
+    self,
+    read: Callable[[], Counts | None],
+    is_warm: Callable[[], bool] = lambda: True,
+  ):
+    """Initialises the meter.
+
+    Args:
+      read: what the run has done so far; None if that is not known.
+      is_warm: whether all parts are at work, asked once the learner is.
+    """
+    self._read = read
+    self._is_warm = is_warm
+    self._readings: list[tuple[float, Counts]] = []
+
+  def look(self) -> bool:
+    """Reads the counts; whether that was enough."""
+    counts = self._read()
+    if counts is None:
+      return False
+    if not self._readings and not (
+      counts.updates >= _WARM_UPDATES and self._is_warm()
+    ):
+      return False
+    self._readings.append((time.perf_counter(), counts))
+    return self.is_done
+
+  @property
+  def is_done(self) -> bool:
+    """Whether there was enough to read."""
+    times = [when for when, _ in self._readings]
+    return bool(times) and times[-1] - times[0] >= _RUN_S
+
+  def speeds(self) -> Counts:
+    """Of all looks together."""
+    times = [when for when, _ in self._readings]
+    columns = zip(*(counts for _, counts in self._readings), strict=True)
+    return Counts(*(rate(list(zip(times, column))) for column in columns))
+
+
+def _counts(counted: Mapping[str, Any], client: Any) -> Counts | None:
+  """Of a run's counter and its replay server, if that answers."""
+  from skills.agents import replay
+
+  stats = replay.stats(client)
+  if stats is None:
+    return None
+  return Counts(counted['actor_steps'], counted['learner_steps'], stats.inserts)
+
+
+def updates_per_step(experiment: experiment_lib.Experiment) -> float:
+  """What the ratio of samples to inserts asks of the learner.
+
+  It holds where an episode is one skill, and so one item.
+  """
+  config = experiment.config
+  samples_per_insert: Any = config.replay.samples_per_insert
+  return samples_per_insert / (config.batch_size * config.skill_length)
+
+
+def local_rows(limits: Counts) -> list[Row]:
+  """Acme's loop and Reverb, in one process on all cores."""
+  from launch import local
+
   with tempfile.TemporaryDirectory() as folder:
     experiment = _experiment(folder, 10**9)
     experiment_lib.save(experiment)
-    environment: Any = experiment.make_environment(0)
-    spec = acme_api.specs.make_environment_spec(environment)
-    agent = builder_lib.make_agent(experiment.config, spec)
-    config = experiment.config
-
-    class Source(acme_api.core.VariableSource):
-      """Variables that never change."""
-
-      def __init__(self):
-        state = agent.learner.init(jax.random.PRNGKey(0))
-        self._variables = learning.to_host(agent.learner.variables(state))
-
-      def get_variables(self, names: Sequence[str]) -> list[Any]:
-        return [self._variables for _ in names]
-
-    builder = builder_lib.SkillBuilder(config)
-    loop = acme_api.environment_loop.EnvironmentLoop(
-      environment,
-      builder.make_actor(
-        jax.random.PRNGKey(0), agent.policy, variable_source=Source()
-      ),
-      logger=acme_api.loggers.NoOpLogger(),
-    )
-
-    def run_loop() -> None:
-      for _ in range(_LOOP_STEPS // config.skill_length):
-        loop.run_episode()
-
-    bare_steps = _LOOP_STEPS / best_seconds(run_loop, tries)
-
-    state = agent.learner.init(jax.random.PRNGKey(0))
-    trajectory = on_device.make(agent, environment.functional()).evaluate(
-      state, state.key, config.batch_size
-    )
-    update = repeated(
-      lambda s: agent.learner.update(s, trajectory)[0], config.updates_per_step
-    )
-    calls = 200
-
-    def run_updates() -> Any:
-      result = state
-      for _ in range(calls):
-        result = update(result)
-      return result
-
-    bare_updates = (
-      calls * config.updates_per_step / best_seconds(run_updates, tries)
-    )
     run = local.Run(experiment)
     try:
-      speeds = _run_speeds(run)
+      meter = Meter(lambda: _counts(run.counts(), run.client))
+      run.start()
+      while not meter.look():
+        time.sleep(_READ_EVERY_S)
+      speeds = meter.speeds()
     finally:
       run.close()
-  ratio = speeds['updates_per_s'] / speeds['steps_per_s']
-  limit = 1 / (1 / bare_steps + ratio / bare_updates)
+  asked = updates_per_step(experiment)
+  in_turn = 1 / (1 / limits.steps + asked / limits.updates)
   return [
-    ('bare loop: environment and policy', bare_steps, 'steps/s', 'limit'),
-    ('bare update', bare_updates, 'updates/s', 'limit'),
     (
       'whole run: steps',
-      speeds['steps_per_s'],
+      speeds.steps,
       'steps/s',
-      f'{speeds["steps_per_s"] / bare_steps:.2f} of the bare loop, '
-      f'{speeds["steps_per_s"] / limit:.2f} of loop and updates in turn',
+      f'{speeds.steps / limits.steps:.2f} of the bare loop, '
+      f'{speeds.steps / in_turn:.2f} of loop and updates in turn',
     ),
     (
       'whole run: updates',
-      speeds['updates_per_s'],
+      speeds.updates,
       'updates/s',
-      f'{speeds["updates_per_s"] / bare_updates:.2f} of the bare update '
-      f'({ratio:.2f} a step are asked for)',
+      f'{speeds.updates / limits.updates:.3f} of the bare update, '
+      f'{speeds.updates / (asked * speeds.steps):.2f} of those asked for '
+      f'({asked:g} a step)',
+    ),
+    (
+      'whole run: items',
+      speeds.items,
+      'items/s',
+      f'{speeds.items / limits.items:.2f} of the bare writer',
     ),
   ]
 
 
-def _run_speeds(run: Any) -> dict[str, float]:
-  """Steps and updates per second of a run, once everything is compiled."""
-  run.start()
-  while run.counts()['learner_steps'] < _WARM_UPDATES:
-    time.sleep(0.1)
-  before, started = run.counts(), time.perf_counter()
-  time.sleep(_RUN_S)
-  after, seconds = run.counts(), time.perf_counter() - started
+def measure_program(num_actors: int, num_inference_servers: int) -> Counts:
+  """Speeds of a program of processes.
+
+  Raises:
+    ProgramError: if a node failed.
+    KeyboardInterrupt: if a signal ended it before it was measured.
+  """
+  from launch import distributed
+  from launch import launcher as launcher_lib
+  from launch import program as program_lib
+  from launch import run_loggers
+  from skills.agents import acme_api
+
+  with (
+    tempfile.TemporaryDirectory() as name,
+    commands.caught_signals() as received,
+  ):
+    folder = pathlib.Path(name)
+    experiment = _experiment(name, 10**9)
+    experiment_lib.save(experiment)
+    program = program_lib.make(
+      experiment,
+      program_lib.Topology(
+        num_actors=num_actors,
+        num_inference_servers=num_inference_servers,
+        num_evaluators=0,
+      ),
+      linger_s=0.0,
+    )
+    launcher = launcher_lib.Launcher(
+      program,
+      distributed.ALONE,
+      # What was measured shall not be lost to a late node.
+      launcher_lib.Settings(stop_timeout_s=60.0),
+      folder,
+      {},
+    )
+    counter = program.counter.dereference()
+    server: Any = program.program.groups['replay'][0]
+    client = acme_api.reverb.Client(server.reverb_address.resolve())
+
+    def read() -> Counts | None:
+      question = counter.futures.status()
+      try:
+        status = question.result(timeout=1)
+      except concurrent.futures.TimeoutError:  # It still starts.
+        question.cancel()
+        return None
+      return _counts(status['counts'], client)
+
+    def all_act() -> bool:
+      logs = [
+        folder / f'actor-{i}' / run_loggers.METRICS_FILE
+        for i in range(num_actors)
+      ]
+      return all(log.exists() and log.stat().st_size for log in logs)
+
+    meter = Meter(read, all_act)
+
+    def look() -> None:
+      if meter.look():
+        received.append(signal.SIGTERM)
+
+    launcher.run(received, look)
+    if not meter.is_done:
+      raise KeyboardInterrupt
+  return meter.speeds()
+
+
+def distributed_row(
+  num_actors: int,
+  num_inference_servers: int,
+  speeds: Counts,
+  limits: Counts,
+  num_cores: int,
+) -> dict[str, float]:
+  """Speeds of a program beside their limits."""
+  loops = min(num_actors, num_cores)
+  asked = updates_per_step(_experiment('unused', 1)) * speeds.steps
   return {
-    f'{unit}_per_s': (after[name] - before[name]) / seconds
-    for name, unit in (('actor_steps', 'steps'), ('learner_steps', 'updates'))
+    'actors': num_actors,
+    'inference servers': num_inference_servers,
+    'steps/s': speeds.steps,
+    'of a loop an actor': speeds.steps / (num_actors * limits.steps),
+    'of a loop a core': speeds.steps / (loops * limits.steps),
+    'updates/s': speeds.updates,
+    'of bare update': speeds.updates / limits.updates,
+    'of asked': speeds.updates / asked,
+    'items/s': speeds.items,
+    'of bare writer': speeds.items / limits.items,
   }
+
+
+def distributed_rows(limits: Counts, num_cores: int) -> list[dict[str, float]]:
+  """Programs with more and more actors, on all cores of this machine."""
+  return [
+    distributed_row(
+      num_actors,
+      num_inference_servers,
+      measure_program(num_actors, num_inference_servers),
+      limits,
+      num_cores,
+    )
+    for num_inference_servers in (0, 1)
+    for num_actors in _NUM_ACTORS
+  ]
+
+
+def _on_cores(cores: set[int], measure: Callable[..., Any], *args: Any) -> Any:
+  """Measures in a process of its own.
+
+  Its libraries make as many threads as it has cores from the start on.
+  """
+  with concurrent.futures.ProcessPoolExecutor(
+    1,
+    mp_context=multiprocessing.get_context('spawn'),
+    initializer=os.sched_setaffinity,
+    initargs=(0, cores),
+  ) as pool:
+    return pool.submit(measure, *args).result()
+
+
+def _table(title: str, rows: Rows) -> rich_table.Table:
+  """One section as it is printed."""
+  table = rich_table.Table(
+    title=f'{title} (release grid)', title_justify='left'
+  )
+  for heading in _headings(rows[0]):
+    if heading in ('what', 'unit', 'ratio'):
+      table.add_column(heading)
+    else:
+      # Headings break between words only, and numbers nowhere.
+      width = max(7, *map(len, heading.split()))
+      table.add_column(heading, justify='right', width=width)
+  for row in rows:
+    table.add_row(*_cells(row))
+  return table
+
+
+def _headings(row: AnyRow) -> list[str]:
+  return list(row) if isinstance(row, Mapping) else list(_HEADINGS)
+
+
+def _cells(row: AnyRow) -> list[str]:
+  if not isinstance(row, Mapping):
+    name, value, unit, ratio = row
+    return [name, _speed(value), unit, ratio]
+  return [
+    _speed(value) if name.endswith('/s') else f'{value:.2g}'
+    for name, value in row.items()
+  ]
+
+
+def _speed(value: float) -> str:
+  return f'{value:,.{1 if value < 100 else 0}f}'
 
 
 def main(argv: Sequence[str]) -> int:
@@ -286,24 +603,30 @@ def main(argv: Sequence[str]) -> int:
       raise ValueError(f'unexpected argument {argv[1]!r}.')
     if _TRIES.value < 1:
       raise ValueError(f'--tries must be >= 1, got {_TRIES.value}.')
-  affinity = os.sched_getaffinity(0)
-  os.sched_setaffinity(0, {min(affinity)})
-  sections = {'on device, one core': on_device_rows(_TRIES.value)}
-  os.sched_setaffinity(0, affinity)
-  sections[f'Acme and Reverb, {len(affinity)} cores'] = acme_rows(_TRIES.value)
-  console = commands.console()
-  for title, rows in sections.items():
-    table = rich_table.Table(
-      title=f'{title} (release grid)', title_justify='left'
-    )
-    table.add_column('what')
-    table.add_column('speed', justify='right')
-    table.add_column('unit')
-    table.add_column('ratio')
-    for name, value, unit, ratio in rows:
-      digits = 1 if value < 100 else 0
-      table.add_row(name, f'{value:,.{digits}f}', unit, ratio)
-    console.print(table)
+    for part in _ONLY.value:
+      choices.check('part', part, PARTS)
+  os.environ['JAX_PLATFORMS'] = 'cpu'
+  cores = os.sched_getaffinity(0)
+  one_core = {min(cores)}
+  on_all = f'{len(cores)} cores'
+  sections: dict[str, Rows] = {}
+
+  def show(title: str, rows: Rows) -> None:
+    sections[title] = rows
+    commands.console().print(_table(title, rows))
+
+  if 'on_device' in _ONLY.value:
+    rows = _on_cores(one_core, on_device_rows, _TRIES.value)
+    show('on device, one core', rows)
+  if set(_ONLY.value) - {'on_device'}:
+    limits = _on_cores(one_core, measure_limits, _TRIES.value)
+    show('limits, one core', limit_rows(limits))
+    if 'local' in _ONLY.value:
+      rows = _on_cores(cores, local_rows, limits)
+      show(f'Acme and Reverb, {on_all}', rows)
+    if 'distributed' in _ONLY.value:
+      rows = _on_cores(cores, distributed_rows, limits, len(cores))
+      show(f'Launchpad, {on_all}', rows)
   if _JSON.value:
     results.write_json(
       pathlib.Path(_JSON.value),

@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import dm_env
+import numpy as np
 
 from envs import choices
 from envs import factory
@@ -68,6 +69,23 @@ class Experiment:
   def steps_per_evaluation(self) -> int:
     """Environment steps between evaluations."""
     return self.evaluation_every or max(self.num_steps // 30, 1)
+
+  def seed_for(self, part: str, index: int = 0, started_at: int = 0) -> int:
+    """A seed of its own for each part of the run.
+
+    Args:
+      part: 'learner', 'actor', 'evaluator' or 'environment'.
+      index: which of several.
+      started_at: actor steps of the run when the part was started, so that one
+        that is started again does not repeat itself.
+
+    Returns:
+      A number in [0, 2**32).
+    """
+    sequence = np.random.SeedSequence(
+      [self.seed, index, started_at, *part.encode()]
+    )
+    return int(sequence.generate_state(1)[0])
 
   def make_environment(self, seed: int) -> dm_env.Environment:
     """A new environment of this experiment."""

@@ -7,9 +7,7 @@ progress, so that it always answers to Ctrl-C.
 
 from collections.abc import Callable
 import faulthandler
-import os
 import pathlib
-import shutil
 import sys
 import threading
 import time
@@ -17,27 +15,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from launch import commands
 from launch import experiment as experiment_lib
 from launch import progress as progress_lib
 from launch import results
 from launch import run_loggers
-from skills import checkpoints
+from launch import snapshots
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import evaluation
 from skills.agents import learning
 from skills.agents import replay
 
-# Reverb's own checkpoints, within the run's folder while the server writes
-# them, and within a checkpoint's folder for good.
-_REPLAY = 'replay'
-_LIVE_REPLAY = '.replay'
-
 _POLL_S = 0.1
 _JOIN_S = 12.0
-_LEARNER_JOIN_S = 3.0
 
 
 class Worker(threading.Thread):
@@ -62,29 +55,29 @@ class Worker(threading.Thread):
 class Run:
   """The parts of a run, and what they do together."""
 
-  def __init__(
-    self, experiment: experiment_lib.Experiment, *, resume: bool = False
-  ):
+  def __init__(self, experiment: experiment_lib.Experiment):
     """Makes the parts, replay server included; `close` them.
+
+    Continues from the newest checkpoint, if the experiment's folder has one.
 
     Args:
       experiment: what to run.
-      resume: whether to continue from the folder's newest checkpoint.
     """
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
     self.stop = threading.Event()
     self.save_asked = threading.Event()
     config = experiment.config
-    keys = jax.random.split(jax.random.PRNGKey(experiment.seed), 3)
-    learner_key, actor_key, evaluator_key = keys
-    self.environment = experiment.make_environment(experiment.seed)
+    checkpoint = snapshots.newest(self.folder)
+    counts = snapshots.counts(self.folder)
+    # Whatever cannot be saved begins anew, and not where the run began.
+    started_at = counts['actor_steps']
+    self.environment = experiment.make_environment(
+      experiment.seed_for('environment', 0, started_at)
+    )
     spec = acme_api.specs.make_environment_spec(self.environment)
     self.agent = builder_lib.make_agent(config, spec)
 
-    checkpoint = None
-    if resume:
-      checkpoint = checkpoints.latest(self.folder / commands.CHECKPOINTS)
     self.loggers = [
       run_loggers.make(self.folder, 'actor'),
       run_loggers.make(self.folder, 'learner'),
@@ -95,20 +88,23 @@ class Run:
       logger_fn=lambda: self.loggers[1],
       should_stop=self.stop.is_set,
     )
-    self.server = self._make_server(builder, spec, checkpoint)
+    self.server = snapshots.make_replay_server(
+      self.folder, 0, builder.make_replay_tables(spec)
+    )
     self.client = acme_api.reverb.Client(f'localhost:{self.server.port}')
     self.counter = acme_api.counting.Counter()
+    self.iterator = builder.make_dataset_iterator(self.client)
     self.learner = builder.make_learner(
-      learner_key,
+      jax.random.PRNGKey(experiment.seed_for('learner')),
       self.agent,
-      builder.make_dataset_iterator(self.client),
+      self.iterator,
       counter=acme_api.counting.Counter(
         self.counter, 'learner', time_delta=0.0
       ),
     )
     self.adder = builder.make_adder(self.client)
     self.actor = builder.make_actor(
-      actor_key,
+      jax.random.PRNGKey(experiment.seed_for('actor', 0, started_at)),
       builder.make_policy(self.agent),
       self.adder,
       self.learner,
@@ -122,12 +118,13 @@ class Run:
     self.evaluator = evaluation.Evaluator(
       self.agent,
       builder,
-      experiment.make_environment(experiment.seed + 1),
+      experiment.make_environment(
+        experiment.seed_for('evaluator environment', 0, started_at)
+      ),
       self.learner,
-      evaluator_key,
+      jax.random.PRNGKey(experiment.seed_for('evaluator', 0, started_at)),
     )
-    # All of them from the start: a CSV file's first row decides its columns.
-    self.counter.increment(actor_episodes=0, actor_steps=0, learner_steps=0)
+    self.counter.increment(**counts)
     self.earlier_s = 0.0
     if checkpoint is not None:
       self._restore(checkpoint)
@@ -168,59 +165,28 @@ class Run:
 
   # Checkpoints.
 
-  def _make_server(self, builder, spec, checkpoint):
-    live = self.folder / _LIVE_REPLAY
-    shutil.rmtree(live, ignore_errors=True)
-    live.mkdir(parents=True)
-    saved = None
-    if checkpoint is not None:
-      [saved] = (checkpoint / _REPLAY).iterdir()
-    return acme_api.reverb.Server(
-      builder.make_replay_tables(spec),
-      port=None,
-      checkpointer=acme_api.checkpointers.DefaultCheckpointer(
-        str(live), fallback_checkpoint_path=str(saved) if saved else None
-      ),
-    )
-
-  def _state(self) -> dict[str, Any]:
-    return {
-      'learner': self.learner.save(),
-      'actor_key': self.actor.save(),
-    }
-
   def save(self) -> None:
     """Writes a checkpoint; the actor must be between episodes."""
-
-    def with_replay(folder: pathlib.Path) -> None:
-      target = folder / _REPLAY
-      target.mkdir()
-      written = pathlib.Path(self.client.checkpoint())
-      os.rename(written, target / written.name)
-
-    state = self._state()
-    # The learner goes on meanwhile.
-    counts = self.counts() | {'learner_steps': int(state['learner'].steps)}
-    meta = {
-      'counts': counts,
-      'wall_time_s': self.wall_time_s(),
-      'environment': save_environment(self.environment),
-    }
-    checkpoints.save(
-      self.folder / commands.CHECKPOINTS,
-      counts['actor_steps'],
-      state,
-      meta,
-      extra=with_replay,
+    snapshots.save(
+      self.folder,
+      self.learner.save(),  # The learner goes on meanwhile.
+      self.counts(),
+      self.wall_time_s(),
+      [self.client],
+      {
+        'key': np.asarray(self.actor.save()).tolist(),
+        'environment': save_environment(self.environment),
+      },
     )
 
   def _restore(self, checkpoint: pathlib.Path) -> None:
-    state, meta = checkpoints.load(checkpoint, self._state())
-    self.learner.restore(state['learner'])
-    self.actor.restore(jnp.asarray(state['actor_key']))
-    self.counter.restore({'counts': dict(meta['counts']), 'cache': {}})
+    state, meta = snapshots.load(checkpoint, self.learner.save())
+    self.learner.restore(state)
     self.earlier_s = meta['wall_time_s']
-    restore_environment(self.environment, meta['environment'])
+    # A distributed run has several actors, which begin anew.
+    if meta['actor'] is not None:
+      self.actor.restore(jnp.asarray(meta['actor']['key'], jnp.uint32))
+      restore_environment(self.environment, meta['actor']['environment'])
 
   # The main thread.
 
@@ -277,29 +243,23 @@ class Run:
   def halt(self) -> None:
     """Asks the threads to stop, and gives them time to."""
     self.stop.set()
-    actor, learner = self.workers
-    if actor.is_alive():
-      actor.join(_JOIN_S)
-    if learner.is_alive():
-      # Now and then a sampler that Reverb closes waits for its table to move,
-      # which it will not do any more. All that the learner did is complete, so
-      # the run can be saved; the server's end frees the thread.
-      learner.join(_LEARNER_JOIN_S)
+    for worker in self.workers:
+      if worker.is_alive():
+        worker.join(_JOIN_S)
 
   def close(self) -> None:
     """Lets go of everything; safe to call at any time."""
     self.halt()
-    self.adder.close()
-    self.server.stop()
     for worker in self.workers:
-      if worker.is_alive():
-        worker.join(_JOIN_S)
       if worker.is_alive():
         print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
         faulthandler.dump_traceback(all_threads=True)
+    self.iterator.close()
+    self.adder.close()
+    self.server.stop()
     for logger in self.loggers:
       logger.close()
-    shutil.rmtree(self.folder / _LIVE_REPLAY, ignore_errors=True)
+    snapshots.remove_leftovers(self.folder)
 
 
 def save_environment(environment: Any) -> dict[str, Any] | None:
@@ -313,16 +273,14 @@ def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
     environment.restore(state)
 
 
-def run(
-  experiment: experiment_lib.Experiment, *, resume: bool = False
-) -> commands.Outcome:
+def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
   """Trains, and leaves a complete run's folder behind.
 
   Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
+  If the folder has a checkpoint, the run continues from it.
 
   Args:
     experiment: what to run.
-    resume: whether to continue from the folder's newest checkpoint.
 
   Returns:
     How it ended.
@@ -332,12 +290,22 @@ def run(
     Exception: whatever the actor or learner raised.
   """
   check(experiment)
+  snapshots.check_shards(pathlib.Path(experiment.output_dir), 1)
   with commands.caught_signals() as received:
-    the_run = Run(experiment, resume=resume)
+    the_run = Run(experiment)
     try:
       the_run.watch(lambda: bool(received))
       the_run.save()
-      return _finish(the_run, received[0] if received else None)
+      return results.finish(
+        experiment,
+        the_run.agent,
+        the_run.evaluator,
+        experiment.make_environment(0),
+        the_run.learner,
+        the_run.final_counts(),
+        the_run.wall_time_s(),
+        received[0] if received else None,
+      )
     finally:
       the_run.close()
 
@@ -360,32 +328,3 @@ def check(experiment: experiment_lib.Experiment) -> None:
       f'trajectories of {config.skill_length} steps), got '
       f'{experiment.num_steps}.'
     )
-
-
-def _finish(the_run: Run, number: int | None) -> commands.Outcome:
-  """Measures the final policy, and writes summary and pictures."""
-  experiment = the_run.experiment
-  episodes = results.final_episodes(experiment)
-  if number is not None:
-    # Whoever interrupts a run does not want to wait.
-    episodes = experiment.evaluation_episodes
-  wall_time_s = the_run.wall_time_s()
-  trajectory, numbers = the_run.evaluator.run(episodes)
-  [objective_state] = the_run.learner.get_variables([learning.OBJECTIVE])
-  counts = the_run.final_counts()
-  summary = {
-    'complete': counts['environment_steps'] >= experiment.num_steps,
-    **numbers,
-    **counts,
-    'evaluation_episodes': episodes,
-    'wall_time_s': wall_time_s,
-  }
-  results.write(
-    experiment,
-    the_run.agent,
-    the_run.environment,
-    objective_state,
-    trajectory,
-    summary,
-  )
-  return commands.Outcome(summary, number)

@@ -12,6 +12,14 @@ _LINE_EVERY_S = 10.0
 # Seconds over which speeds are averaged.
 _WINDOW_S = 5.0
 
+# Numbers that are shown if there are any, in this order.
+_NUMBERS = {
+  'replay_size': 'replay {:,.0f}',
+  'samples_per_insert': '{:.1f} samples an insert',
+  'parameter_age': 'parameters {:,.0f} updates old',
+  'skills_learned': '{:.1f} skills learned',
+}
+
 
 class Progress:
   """Shows steps, speeds, skills learned and the time left."""
@@ -66,7 +74,7 @@ class Progress:
     Args:
       environment_steps: made so far.
       learner_steps: updates made so far.
-      numbers: of the newest evaluation.
+      numbers: of the newest evaluation, and of replay.
     """
     now = time.monotonic()
     self._history.append((now, environment_steps, learner_steps))
@@ -101,8 +109,11 @@ class Progress:
     parts = [f'{steps_per_s:,.0f} steps/s'] if steps_per_s else []
     if steps_per_s and updates_then is not None and updates is not None:
       parts.append(f'{(updates - updates_then) / elapsed:,.0f} updates/s')
-    if 'skills_learned' in numbers:
-      parts.append(f'{numbers["skills_learned"]:.1f} skills learned')
+    parts += [
+      text.format(numbers[name])
+      for name, text in _NUMBERS.items()
+      if name in numbers
+    ]
     if steps_per_s > 0:
       left = max(self._total - steps, 0) / steps_per_s
       parts.append(f'{_clock(left)} left')

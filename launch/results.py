@@ -15,10 +15,14 @@ from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 
+from launch import commands
 from launch import experiment as experiment_lib
 from launch import run_loggers
 from skills import registry
 from skills import types
+from skills.agents import acme_api
+from skills.agents import evaluation
+from skills.agents import learning
 from skills.evaluation import metrics
 from skills.evaluation import plots
 from skills.objectives import disdain
@@ -65,6 +69,52 @@ def check_finite(parameters: types.Params) -> None:
 def final_episodes(experiment: experiment_lib.Experiment) -> int:
   """Episodes of the final evaluation: enough to see every skill often."""
   return max(experiment.evaluation_episodes, 20 * experiment.config.num_skills)
+
+
+def finish(
+  experiment: experiment_lib.Experiment,
+  agent: registry.Agent,
+  evaluator: evaluation.Evaluator,
+  environment: dm_env.Environment,
+  variable_source: acme_api.core.VariableSource,
+  counts: dict[str, int],
+  wall_time_s: float,
+  received: int | None,
+) -> commands.Outcome:
+  """Measures the final policy, and writes summary and pictures.
+
+  Args:
+    experiment: what was run.
+    agent: its parts.
+    evaluator: of the final policy.
+    environment: the world, as `write` takes it.
+    variable_source: where the objective's state is.
+    counts: 'environment_steps' and 'learner_steps'.
+    wall_time_s: seconds since the run began.
+    received: the signal that interrupted the run, if one did.
+  """
+  episodes = final_episodes(experiment)
+  if received is not None:
+    # Whoever interrupts a run does not want to wait.
+    episodes = experiment.evaluation_episodes
+  trajectory, numbers = evaluator.run(episodes)
+  [objective_state] = variable_source.get_variables([learning.OBJECTIVE])
+  summary = {
+    'complete': counts['environment_steps'] >= experiment.num_steps,
+    **numbers,
+    **counts,
+    'evaluation_episodes': episodes,
+    'wall_time_s': wall_time_s,
+  }
+  write(
+    experiment,
+    agent,
+    environment,
+    objective_state,
+    trajectory,
+    summary,
+  )
+  return commands.Outcome(summary, received)
 
 
 def write(

@@ -22,19 +22,14 @@ from launch import training_flags
 
 flags.adopt_module_key_flags(training_flags)
 
-# Enough for DISDAIN to learn most of the release grid's skills.
-_DEFAULT_NUM_STEPS = 240_000
-
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
   with commands.users_mistakes():
-    experiment, resume = training_flags.experiment_from_flags(
-      argv, _DEFAULT_NUM_STEPS
-    )
+    experiment, resume = training_flags.experiment_from_flags(argv)
     local.check(experiment)
     training_flags.prepare_folder(experiment, resume)
-  outcome = local.run(experiment, resume=resume)
+  outcome = local.run(experiment)
   training_flags.report(experiment, outcome.summary)
   return outcome.status
 

@@ -1,5 +1,6 @@
 """Where a run's numbers go: a CSV file per logger, and TensorBoard."""
 
+from collections.abc import Sequence
 import os
 import pathlib
 
@@ -26,6 +27,7 @@ def make(
   *,
   every_s: float = _EVERY_S,
   steps_key: str = 'actor_steps',
+  beside: Sequence[acme_api.loggers.Logger] = (),
 ) -> acme_api.loggers.Logger:
   """Makes a logger that writes `<output_dir>/<label>/metrics.csv`.
 
@@ -35,6 +37,7 @@ def make(
     every_s: seconds between rows; rows in between are dropped unread, so that
       nobody waits for the device.
     steps_key: what TensorBoard draws numbers over.
+    beside: further loggers of the same rows.
   """
   folder = pathlib.Path(output_dir) / label
   folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +51,7 @@ def make(
         label,
         steps_key=steps_key,
       ),
+      *beside,
     ]
   )
   if not every_s:

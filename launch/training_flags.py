@@ -15,11 +15,18 @@ from launch import results
 from skills import checkpoints
 from skills import registry
 
+# Enough for DISDAIN to learn most of the release grid's skills through Acme.
+_DEFAULT_NUM_STEPS = 240_000
+
 _AGENT = flags.DEFINE_string(
   'agent', 'disdain', f'What to train: {", ".join(registry.OBJECTIVES)}.'
 )
+_GRIDS = [name for name in factory.names() if name.startswith('grid:')]
 _ENV = flags.DEFINE_string(
-  'env', 'grid:disdain_release', f'Where: {", ".join(factory.names())}.'
+  'env',
+  'grid:disdain_release',
+  f'Where: {", ".join(_GRIDS)}, control:<domain>_<task> (control:walker_stand) '
+  'or atari:<game> (atari:montezuma_revenge).',
 )
 _ENV_OPTION = flags.DEFINE_multi_string(
   'env_option', [], 'An option of the world: --env_option observation=one_hot'
@@ -54,7 +61,7 @@ _CHECKPOINT_EVERY_S = flags.DEFINE_float(
 
 
 def experiment_from_flags(
-  argv: Sequence[str], default_num_steps: int
+  argv: Sequence[str], default_num_steps: int = _DEFAULT_NUM_STEPS
 ) -> tuple[experiment_lib.Experiment, bool]:
   """Makes the experiment that the flags describe.
 

@@ -46,12 +46,15 @@ class ActorState(NamedTuple):
     step: steps taken in this episode.
     skill: the skill that it follows.
     skill_step: steps taken with that skill, the last one included.
+    learner_step: the learner's number of updates when it made the variables
+      that chose the last action.
   """
 
   key: types.PRNGKey
   step: Int[Array, '']
   skill: Int[Array, '']
   skill_step: Int[Array, '']
+  learner_step: Int[Array, '']
 
 
 class PolicyCore(NamedTuple):
@@ -61,8 +64,8 @@ class PolicyCore(NamedTuple):
     init: random key -> state at an episode's start.
     select_action: variables, observation, state -> action and next state.
     get_extras: state after an action -> what replay records beside it: 'skill',
-      and 'skill_step', which counts a skill's steps from 1 (so that 0 marks
-      padding).
+      'skill_step', which counts a skill's steps from 1 (so that 0 marks
+      padding), and 'learner_step', as in the state.
   """
 
   init: Callable[[types.PRNGKey], ActorState]
@@ -116,7 +119,9 @@ def make(
   def init(key: types.PRNGKey) -> ActorState:
     zero = jnp.zeros((), jnp.int32)
     # As if a skill had just ended: the first step draws one.
-    return ActorState(key, zero, zero, jnp.full((), skill_length, jnp.int32))
+    return ActorState(
+      key, zero, zero, jnp.full((), skill_length, jnp.int32), zero
+    )
 
   def select_action(
     variables: q_learning.Variables, observation: Array, state: ActorState
@@ -135,9 +140,15 @@ def make(
     action = epsilon_greedy(
       q_learning.mix(values, variables.weights)[0], uniform[1], epsilon
     )
-    return action, ActorState(state.key, state.step + 1, skill, skill_step)
+    return action, ActorState(
+      state.key, state.step + 1, skill, skill_step, variables.steps
+    )
 
   def get_extras(state: ActorState) -> dict[str, Array]:
-    return {'skill': state.skill, 'skill_step': state.skill_step}
+    return {
+      'skill': state.skill,
+      'skill_step': state.skill_step,
+      'learner_step': state.learner_step,
+    }
 
   return PolicyCore(init, select_action, get_extras)

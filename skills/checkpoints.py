@@ -93,6 +93,26 @@ def latest(folder: str | os.PathLike[str]) -> pathlib.Path:
   return finished[-1]
 
 
+def read_meta(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+  """Reads what belongs to a checkpoint's state.
+
+  Raises:
+    CheckpointError: if it is broken or of another format.
+  """
+  checkpoint = pathlib.Path(checkpoint)
+  try:
+    meta = json.loads((checkpoint / _META).read_text())
+  except (OSError, ValueError) as error:
+    raise CheckpointError(f'{checkpoint} is no checkpoint: {error}.') from error
+  version = meta.get('format_version')
+  if version != FORMAT_VERSION:
+    raise CheckpointError(
+      f'{checkpoint} has format version {version!r}; this program reads '
+      f'{FORMAT_VERSION}.'
+    )
+  return meta
+
+
 def load(
   checkpoint: str | os.PathLike[str], like: types.PyTree
 ) -> tuple[types.PyTree, dict[str, Any]]:
@@ -111,16 +131,7 @@ def load(
       configuration.
   """
   checkpoint = pathlib.Path(checkpoint)
-  try:
-    meta = json.loads((checkpoint / _META).read_text())
-  except (OSError, ValueError) as error:
-    raise CheckpointError(f'{checkpoint} is no checkpoint: {error}.') from error
-  version = meta.get('format_version')
-  if version != FORMAT_VERSION:
-    raise CheckpointError(
-      f'{checkpoint} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
+  meta = read_meta(checkpoint)
   try:
     # Opened here, for NumPy leaves a file that it cannot read open.
     with (

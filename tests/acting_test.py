@@ -15,7 +15,7 @@ K = problems.NUM_SKILLS
 LENGTH = 3
 NETWORK = q_networks.make(q_networks.QNetworkConfig(), problems.TABLE, K, 2)
 VARIABLES = q_learning.Variables(
-  NETWORK.init(jax.random.PRNGKey(0)), jnp.array([1.0, 2.0])
+  NETWORK.init(jax.random.PRNGKey(0)), jnp.array([1.0, 2.0]), jnp.int32(7)
 )
 # Midpoints of a thousand equal parts of [0, 1).
 GRID = (jnp.arange(1000) + 0.5) / 1000
@@ -139,13 +139,16 @@ def test_an_actor_explores_as_often_as_it_is_told():
   assert np.all(np.abs(np.sum(differ, 0) - 333) < 75)
 
 
-def test_extras_name_the_skill_and_the_step():
+def test_extras_name_the_skill_the_step_and_the_age_of_the_variables():
   core = make()
   state = core.init(jax.random.PRNGKey(0))
+  assert core.get_extras(state)['learner_step'] == 0
   _, state = core.select_action(VARIABLES, jnp.int32(3), state)
   extras = core.get_extras(state)
-  assert set(extras) == {'skill', 'skill_step'}
+  assert set(extras) == {'skill', 'skill_step', 'learner_step'}
   assert (extras['skill'], extras['skill_step']) == (state.skill, 1)
+  assert extras['learner_step'] == VARIABLES.steps
+  assert {x.dtype for x in extras.values()} == {jnp.dtype(jnp.int32)}
 
 
 def test_compiled_and_mapped_actors_are_the_plain_ones():

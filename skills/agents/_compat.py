@@ -15,6 +15,7 @@ Each patch is a function below:
 | `provide_experimental_probability` | Acme misses `tfp.experimental` |
 | `restore_tree_names` | Acme misses `jax.tree_map` and its siblings |
 | `restore_array_names` | Acme misses `jnp.DeviceArray` and its siblings |
+| `tolerate_cancelled_calls` | an answer to a cancelled call aborts Launchpad |
 
 One case is beyond repair: a program that imports TensorFlow and then rlax,
 distrax or `acme.jax` *before* this package fails in its own import.
@@ -30,6 +31,8 @@ lives in `skills.agents`. For programs of Acme's own layouts give them
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent import futures
+import contextlib
 import ctypes
 import ctypes.util
 import importlib
@@ -219,6 +222,27 @@ def restore_array_names() -> None:
   vars(jax.numpy).setdefault('DeviceArray', jax.Array)
 
 
+class _Answer(futures.Future):
+  """A future that may be given a result after it was cancelled."""
+
+  def set_result(self, result: object) -> None:
+    """Sets the result, unless nobody waits for it any more."""
+    with contextlib.suppress(futures.InvalidStateError):
+      super().set_result(result)
+
+
+def tolerate_cancelled_calls() -> None:
+  """Lets answers to cancelled Courier calls fall.
+
+  Courier's C++ code sets the result of the Python future, and ends the process
+  if that raises.
+  """
+  client = importlib.import_module('courier.python.client')
+  vars(client)['futures'] = types.SimpleNamespace(
+    Future=_Answer, InvalidStateError=futures.InvalidStateError
+  )
+
+
 PATCHES: tuple[Callable[[], None], ...] = (
   quieten_native_logs,
   quieten_backend_search,
@@ -230,6 +254,9 @@ PATCHES: tuple[Callable[[], None], ...] = (
   restore_tree_names,
   restore_array_names,
 )
+
+# Of what can be imported only with the stack.
+LATE_PATCHES: tuple[Callable[[], None], ...] = (tolerate_cancelled_calls,)
 
 
 def check_versions() -> None:
@@ -285,4 +312,6 @@ def install() -> None:
       _attempt(f'patch {patch.__name__}', patch)
     for name in _STACK:
       _attempt(f'importing {name}', importlib.import_module, name)
+    for patch in LATE_PATCHES:
+      _attempt(f'patch {patch.__name__}', patch)
   _installed = True

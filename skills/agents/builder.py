@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from acme import core
@@ -27,6 +28,11 @@ from skills.agents import replay
 _SKILLS_PER_FETCH = 4
 
 
+def fetch_period(config: config_lib.SkillAgentConfig) -> int:
+  """How many steps an actor makes between two requests for variables."""
+  return _SKILLS_PER_FETCH * config.skill_length
+
+
 def make_agent(
   config: config_lib.SkillAgentConfig, environment_spec: specs.EnvironmentSpec
 ) -> registry.Agent:
@@ -48,7 +54,7 @@ class SkillActor(actors.GenericActor):
 
   def restore(self, key: types.PRNGKey) -> None:
     """Continues from a saved key, at the next episode."""
-    self._random_key = _on_cpu(key)
+    self._random_key = jax.device_put(key, _cpu())
 
   def fetch(self) -> None:
     """Waits for the newest variables."""
@@ -73,6 +79,7 @@ class SkillBuilder(
     *,
     logger_fn: Callable[[], loggers.Logger] = loggers.NoOpLogger,
     should_stop: replay.ShouldStop = replay.never_stop,
+    devices: Sequence[jax.Device] | None = None,
   ):
     """Initialises the builder.
 
@@ -81,10 +88,13 @@ class SkillBuilder(
       logger_fn: makes the learner's logger.
       should_stop: whether the program is stopping, asked by whoever waits for
         replay.
+      devices: which share the learner's work; None for all that JAX has, with
+        those of other processes after `cluster.join`.
     """
     self._config = config
     self._logger_fn = logger_fn
     self._should_stop = should_stop
+    self._devices = devices
 
   def make_policy(
     self, agent: registry.Agent, evaluation: bool = False
@@ -105,10 +115,26 @@ class SkillBuilder(
     return replay.make_tables(self._config, environment_spec, extras_spec)
 
   def make_dataset_iterator(
-    self, replay_client: reverb.Client
-  ) -> Iterator[adders.base.Trajectory]:
-    """Batches for one step of the learner."""
-    return replay.SampleIterator(self._config, replay_client, self._should_stop)
+    self, replay_client: reverb.Client | Sequence[reverb.Client]
+  ) -> replay.SampleIterator:
+    """Batches for one step of the learner, this process's part of them.
+
+    Args:
+      replay_client: of the replay server, or of several that share the data.
+
+    Raises:
+      ValueError: if devices or servers cannot share a batch equally.
+    """
+    if isinstance(replay_client, reverb.Client):
+      replay_client = [replay_client]
+    devices = self._learner_devices()
+    own = [d for d in devices if d.process_index == jax.process_index()]
+    return replay.SampleIterator(
+      self._config,
+      replay_client,
+      self._should_stop,
+      fetch_size=self._config.fetch_size // len(devices) * len(own),
+    )
 
   def make_adder(self, replay_client: reverb.Client) -> replay.SkillAdder:
     """Writes one item a skill."""
@@ -131,12 +157,12 @@ class SkillBuilder(
     return SkillActor(
       actor_core.ActorCore(*policy_network),
       # Where its key and its variables are, the policy is computed.
-      _on_cpu(random_key),
+      jax.device_put(random_key, _cpu()),
       variable_utils.VariableClient(
         variable_source,
         learning.POLICY,
-        update_period=_SKILLS_PER_FETCH * self._config.skill_length,
-        device='cpu',
+        update_period=fetch_period(self._config),
+        device=_cpu(),
       ),
       adder,
       backend=None,  # JAX deprecates to name it.
@@ -150,17 +176,38 @@ class SkillBuilder(
     replay_client: reverb.Client | None = None,
     counter: counting.Counter | None = None,
   ) -> learning.SkillLearner:
-    """Learns from what the iterator gives."""
+    """Learns from what the iterator gives.
+
+    Raises:
+      ValueError: if its devices cannot share a batch equally.
+    """
     del replay_client
+    devices = self._learner_devices()
     return learning.SkillLearner(
       networks.learner,
       dataset,
       random_key,
       updates_per_step=self._config.updates_per_step,
+      # What JAX uses anyway need not be told to it.
+      devices=None if devices == jax.local_devices()[:1] else devices,
       counter=counter,
       logger=self._logger_fn(),
     )
 
+  def _learner_devices(self) -> list[jax.Device]:
+    # Looked up when needed: the builder may have been made elsewhere, or before
+    # this process knew of the others.
+    devices = list(self._devices or jax.devices())
+    if self._config.batch_size % len(devices):
+      raise ValueError(
+        'batch_size must be a multiple of the number of devices '
+        f'({len(devices)}), which share it equally, got '
+        f'{self._config.batch_size}. Change it, or give the builder fewer '
+        'devices.'
+      )
+    return devices
 
-def _on_cpu(key: types.PRNGKey) -> types.PRNGKey:
-  return jax.device_put(key, jax.devices('cpu')[0])
+
+def _cpu() -> jax.Device:
+  # Of `jax.devices('cpu')` the first may be another process's.
+  return jax.local_devices(backend='cpu')[0]

@@ -10,11 +10,17 @@ from acme.adders import reverb as adders
 from acme.utils import counting
 from acme.utils import loggers
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
 import numpy as np
 
 from skills import types
+from skills.agents import cluster
 from skills.agents import replay
 from skills.learners import base
+from skills.objectives import base as objectives
 
 POLICY = 'policy'
 OBJECTIVE = 'objective'
@@ -25,8 +31,31 @@ def to_host(tree: Any) -> Any:
   return jax.tree.map(lambda x: np.array(x, copy=True), jax.device_get(tree))
 
 
+def parameter_age(
+  item: adders.base.Trajectory, steps: Int[Array, '']
+) -> Float[Array, '']:
+  """Mean age, in updates, of the parameters that chose a batch's actions.
+
+  Args:
+    item: batch-major, as `replay.SampleIterator` gives it.
+    steps: the learner's number of updates.
+  """
+  is_real = item.extras['skill_step'][:, :-1] > 0
+  # A learner that was restored is younger than what its actors have sent.
+  age = jnp.maximum(steps - item.extras['learner_step'][:, :-1], 0)
+  return objectives.masked_mean(
+    age.astype(jnp.float32), is_real.astype(jnp.float32)
+  )
+
+
 class SkillLearner(core.Learner):
-  """Feeds a pure learner from an iterator."""
+  """Feeds a pure learner from an iterator.
+
+  Several devices share each batch; what is computed stays the same. They may be
+  those of several processes (`cluster.join`), each with a learner like this
+  one. Then all of them step together, and once one must stop they all do, after
+  the same number of updates.
+  """
 
   def __init__(
     self,
@@ -35,6 +64,7 @@ class SkillLearner(core.Learner):
     random_key: types.PRNGKey,
     *,
     updates_per_step: int = 1,
+    devices: Sequence[jax.Device] | None = None,
     counter: counting.Counter | None = None,
     logger: loggers.Logger | None = None,
   ):
@@ -42,9 +72,12 @@ class SkillLearner(core.Learner):
 
     Args:
       learner: what to run.
-      iterator: gives batches for `updates_per_step` updates at once.
-      random_key: of the initial state.
+      iterator: gives batches for `updates_per_step` updates at once; if there
+        are several processes, this one's part of them.
+      random_key: of the initial state; the same in all processes.
       updates_per_step: updates made in one compiled call.
+      devices: which share the work, a process's own ones side by side; None for
+        JAX's default device alone.
       counter: counts updates as 'steps'.
       logger: gets the metrics of a step's last update.
     """
@@ -52,40 +85,115 @@ class SkillLearner(core.Learner):
     self._updates_per_step = updates_per_step
     self._counter = counter or counting.Counter(prefix='learner')
     self._logger = logger or loggers.NoOpLogger()
+    self._placement = None if devices is None else cluster.Placement(devices)
     # Held wherever the state's buffers are read or given away.
     self._lock = threading.Lock()
 
-    def updates(state, items):
-      def one(state, item):
-        return learner.update(state, replay.to_trajectory(item))
+    def split(items):
+      return jax.tree.map(
+        lambda x: x.reshape((updates_per_step, -1) + x.shape[1:]), items
+      )
 
-      def split(x):
-        return x.reshape((updates_per_step, -1) + x.shape[1:])
+    def one(state, item):
+      age = parameter_age(item, state.steps)
+      state, metrics = learner.update(state, replay.to_trajectory(item))
+      return state, {**metrics, 'parameter_age': age}
 
-      batches = jax.tree.map(split, items)
+    def updates(state, batches):
       # All but the last update drop their metrics, and do not compute them.
       state, _ = jax.lax.scan(
         lambda state, item: (one(state, item)[0], None),
         state,
         jax.tree.map(lambda x: x[:-1], batches),
       )
-      state, metrics = one(state, jax.tree.map(lambda x: x[-1], batches))
-      return state, variables(state), metrics
+      return one(state, jax.tree.map(lambda x: x[-1], batches))
 
     def variables(state):
       return {POLICY: learner.variables(state), OBJECTIVE: state.objective}
 
-    self._updates = jax.jit(updates, donate_argnums=0)
-    self._state = jax.jit(learner.init)(random_key)
+    def step(state, batches):
+      state, metrics = updates(state, batches)
+      return state, variables(state), metrics
+
+    def step_unless_stopping(state, batches, flags):
+      after, metrics = updates(state, batches)
+      is_stopping = jnp.any(flags)
+      state = jax.tree.map(
+        lambda x, y: jnp.where(is_stopping, x, y), state, after
+      )
+      return state, variables(state), metrics, is_stopping
+
+    if self._placement is None:
+      self._updates = jax.jit(
+        lambda state, items: step(state, split(items)), donate_argnums=0
+      )
+      self._state = jax.jit(learner.init)(random_key)
+    else:
+      everywhere = self._placement.everywhere
+      self._split = split
+      self._updates = jax.jit(
+        step_unless_stopping if self._placement.is_shared else step,
+        donate_argnums=0,
+        out_shardings=everywhere,
+      )
+      self._state = jax.jit(learner.init, out_shardings=everywhere)(
+        self._placement.copies(random_key)
+      )
     # In buffers of their own: the state's are given away at the next update.
     self._make_variables = jax.jit(variables)
     self._variables = to_host(self._make_variables(self._state))
+    # Of several processes: the newest batches, and of the step that learned
+    # from them its metrics and whether it was one to stop at.
+    self._batches = None
+    self._last: tuple[types.Metrics, Array] | None = None
 
   def step(self) -> None:
-    """Makes `updates_per_step` updates; waits for their batches."""
+    """Makes `updates_per_step` updates; waits for their batches.
+
+    With several processes a step is counted and logged by the next one, when
+    it is known that nobody was stopping.
+
+    Raises:
+      StoppedError: if another process stops.
+      Exception: whatever the iterator raised, once the others know.
+    """
+    if self._placement is not None and self._placement.is_shared:
+      self._step_together(self._placement)
+      return
     items = next(self._iterator)
+    if self._placement is not None:
+      items = self._placement.parts(self._split(items))
     with self._lock:
       self._state, self._variables, metrics = self._updates(self._state, items)
+    self._report(metrics)
+
+  def _step_together(self, placement: cluster.Placement) -> None:
+    failure = None
+    try:
+      self._batches = placement.parts(self._split(next(self._iterator)))
+    except Exception as error:
+      # The others may already be in a step that waits for this process.
+      failure = error
+    is_stopping = failure is not None
+    if self._last is None:
+      # Without a first batch nobody could take part in a step.
+      self._last = {}, placement.any(is_stopping)
+    metrics, is_over = self._last
+    if is_over:
+      raise failure or replay.StoppedError
+    if metrics:
+      self._report(metrics)
+    with self._lock:
+      self._state, self._variables, metrics, is_over = self._updates(
+        self._state, self._batches, placement.flags(is_stopping)
+      )
+    self._last = metrics, is_over
+    if failure is not None:
+      # Who leaves before that step is done takes the others down.
+      is_over.block_until_ready()
+      raise failure
+
+  def _report(self, metrics: types.Metrics) -> None:
     counts = self._counter.increment(steps=self._updates_per_step)
     # Not read here: a logger that drops them must not wait for the device.
     self._logger.write({**metrics, **counts})
@@ -108,5 +216,9 @@ class SkillLearner(core.Learner):
   def restore(self, state: base.State) -> None:
     """Continues from a saved state."""
     with self._lock:
-      self._state = jax.device_put(state)
+      self._state = (
+        jax.device_put(state)
+        if self._placement is None
+        else self._placement.copies(state)
+      )
       self._variables = to_host(self._make_variables(self._state))

@@ -3,14 +3,21 @@
 An item is one skill: T steps and the T + 1 observations around them. Nothing
 here waits for ever: whoever is blocked while nothing moves for longer than
 `ReplayConfig.timeout_s` gets a `ReplayStalledError` that says what replay holds
-and what it waits for.
+and what it waits for. A server that was killed is waited for just as long; if
+it is back by then, at the same address, reading and writing go on.
 """
 
+import atexit
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
+import queue
+import threading
 import time
 from typing import Any
+from typing import NamedTuple
+import weakref
 
 from acme import specs
 from acme.adders import reverb as adders
@@ -18,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import reverb
+import tensorflow as tf
 
 from skills import config as config_lib
 from skills import types
@@ -27,6 +35,19 @@ TABLE = 'trajectories'
 # How long Reverb's C++ code may keep a thread before it looks around. A thread
 # inside it runs no Python, so it neither stops nor complains.
 _POLL_S = 0.5
+
+# How long a server may take to tell about itself; Reverb knows whole seconds
+# only.
+_ANSWER_S = 1
+
+# What a dataset ends with where its server goes or does not come. Most of the
+# time it waits inside Reverb instead.
+_CONNECTION_ERRORS = (
+  reverb.DeadlineExceededError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.UnavailableError,
+)
 
 ShouldStop = Callable[[], bool]
 
@@ -119,7 +140,7 @@ class Watchdog:
     self._timeout_s = timeout_s
     self._should_stop = should_stop
     self._waiting_since: float | None = None
-    self._traffic: tuple[int, int] | None = None
+    self._stats: Stats | None = None
 
   def served(self) -> None:
     """Tells that replay answered."""
@@ -137,35 +158,53 @@ class Watchdog:
     """
     if self._should_stop():
       raise StoppedError
+    now = stats(self._client)
+    if self._should_stop():
+      raise StoppedError
     if self._waiting_since is None:
-      self._waiting_since = since
-      self._traffic = traffic(self._client)
+      self._waiting_since, self._stats = since, now
+    elif now is not None and now != self._stats:
+      # The other side is slow, and not stuck; or the server is back.
+      self._waiting_since, self._stats = time.monotonic(), now
     waited = time.monotonic() - self._waiting_since
-    if waited < self._timeout_s:
-      return
-    now = traffic(self._client)
-    if now != self._traffic:
-      # The other side is slow, and not stuck.
-      self._waiting_since, self._traffic = time.monotonic(), now
-      return
-    raise ReplayStalledError(
-      f'the {self._who} has waited {waited:.0f} s for replay. '
-      f'{describe(self._client)} Look for what keeps the other side from '
-      'its work, or change replay.timeout_s.'
-    )
+    if waited >= self._timeout_s:
+      raise ReplayStalledError(
+        f'the {self._who} has waited {waited:.0f} s for replay at '
+        f'{self._client.server_address}. {describe(self._client)} Look for '
+        'what keeps the other side from its work, or change replay.timeout_s.'
+      )
+
+
+class Stats(NamedTuple):
+  """What went through a replay server.
+
+  Attributes:
+    size: trajectories that it holds.
+    inserts: trajectories that were written.
+    samples: trajectories that were read, each as often as it was.
+  """
+
+  size: int
+  inserts: int
+  samples: int
+
+
+def stats(client: reverb.Client) -> Stats | None:
+  """What went through a server; None if it does not answer within a second."""
+  try:
+    table = _table_info(client)
+  except Exception:  # Whatever it is, nothing moves.
+    return None
+  limiter = table.rate_limiter_info
+  return Stats(
+    table.current_size,
+    limiter.insert_stats.completed,
+    limiter.sample_stats.completed,
+  )
 
 
 def _table_info(client: reverb.Client) -> Any:
-  return client.server_info(timeout=2)[TABLE]
-
-
-def traffic(client: reverb.Client) -> tuple[int, int] | None:
-  """How many inserts and samples there were; None if nobody answers."""
-  try:
-    limiter = _table_info(client).rate_limiter_info
-  except Exception:  # Whatever it is, nothing moves.
-    return None
-  return limiter.insert_stats.completed, limiter.sample_stats.completed
+  return client.server_info(timeout=_ANSWER_S)[TABLE]
 
 
 def describe(client: reverb.Client) -> str:
@@ -195,7 +234,13 @@ def describe(client: reverb.Client) -> str:
 
 
 class _PatientWriter:
-  """A trajectory writer whose blocking calls come back to look around."""
+  """A trajectory writer whose blocking calls come back to look around.
+
+  While its server is away, these calls time out as they do at a full table, and
+  Reverb keeps what was written. Once the server is back, Reverb sends all that
+  it had not confirmed: nothing is lost but what the server itself forgot, and
+  an item whose confirmation was on its way may come twice.
+  """
 
   def __init__(self, writer: reverb.TrajectoryWriter, watchdog: Watchdog):
     self._writer = writer
@@ -232,14 +277,19 @@ class _PatientWriter:
       self._writer.close()
 
   def _patiently(self, call: Callable[..., None], argument: Any) -> None:
-    while not self._is_closed:
+    while True:
       since = time.monotonic()
       try:
         call(argument, timeout_ms=int(1000 * _POLL_S))
         self._watchdog.served()
         return
       except reverb.DeadlineExceededError:
-        self._watchdog.still_waiting(since)
+        pass
+      except RuntimeError:
+        if self._is_closed:  # By somebody else, to end this call.
+          raise StoppedError from None
+        raise
+      self._watchdog.still_waiting(since)
 
 
 class _PatientClient(reverb.Client):
@@ -250,10 +300,23 @@ class _PatientClient(reverb.Client):
     self._watchdog = watchdog
     self._newest: _PatientWriter | None = None
 
-  def trajectory_writer(self, *args: Any, **kwargs: Any) -> Any:
-    writer = super().trajectory_writer(*args, **kwargs)
-    self._newest = _PatientWriter(writer, self._watchdog)
-    return self._newest
+  def trajectory_writer(
+    self, *args: Any, get_signature_timeout_ms: int | None = None, **kwargs: Any
+  ) -> Any:
+    # It asks the server what items look like; Acme would wait 300 s for it.
+    del get_signature_timeout_ms
+    while True:
+      since = time.monotonic()
+      try:
+        writer = super().trajectory_writer(
+          *args, get_signature_timeout_ms=1000 * _ANSWER_S, **kwargs
+        )
+        self._watchdog.served()
+        self._newest = _PatientWriter(writer, self._watchdog)
+        return self._newest
+      except RuntimeError:  # Nobody answered.
+        pass
+      self._watchdog.still_waiting(since)
 
   def close(self) -> None:
     if self._newest is not None:
@@ -267,6 +330,8 @@ class SkillAdder(adders.SequenceAdder):
     """Takes what Acme's adder takes."""
     super().__init__(client=client, **kwargs)
     self._patient_client = client
+    # Else it would be closed while the interpreter goes, part by part.
+    weakref.finalize(self, client.close)
 
   def close(self) -> None:
     """Ends the connection, for which a server that stops would wait long.
@@ -303,77 +368,243 @@ def make_adder(
   )
 
 
-class SampleIterator(Iterator[adders.base.Trajectory]):
-  """Batches of items from replay, batch-major, as NumPy arrays.
+class _Reader:
+  """A thread that fetches from one server, as it may be caught in there.
 
-  Reverb ends a dataset whose rate limiter lets nothing through for a while;
-  this looks around, begins anew and keeps what had already come.
+  Reverb ends a dataset whose rate limiter lets nothing through for a while; the
+  thread then begins anew and keeps what had already come. It fetches what it is
+  asked for and no more.
   """
 
   def __init__(
     self,
-    config: config_lib.SkillAgentConfig,
     client: reverb.Client,
-    should_stop: ShouldStop = never_stop,
+    size: int,
+    *,
+    is_queue: bool,
+    watchdog: Watchdog,
+    is_stopping: ShouldStop,
   ):
-    """Initialises the iterator.
+    """Initialises the reader; its first `ask` starts the thread.
 
     Args:
-      config: of the agent; `fetch_size` items come at once.
-      client: of the replay server.
-      should_stop: whether the program is stopping.
+      client: of the server.
+      size: items of a part.
+      is_queue: whether items that nobody uses are lost, so that nothing may be
+        fetched ahead.
+      watchdog: of whoever waits for the parts.
+      is_stopping: whether to stop.
     """
-    self._size = config.fetch_size
     self._client = client
-    self._watchdog = Watchdog(
-      client, 'learner', config.replay.timeout_s, should_stop
+    self._size = size
+    self._watchdog = watchdog
+    self._is_stopping = is_stopping
+    self._is_queue = is_queue
+    # How many parts to fetch. One is fetched while another one is in use.
+    self._wanted = threading.Semaphore(0 if is_queue else 1)
+    self._fetched: queue.SimpleQueue[adders.base.Trajectory | BaseException] = (
+      queue.SimpleQueue()
     )
-    # A queue's item is gone once it was sent, so nothing is sent ahead.
-    self._in_flight = 1 if config.replay.kind == 'queue' else 2 * self._size
+    self._thread = threading.Thread(
+      target=self._run, name=f'replay {client.server_address}', daemon=True
+    )
+    self._is_asked = False
+    self._part: adders.base.Trajectory | None = None
+    # The thread's own.
     self._source: Iterator[Any] | None = None
-    self._rest: list[Any] = []
+    self._rest: list[adders.base.Trajectory] = []
 
-  def _open(self) -> Iterator[Any]:
-    dataset = reverb.TrajectoryDataset.from_table_signature(
-      server_address=self._client.server_address,
-      table=TABLE,
-      max_in_flight_samples_per_worker=self._in_flight,
-      rate_limiter_timeout_ms=int(1000 * _POLL_S),
-    )
-    # Ends with a smaller batch, not with a lost one.
-    return dataset.batch(self._size).as_numpy_iterator()
+  # The consumer's side.
 
-  def __next__(self) -> adders.base.Trajectory:
-    """The next batch.
+  def ask(self) -> None:
+    """Orders a part, unless one is on order."""
+    if not self._is_asked:
+      self._is_asked = True
+      self._wanted.release()
+      if self._thread.ident is None:
+        self._thread.start()
 
-    Raises:
-      StoppedError: if the program is stopping.
-      ReplayStalledError: if replay gave nothing for too long.
-    """
-    missing = self._size - sum(len(part.reward) for part in self._rest)
-    while missing:
+  def wait(self) -> None:
+    """Returns once the part is there; raises what the thread ended with."""
+    while self._part is None:
+      if self._is_stopping():
+        raise StoppedError
       since = time.monotonic()
-      self._source = self._source or self._open()
+      fetched = None
+      with contextlib.suppress(queue.Empty):
+        fetched = self._fetched.get(timeout=_POLL_S)
+      if fetched is None:
+        self._watchdog.still_waiting(since)
+        continue
+      if isinstance(fetched, BaseException):
+        self._fetched.put(fetched)  # For whoever asks again.
+        raise fetched
+      self._watchdog.served()
+      self._part = fetched
+
+  def pop(self) -> adders.base.Trajectory:
+    """Hands over the part that was waited for."""
+    assert self._part is not None
+    part, self._part, self._is_asked = self._part, None, False
+    return part
+
+  def join(self, timeout_s: float) -> None:
+    """Waits for the thread's end, for so long."""
+    if self._thread.ident is not None:
+      self._thread.join(timeout_s)
+
+  # The thread's side.
+
+  def _run(self) -> None:
+    try:
+      while not self._is_stopping():
+        if self._wanted.acquire(timeout=_POLL_S):
+          self._fetched.put(self._fetch())
+    except StoppedError:
+      pass
+    except BaseException as error:
+      self._fetched.put(error)
+    finally:
+      self._source = None
+
+  def _fetch(self) -> adders.base.Trajectory:
+    missing = self._size - sum(len(part.reward) for part in self._rest)
+    while missing > 0:
+      if self._is_stopping():
+        raise StoppedError
       try:
+        self._source = self._source or self._open(missing)
         # Every dataset makes a class of its own for its items; a learner that
         # met another one would compile anew.
         part = adders.base.Trajectory(*next(self._source).data)
       except StopIteration:
         self._source = None
-        self._watchdog.still_waiting(since)
         continue
-      self._watchdog.served()
-      # What is too much for this batch begins the next one.
+      except _CONNECTION_ERRORS:
+        self._source = None
+        time.sleep(_POLL_S)
+        continue
+      # What is too much for this part begins the next one.
       self._rest.append(part)
-      missing -= min(missing, len(part.reward))
-    batch = self._rest[0]
+      missing -= len(part.reward)
+    whole = self._rest[0]
     if len(self._rest) > 1:
-      batch = jax.tree.map(lambda *parts: np.concatenate(parts), *self._rest)
+      whole = jax.tree.map(lambda *parts: np.concatenate(parts), *self._rest)
     self._rest = []
-    if len(batch.reward) > self._size:
-      self._rest = [jax.tree.map(lambda x: x[self._size :], batch)]
-      batch = jax.tree.map(lambda x: x[: self._size], batch)
-    return batch
+    if missing < 0:
+      self._rest = [jax.tree.map(lambda x: x[self._size :], whole)]
+      whole = jax.tree.map(lambda x: x[: self._size], whole)
+    return whole
+
+  def _open(self, missing: int) -> Iterator[Any]:
+    try:
+      dataset = reverb.TrajectoryDataset.from_table_signature(
+        server_address=self._client.server_address,
+        table=TABLE,
+        # A queue's item is gone once it was sent, so nothing is sent ahead, and
+        # the dataset ends where the part does.
+        max_in_flight_samples_per_worker=1 if self._is_queue else self._size,
+        max_samples=missing if self._is_queue else -1,
+        rate_limiter_timeout_ms=int(1000 * _POLL_S),
+        get_signature_timeout_secs=_ANSWER_S,
+      )
+    except RuntimeError as error:  # The server went while it was asked.
+      raise reverb.DeadlineExceededError(str(error)) from error
+    # Ends with a smaller batch, not with a lost one.
+    return dataset.batch(self._size).as_numpy_iterator()
+
+
+class SampleIterator(Iterator[adders.base.Trajectory]):
+  """Batches of items from replay, batch-major, as NumPy arrays.
+
+  Every server gives an equal part of each batch; their items alternate, so that
+  a slice of a batch is as mixed as the whole.
+
+  Attributes:
+    fetch_size: items of a batch.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.SkillAgentConfig,
+    clients: Sequence[reverb.Client],
+    should_stop: ShouldStop = never_stop,
+    *,
+    fetch_size: int | None = None,
+  ):
+    """Initialises the iterator; nothing is fetched before the first `next`.
+
+    Args:
+      config: of the agent.
+      clients: of the replay servers.
+      should_stop: whether the program is stopping.
+      fetch_size: items of a batch; None for the configuration's.
+
+    Raises:
+      ValueError: if servers cannot give equal parts of a batch.
+    """
+    size = config.fetch_size if fetch_size is None else fetch_size
+    if size < 1 or size % len(clients):
+      raise ValueError(
+        'fetch_size must be a positive multiple of the number of replay '
+        f'servers ({len(clients)}), got {size}: each gives an equal part. '
+        'Change batch_size or the number of servers.'
+      )
+    self.fetch_size = size
+    closed = threading.Event()
+
+    def is_stopping() -> bool:
+      return closed.is_set() or should_stop()
+
+    self._readers = [
+      _Reader(
+        client,
+        size // len(clients),
+        is_queue=config.replay.kind == 'queue',
+        watchdog=Watchdog(
+          client, 'learner', config.replay.timeout_s, is_stopping
+        ),
+        is_stopping=is_stopping,
+      )
+      for client in clients
+    ]
+    # Threads of an iterator that is gone end as well.
+    self._stop = weakref.finalize(self, closed.set)
+    atexit.register(_close, weakref.ref(self))
+
+  def __next__(self) -> adders.base.Trajectory:
+    """The next batch.
+
+    Raises:
+      StoppedError: if the program is stopping, even if a batch is there, or the
+        iterator is closed.
+      ReplayStalledError: if a server gave nothing for too long.
+    """
+    for reader in self._readers:
+      reader.ask()
+    for reader in self._readers:
+      reader.wait()
+    parts = [reader.pop() for reader in self._readers]
+    if len(parts) == 1:
+      return parts[0]
+    return jax.tree.map(
+      lambda *xs: np.stack(xs, axis=1).reshape(-1, *xs[0].shape[1:]), *parts
+    )
+
+  def close(self) -> None:
+    """Stops the threads; one that is caught inside Reverb is left behind."""
+    self._stop()
+    deadline = time.monotonic() + 2 * _POLL_S
+    for reader in self._readers:
+      reader.join(max(0.0, deadline - time.monotonic()))
+
+
+def _close(iterator: weakref.ref[SampleIterator]) -> None:
+  # A thread that came back from Reverb's C++ code while the interpreter goes
+  # would abort the process.
+  alive = iterator()
+  if alive is not None:
+    alive.close()
 
 
 def to_trajectory(item: adders.base.Trajectory) -> types.Trajectory:

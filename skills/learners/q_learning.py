@@ -96,10 +96,12 @@ class Variables(NamedTuple):
   Attributes:
     params: of the action values.
     weights: of the reward streams in the mixture.
+    steps: number of the learner's updates when these were made.
   """
 
   params: types.Params
   weights: Float[Array, 'R']
+  steps: Int[Array, '']
 
 
 def mix(
@@ -237,6 +239,8 @@ def make(
     return state, metrics | objective_metrics
 
   def variables(state: State) -> Variables:
-    return Variables(state.params, objective.weights(state.objective))
+    return Variables(
+      state.params, objective.weights(state.objective), state.steps
+    )
 
   return base.Learner(init, update, variables)

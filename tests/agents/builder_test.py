@@ -44,7 +44,7 @@ def test_an_agent_fits_the_environment_that_specs_describe(observation):
     *agent.problem.observation_shape,
   )
   assert signature.observation.dtype.name == agent.problem.observation_dtype
-  assert set(signature.extras) == {'skill', 'skill_step'}
+  assert set(signature.extras) == {'skill', 'skill_step', 'learner_step'}
   for extra in signature.extras.values():
     assert (tuple(extra.shape), extra.dtype.name) == ((length,), 'int32')
 
@@ -137,6 +137,20 @@ def test_an_actor_fetches_variables_every_few_skills_and_acts_by_its_key():
 
   assert choices(witness.episodes[before:]) == choices(other_witness.episodes)
   assert choices(witness.episodes[:3]) != choices(other_witness.episodes)
+
+
+def test_a_batch_that_devices_cannot_share_equally_is_refused():
+  [device] = jax.devices()
+  config = counting.make_config(batch_size=6)
+  agent = builder_lib.make_agent(config, counting.SPEC)
+
+  def make_learner(number):
+    builder = builder_lib.SkillBuilder(config, devices=[device] * number)
+    return builder.make_learner(jax.random.PRNGKey(0), agent, iter([]))
+
+  with pytest.raises(ValueError, match=r'batch_size .*devices \(4\).*got 6'):
+    make_learner(4)
+  assert make_learner(1).save().steps == 0
 
 
 def test_the_policy_is_computed_on_the_cpu():

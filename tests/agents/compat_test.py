@@ -255,6 +255,28 @@ def test_a_static_python_gets_libpython_and_passes_it_on(tmp_path):
 
 
 def test_every_patch_is_explained(compat):
-  for patch in compat.PATCHES:
+  for patch in compat.PATCHES + compat.LATE_PATCHES:
     assert patch.__doc__
     assert f'| `{patch.__name__}` |' in compat.__doc__
+
+
+def test_answers_to_cancelled_calls_do_not_end_the_process():
+  result = run(
+    """
+    import time
+    from skills.agents import acme_api
+    courier = acme_api.courier
+    server = courier.Server()
+    server.Bind('work', lambda x: time.sleep(1e-3) or x)
+    server.Start()
+    client = courier.Client(f'localhost:{server.port}')
+    assert client.work(1) == 1
+    for i in range(500):
+      future = client.futures.work(i)
+      time.sleep(1e-4 * (i % 30))
+      future.cancel()
+    time.sleep(0.2)
+    print('alive')
+    """
+  )
+  assert result.stdout.endswith('alive\n'), result.stderr

@@ -10,10 +10,12 @@ import numpy as np
 from skills import config as config_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
+from skills.agents import replay
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import q_networks
 from skills.objectives import vic
+from tests import problems
 
 SKILL_LENGTH = 4
 NUM_SKILLS = 5
@@ -167,6 +169,31 @@ def read(trajectory):
     ]
     for b in range(trajectory.mask.shape[1])
   ]
+
+
+def item(problem, batch_size, seed):
+  """A batch as the adder writes it, of whole and of padded skills."""
+  num_steps = problems.NUM_STEPS
+  lengths = [num_steps - i % 3 for i in range(batch_size)]
+  trajectory = problems.trajectory(problem, seed, lengths)
+
+  def with_last_row(x):
+    return np.concatenate([x, np.zeros_like(x[:1])])
+
+  counted = np.arange(1, num_steps + 1)[:, None] * trajectory.mask
+  steps = replay.adders.base.Trajectory(
+    observation=np.asarray(trajectory.observation),
+    action=with_last_row(trajectory.action),
+    reward=with_last_row(trajectory.reward),
+    discount=with_last_row(trajectory.discount),
+    start_of_episode=np.zeros((num_steps + 1, batch_size), bool),
+    extras={
+      'skill': with_last_row(trajectory.skill),
+      'skill_step': with_last_row(counted.astype(np.int32)),
+      'learner_step': np.zeros((num_steps + 1, batch_size), np.int32),
+    },
+  )
+  return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), steps)
 
 
 class FixedVariables:

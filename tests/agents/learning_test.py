@@ -15,12 +15,11 @@ from skills.agents import builder as builder_lib
 from skills.agents import learning
 from skills.agents import replay
 from tests import problems
-from tests.agents.counting import Log
+from tests.agents import counting
 
 pytestmark = pytest.mark.integration
 
 BATCH = 3
-T = problems.NUM_STEPS
 
 
 def make_agent(name='disdain', problem=problems.TABLE):
@@ -28,33 +27,10 @@ def make_agent(name='disdain', problem=problems.TABLE):
   return registry.make_agent(config, problem)
 
 
-def item(problem, batch_size, seed):
-  """A batch as the adder writes it, of whole and of padded skills."""
-  lengths = [T - i % 3 for i in range(batch_size)]
-  trajectory = problems.trajectory(problem, seed, lengths)
-
-  def with_last_row(x):
-    return np.concatenate([x, np.zeros_like(x[:1])])
-
-  counted = np.arange(1, T + 1)[:, None] * trajectory.mask
-  steps = replay.adders.base.Trajectory(
-    observation=np.asarray(trajectory.observation),
-    action=with_last_row(trajectory.action),
-    reward=with_last_row(trajectory.reward),
-    discount=with_last_row(trajectory.discount),
-    start_of_episode=np.zeros((T + 1, batch_size), bool),
-    extras={
-      'skill': with_last_row(trajectory.skill),
-      'skill_step': with_last_row(counted.astype(np.int32)),
-    },
-  )
-  return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), steps)
-
-
 def items(batch_size, problem=problems.TABLE):
   seed = 0
   while True:
-    yield item(problem, batch_size, seed)
+    yield counting.item(problem, batch_size, seed)
     seed += 1
 
 
@@ -90,7 +66,7 @@ def assert_equal(one, other):
 def test_steps_are_the_pure_learner_s_updates_on_the_same_batches(
   agent, updates_per_step
 ):
-  log = Log()
+  log = counting.Log()
   learner = make_learner(agent, updates_per_step, logger=log)
   update = jax.jit(agent.learner.update)
   state = jax.jit(agent.learner.init)(jax.random.PRNGKey(5))
@@ -175,7 +151,7 @@ def test_a_restored_learner_continues_bit_for_bit(agent):
 
 
 def test_updates_are_counted_and_logged(agent):
-  log = Log()
+  log = counting.Log()
   counter = acme_api.counting.Counter()
   learner = make_learner(
     agent,
@@ -188,6 +164,29 @@ def test_updates_are_counted_and_logged(agent):
   assert counter.get_counts() == {'learner_steps': 6}
   assert [row['learner_steps'] for row in log.rows] == [3, 6]
   assert learner.save().steps == 6
+
+
+def test_the_age_of_parameters_is_that_of_real_steps_and_never_negative(agent):
+  log = counting.Log()
+  learner = make_learner(agent, updates_per_step=2, logger=log)
+  learner.restore(learner.save()._replace(steps=np.int32(9)))
+  batch = next(items(2 * BATCH))
+  assert batch.extras['skill_step'][BATCH:].tolist() == [
+    [1, 2, 3, 4, 5, 0],
+    [1, 2, 3, 4, 0, 0],
+    [1, 2, 3, 0, 0, 0],
+  ]
+  # The last row belongs to the next skill; the first update is not logged.
+  batch.extras['skill_step'][:, -1] = 1
+  batch.extras['learner_step'][BATCH:] = [
+    [2, 2, 4, 4, 4, -99],
+    [8, 8, 9, 9, -99, -99],
+    [10, 11, 12, -99, -99, -99],
+  ]
+  learner._iterator = iter([batch])
+  learner.step()
+  # At 10 updates: 8 + 8 + 6 + 6 + 6, 2 + 2 + 1 + 1, and 0, of 12 steps.
+  assert log.rows[0]['parameter_age'] == pytest.approx(40 / 12)
 
 
 def test_a_step_compiles_once(agent):

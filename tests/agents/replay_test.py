@@ -3,13 +3,22 @@
 from concurrent import futures
 import contextlib
 import dataclasses
+import gc
 import itertools
+import json
+import os
+import pathlib
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
+import traceback
 
 import jax
 import numpy as np
+import portpicker
 import pytest
 
 from skills import config as config_lib
@@ -19,6 +28,8 @@ from skills.agents import replay
 from tests.agents import counting
 
 pytestmark = pytest.mark.integration
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 T = counting.SKILL_LENGTH
 
@@ -66,7 +77,11 @@ def actor():
 def write_items(adder, number, *, skill=0, pause_s=0.0):
   """Writes trajectories of one step, without an actor."""
   environment = counting.CountingEnvironment([1])
-  extras = {'skill': np.int32(skill), 'skill_step': np.int32(1)}
+  extras = {
+    'skill': np.int32(skill),
+    'skill_step': np.int32(1),
+    'learner_step': np.int32(0),
+  }
   for _ in range(number):
     time.sleep(pause_s)
     adder.add_first(environment.reset())
@@ -104,7 +119,7 @@ def test_the_learner_reads_every_transition_that_the_actor_wrote_in_order(
   # Exactly one item a skill: nothing is lost, nothing comes twice.
   assert len(written) == sum(-(-length // T) for length in lengths)
   assert client.server_info()[replay.TABLE].current_size == len(written)
-  iterator = replay.SampleIterator(config, client)
+  iterator = replay.SampleIterator(config, [client])
   assert read_all(iterator, len(written), 1) == written
   # The skills of an episode share the observation between them.
   for one, other in itertools.pairwise(itertools.chain(*witness.episodes)):
@@ -115,7 +130,7 @@ def test_one_skill_runs_from_an_item_s_first_step_to_its_last(serve, actor):
   config = counting.make_config(batch_size=8, replay=counting.queue())
   client = serve(config)
   actor.write(replay.make_adder(config, client), [2 * T, 3 * T + 1, 2 * T])
-  item = next(replay.SampleIterator(config, client))
+  item = next(replay.SampleIterator(config, [client]))
   trajectory = replay.to_trajectory(item)
   mask, skill = np.asarray(trajectory.mask), np.asarray(trajectory.skill)
   lengths = mask.sum(axis=0).astype(int)
@@ -139,7 +154,8 @@ def test_acme_writes_zeros_beside_an_episode_s_last_observation(serve, actor):
   while True:
     witness = actor.write(adder, [2 * T])
     first, last = (
-      next(iterator) for iterator in [replay.SampleIterator(config, client)] * 2
+      next(iterator)
+      for iterator in [replay.SampleIterator(config, [client])] * 2
     )
     skills = [steps[0].skill for steps in witness.skills(T)]
     if 0 not in skills:  # Else there is nothing to see.
@@ -160,7 +176,9 @@ def test_padding_keeps_the_final_observation(serve, actor):
   config = counting.make_config(batch_size=1, replay=counting.queue())
   client = serve(config)
   actor.write(replay.make_adder(config, client), [2])
-  trajectory = replay.to_trajectory(next(replay.SampleIterator(config, client)))
+  trajectory = replay.to_trajectory(
+    next(replay.SampleIterator(config, [client]))
+  )
   assert np.asarray(trajectory.mask)[:, 0].tolist() == [1, 1, 0, 0]
   assert np.asarray(trajectory.observation)[:, 0].tolist() == [
     [0, 0],
@@ -180,7 +198,7 @@ def test_batches_have_the_size_that_the_learner_fetches(serve):
   )
   client = serve(config)
   write_items(replay.make_adder(config, client), 4)
-  iterator = replay.SampleIterator(config, client)
+  iterator = replay.SampleIterator(config, [client])
   for _ in range(5):
     item = next(iterator)
     assert {len(leaf) for leaf in jax.tree.leaves(item)} == {6}
@@ -203,7 +221,7 @@ def test_a_queue_loses_nothing_where_the_reader_has_to_wait(serve):
 
   writer = threading.Thread(target=write)
   writer.start()
-  iterator = replay.SampleIterator(config, client)
+  iterator = replay.SampleIterator(config, [client])
   skills = read_all(iterator, number, 3)
   writer.join()
   assert [steps[0].skill for steps in skills] == list(range(number))
@@ -215,7 +233,7 @@ def test_a_batch_that_came_in_pieces_looks_like_any_other(serve):
   config = counting.make_config(batch_size=3, replay=counting.queue())
   client = serve(config)
   adder = replay.make_adder(config, client)
-  iterator = replay.SampleIterator(config, client)
+  iterator = replay.SampleIterator(config, [client])
   write_items(adder, 3)
   whole = next(iterator)
   writer = threading.Thread(
@@ -242,7 +260,7 @@ def test_a_full_queue_makes_the_actor_wait_and_not_lose(serve, actor):
   time.sleep(2.5 * replay._POLL_S)
   assert writer.is_alive()
   assert client.server_info()[replay.TABLE].current_size == 3
-  read = read_all(replay.SampleIterator(config, client), 18, 2)
+  read = read_all(replay.SampleIterator(config, [client]), 18, 2)
   writer.join()
   assert read == written[0].skills(T)
 
@@ -264,7 +282,7 @@ def test_samples_and_inserts_keep_their_ratio_within_the_buffer(serve):
 
   def read():
     with contextlib.suppress(replay.StoppedError):
-      iterator = replay.SampleIterator(config, client, stop.is_set)
+      iterator = replay.SampleIterator(config, [client], stop.is_set)
       while not stop.is_set():
         next(iterator)
 
@@ -311,9 +329,11 @@ def test_a_learner_without_enough_data_ends_with_an_error(serve):
   config = counting.make_config(replay={'min_size': 5, 'timeout_s': 1.0})
   client = serve(config)
   write_items(replay.make_adder(config, client), 3)
-  iterator = replay.SampleIterator(config, client)
+  iterator = replay.SampleIterator(config, [client])
   message = wait_until_stalled(lambda: next(iterator), 1.0)
-  assert re.match(r'the learner has waited \d+ s for replay\. ', message)
+  assert re.match(
+    r'the learner has waited \d+ s for replay at localhost:\d+\. ', message
+  )
   assert "'trajectories' holds 3 of at most 20000" in message
   assert '3 inserts and 0 samples' in message
   assert 'may sample from 5 on: it waits for inserts' in message
@@ -328,7 +348,7 @@ def test_a_learner_that_is_ahead_ends_with_an_error(serve):
   )
   client = serve(config)
   write_items(replay.make_adder(config, client), 2)
-  iterator = replay.SampleIterator(config, client)
+  iterator = replay.SampleIterator(config, [client])
   message = wait_until_stalled(
     lambda: [next(iterator) for _ in range(100)], 1.0
   )
@@ -342,7 +362,7 @@ def test_a_learner_waits_for_an_actor_that_is_slow(serve):
   adder = replay.make_adder(config, client)
   writer = threading.Thread(target=lambda: write_items(adder, 4, pause_s=0.7))
   writer.start()
-  assert len(next(replay.SampleIterator(config, client)).reward) == 2
+  assert len(next(replay.SampleIterator(config, [client])).reward) == 2
   writer.join()
 
 
@@ -375,10 +395,412 @@ def test_whoever_waits_is_let_go_when_the_program_stops(serve, who):
   begin = time.monotonic()
   with pytest.raises(replay.StoppedError):
     if who == 'learner':
-      next(replay.SampleIterator(config, client, stop.is_set))
+      next(replay.SampleIterator(config, [client], stop.is_set))
     else:
       write_items(replay.make_adder(config, client, stop.is_set), 100)
   assert time.monotonic() - begin < 0.3 + 3 * replay._POLL_S
+
+
+def test_closing_an_adder_ends_whoever_waits_with_it(serve):
+  config = counting.make_config(replay=counting.queue(2))
+  adder = replay.make_adder(config, serve(config))
+  actor = Doing(lambda: write_items(adder, 1), threading.Event())
+  wait_until(lambda: actor.times >= 2, 5)
+  time.sleep(0.2)
+  adder.close()
+  assert isinstance(actor.end(1), replay.StoppedError)
+
+
+# Several servers, and threads that read from them.
+
+
+def reader_threads(*clients):
+  """The threads that read from these servers now."""
+  names = {f'replay {client.server_address}' for client in clients}
+  return [thread for thread in threading.enumerate() if thread.name in names]
+
+
+def wait_until(condition, seconds):
+  """Returns once it is so; fails if that takes longer."""
+  deadline = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+
+
+def test_servers_give_equal_parts_and_every_item(serve, actor):
+  config = counting.make_config(batch_size=6, replay=counting.queue())
+  clients = [serve(config) for _ in range(2)]
+  # Both have nine skills, as long as no others.
+  lengths = [[2 * T, 1, T + 2, 2, 3 * T], [T, 3, 2 * T, T - 1, T, 2 * T + 3]]
+  written = [
+    actor.write(replay.make_adder(config, client), some).skills(T)
+    for client, some in zip(clients, lengths)
+  ]
+  assert [len(skills) for skills in written] == [9, 9]
+  assert written[0] != written[1]
+  skills = read_all(replay.SampleIterator(config, clients), 18, 6)
+  # In turn, so that every slice of a batch is as mixed.
+  assert [skills[0::2], skills[1::2]] == written
+
+
+def test_a_fetch_that_servers_cannot_share_is_refused():
+  config = counting.make_config(batch_size=3, updates_per_step=2)
+  client = acme_api.reverb.Client('localhost:1')
+  for number, fetch_size in [(4, None), (2, 3), (1, 0)]:
+    size = 6 if fetch_size is None else fetch_size
+    with pytest.raises(
+      ValueError, match=rf'fetch_size .* servers \({number}\), got {size}:'
+    ):
+      replay.SampleIterator(config, [client] * number, fetch_size=fetch_size)
+
+
+def test_a_learner_fetches_its_share_from_one_server_or_several(serve):
+  config = counting.make_config(
+    batch_size=6, replay={'min_size': 1, 'samples_per_insert': None}
+  )
+  clients = [serve(config), serve(config)]
+  for skill, client in enumerate(clients):
+    write_items(replay.make_adder(config, client), 1, skill=skill)
+  iterator = replay.SampleIterator(config, clients, fetch_size=4)
+  assert next(iterator).extras['skill'][:, 0].tolist() == [0, 1, 0, 1]
+  builder = builder_lib.SkillBuilder(config, devices=jax.local_devices()[:1])
+  for client, skills in [(clients, [0, 1] * 3), (clients[1], [1] * 6)]:
+    item = next(builder.make_dataset_iterator(client))
+    assert item.extras['skill'][:, 0].tolist() == skills
+
+
+def test_the_server_that_stalls_is_named_and_parts_of_others_are_kept(serve):
+  config = counting.make_config(
+    batch_size=4, replay=counting.queue(9) | {'timeout_s': 1.0}
+  )
+  clients = [serve(config) for _ in range(2)]
+  adders = [replay.make_adder(config, client) for client in clients]
+  write_items(adders[0], 1, skill=0)
+  write_items(adders[0], 1, skill=1)
+  write_items(adders[0], 1, skill=2)
+  write_items(adders[1], 1, skill=3)
+  iterator = replay.SampleIterator(config, clients)
+  # It has waited long enough already when it is asked a second time, ...
+  for timeout_s in (1.0, 0.0):
+    message = wait_until_stalled(lambda: next(iterator), timeout_s)
+    assert f'for replay at {clients[1].server_address}. ' in message
+    assert clients[0].server_address not in message
+    # ... which does not order a second part.
+    assert replay.stats(clients[0]) == (1, 3, 2)
+  write_items(adders[1], 1, skill=4)
+  assert next(iterator).extras['skill'][:, 0].tolist() == [0, 3, 1, 4]
+
+
+def test_what_a_reading_thread_ends_with_is_raised_where_data_are_wanted():
+  server = acme_api.reverb.Server(
+    [
+      acme_api.reverb.Table.queue('others', 1),
+    ]
+  )
+  client = acme_api.reverb.Client(f'localhost:{server.port}')
+  iterator = replay.SampleIterator(counting.make_config(), [client])
+  for _ in range(2):
+    with pytest.raises(ValueError, match='not contain any table') as error:
+      next(iterator)
+    assert '_fetch' in ''.join(traceback.format_tb(error.tb))
+  server.stop()
+
+
+@pytest.mark.parametrize('kind', ['queue', 'uniform'])
+def test_only_what_a_queue_does_not_hold_is_fetched_ahead(serve, kind):
+  fields = counting.queue() if kind == 'queue' else {'min_size': 2}
+  config = counting.make_config(
+    batch_size=2,
+    replay={**fields, 'samples_per_insert': None},
+  )
+  client = serve(config)
+  write_items(replay.make_adder(config, client), 8)
+  iterator = replay.SampleIterator(config, [client])
+  time.sleep(0.3)
+  assert replay.stats(client) == (8, 8, 0)
+  next(iterator)
+  if kind == 'queue':
+    time.sleep(1.5 * replay._POLL_S)
+    assert replay.stats(client) == (6, 8, 2)
+  else:
+    # A batch is there and another one on its way, and no more.
+    wait_until(lambda: replay.stats(client).samples > 4, 5)
+    time.sleep(0.5)
+    assert replay.stats(client).samples <= 6
+
+
+@pytest.mark.parametrize('how', ['close', 'forget', 'stop'])
+def test_reading_threads_end_with_their_iterator(serve, how):
+  config = counting.make_config(replay={'timeout_s': 1.0})
+  clients = [serve(config) for _ in range(2)]
+  stop = threading.Event()
+  iterator = replay.SampleIterator(config, clients, stop.is_set)
+  assert not reader_threads(*clients)
+  with pytest.raises(replay.ReplayStalledError):
+    next(iterator)
+  assert len(reader_threads(*clients)) == 2
+  if how == 'close':
+    iterator.close()
+    assert not reader_threads(*clients)
+    with pytest.raises(replay.StoppedError):
+      next(iterator)
+  elif how == 'stop':
+    stop.set()
+  else:
+    del iterator
+    gc.collect()
+  wait_until(lambda: not reader_threads(*clients), 5)
+
+
+def test_stopping_wins_over_a_batch_that_is_there(serve):
+  config = counting.make_config(
+    replay={'min_size': 1, 'samples_per_insert': None}
+  )
+  client = serve(config)
+  write_items(replay.make_adder(config, client), 1)
+  stop = threading.Event()
+  iterator = replay.SampleIterator(config, [client], stop.is_set)
+  next(iterator)
+  wait_until(lambda: replay.stats(client).samples >= 4, 5)
+  stop.set()
+  with pytest.raises(replay.StoppedError):
+    next(iterator)
+
+
+# Servers that are killed.
+
+
+class KillableServer:
+  """A replay server in a process of its own, always at the same address."""
+
+  def __init__(self, program, folder):
+    self._program = program
+    self._folder = folder
+    self._port = portpicker.pick_unused_port()
+    self._pid = None
+    self.fields = {'min_size': 2, 'samples_per_insert': None}
+    self.client = acme_api.reverb.Client(f'localhost:{self._port}')
+
+  def config(self, **fields):
+    return counting.make_config(replay={**self.fields, **fields})
+
+  def start(self):
+    """Starts it, from its checkpoint if there is one."""
+    order = [self._port, str(self._folder), self.fields]
+    print(json.dumps(order), file=self._program.stdin, flush=True)
+    self._pid = int(self._program.stdout.readline())
+
+  def kill(self):
+    if self._pid is not None:
+      os.kill(self._pid, signal.SIGKILL)
+      self._pid = None
+
+
+def start_python(*arguments, **streams):
+  """A Python program with this repository's packages."""
+  return subprocess.Popen(
+    [sys.executable, *arguments],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+    **streams,
+  )
+
+
+@pytest.fixture(scope='module')
+def program():
+  """What forks servers."""
+  process = start_python('-m', 'tests.agents.replay_program')
+  yield process
+  process.kill()
+  process.communicate()
+
+
+@pytest.fixture
+def server(program, tmp_path):
+  """One that serves."""
+  server = KillableServer(program, tmp_path)
+  server.start()
+  yield server
+  server.kill()
+
+
+class Doing(threading.Thread):
+  """Does something over and over, and keeps what it ends with."""
+
+  def __init__(self, what, stop):
+    super().__init__(daemon=True)
+    self._what = what
+    self._stop_event = stop
+    self.times = 0
+    self.error = None
+    self.start()
+
+  def run(self):
+    try:
+      while not self._stop_event.is_set():
+        self._what()
+        self.times += 1
+        time.sleep(0.01)
+    except BaseException as error:
+      self.error = error
+
+  def go_on(self, seconds):
+    """Waits until it was done twice more."""
+    times = self.times
+    wait_until(lambda: self.times >= times + 2 or self.error, seconds)
+    assert self.error is None
+
+  def end(self, seconds):
+    """What it ends with, within so long."""
+    self.join(seconds)
+    assert not self.is_alive()
+    return self.error
+
+
+@contextlib.contextmanager
+def working(server, **fields):
+  """A learner and an actor at work, and what stops them."""
+  config = server.config(**fields)
+  stop = threading.Event()
+  adder = replay.make_adder(config, server.client, stop.is_set)
+  iterator = replay.SampleIterator(config, [server.client], stop.is_set)
+  actor = Doing(lambda: write_items(adder, 1), stop)
+  learner = Doing(lambda: next(iterator), stop)
+  yield learner, actor, stop
+  stop.set()
+  learner.end(5)
+  actor.end(5)
+  begin = time.monotonic()
+  adder.close()
+  iterator.close()
+  assert time.monotonic() - begin < 2
+
+
+def test_a_server_that_comes_back_is_used_again(server):
+  with working(server) as (learner, actor, _):
+    actor.go_on(10)
+    learner.go_on(10)
+    server.client.checkpoint()
+    size = replay.stats(server.client).size
+    server.kill()
+    begin = time.monotonic()
+    assert replay.stats(server.client) is None
+    assert 'does not answer' in replay.describe(server.client)
+    assert time.monotonic() - begin < 2.5
+    assert learner.is_alive() and actor.is_alive()
+    server.start()
+    # Reverb tries again after ever longer pauses.
+    actor.go_on(30)
+    learner.go_on(30)
+    assert replay.stats(server.client).size > size
+
+
+def test_nothing_written_is_lost_but_what_the_server_forgot(server):
+  config = server.config()
+  adder = replay.make_adder(config, server.client)
+  write_items(adder, 3, skill=1)
+  server.client.checkpoint()
+  server.kill()
+  writer = threading.Thread(target=lambda: write_items(adder, 4, skill=2))
+  writer.start()
+  time.sleep(1)
+  assert writer.is_alive()
+  server.start()
+  writer.join(30)
+  assert not writer.is_alive()
+  # The item on its way may have come twice.
+  assert replay.stats(server.client).size in (7, 8)
+  iterator = replay.SampleIterator(config, [server.client], fetch_size=100)
+  skills = next(iterator).extras['skill'][:, 0].tolist()
+  assert set(skills) == {1, 2}
+  iterator.close()
+
+
+def test_whoever_waits_for_a_killed_server_stops_when_told_to(server):
+  with working(server) as (learner, actor, stop):
+    actor.go_on(10)
+    learner.go_on(10)
+    server.kill()
+    # So that both wait.
+    time.sleep(1.2)
+    begin = time.monotonic()
+    stop.set()
+    assert isinstance(learner.end(5), replay.StoppedError)
+    assert isinstance(actor.end(5), replay.StoppedError)
+    assert time.monotonic() - begin < 1.5
+
+
+def test_a_server_that_stays_away_ends_with_an_error(server):
+  with working(server, timeout_s=2.0) as (learner, actor, _):
+    actor.go_on(10)
+    learner.go_on(10)
+    begin = time.monotonic()
+    server.kill()
+    for who, worker in [('learner', learner), ('actor', actor)]:
+      error = worker.end(10)
+      assert isinstance(error, replay.ReplayStalledError), error
+      assert f'the {who} has waited' in str(error)
+      assert server.client.server_address in str(error)
+      assert 'does not answer' in str(error)
+    assert 2 <= time.monotonic() - begin < 2 + 3.5
+
+
+def test_a_server_that_comes_late_is_waited_for(program, tmp_path):
+  server = KillableServer(program, tmp_path)
+  with working(server, timeout_s=2.0) as (learner, actor, _):
+    for worker in (learner, actor):
+      assert isinstance(worker.end(8), replay.ReplayStalledError)
+  # Nobody is left inside Reverb, where no stream was open yet.
+  assert not reader_threads(server.client)
+  with working(server) as (learner, actor, _):
+    time.sleep(2)
+    assert learner.is_alive() and actor.is_alive()
+    server.start()
+    actor.go_on(15)
+    learner.go_on(15)
+  server.kill()
+
+
+# Neither closes nor stops what it made.
+CARELESS = """
+import sys
+from skills.agents import acme_api, replay
+from tests.agents import counting, replay_test
+fields = {'min_size': 2, 'samples_per_insert': None, 'timeout_s': 1.0}
+config = counting.make_config(replay=fields)
+client = acme_api.reverb.Client(sys.argv[1])
+adder = replay.make_adder(config, client)
+iterator = replay.SampleIterator(config, [client])
+replay_test.write_items(adder, 3)
+next(iterator)
+print('ready', flush=True)
+input()
+for call in (lambda: next(iterator), lambda: replay_test.write_items(adder, 9)):
+  try:
+    while True:
+      call()
+  except replay.ReplayStalledError:
+    pass
+"""
+
+
+def test_a_killed_server_does_not_keep_a_process_from_its_end(server):
+  process = start_python(
+    '-c', CARELESS, server.client.server_address, stderr=subprocess.PIPE
+  )
+  try:
+    assert process.stdout.readline() == 'ready\n'
+    server.kill()
+    # Two seconds of patience, of which each polls for one more.
+    _, errors = process.communicate('\n', timeout=20)
+  finally:
+    process.kill()
+  assert process.returncode == 0, errors
+  assert not errors
 
 
 # Settings.
@@ -455,7 +877,7 @@ def test_actor_and_learner_never_wait_for_each_other_for_ever(
       write_items(adder, 1)
 
   def learn():
-    iterator = replay.SampleIterator(config, client, stop.is_set)
+    iterator = replay.SampleIterator(config, [client], stop.is_set)
     # Enough to leave the buffer's slack behind.
     for _ in range(
       int(3 * replay.error_buffer(config, ratio) / batch_size) + 4

@@ -1,10 +1,19 @@
 """The benchmark measures what it says; how fast is not tested."""
 
+import json
 import time
 
+from absl import flags
+from absl.testing import flagsaver
 import pytest
 
 from launch import benchmark
+
+
+@pytest.fixture(autouse=True)
+def parsed_flags():
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(['test'])
 
 
 def test_the_best_of_several_tries_counts_and_the_first_call_does_not():
@@ -21,6 +30,117 @@ def test_the_best_of_several_tries_counts_and_the_first_call_does_not():
 
 def test_a_repeated_step_runs_as_often_as_asked():
   assert benchmark.repeated(lambda x: x + 2, 7)(1) == 15
+
+
+def test_a_rate_is_that_between_the_first_and_the_last_change():
+  # 8 from second 1 to second 3; before and after it only waited.
+  readings = [(0, 10), (0.5, 10), (1, 14), (2, 14), (3, 22), (4, 22)]
+  assert benchmark.rate(readings) == 4
+  assert benchmark.rate([(0, 1), (1, 2), (2, 2)]) == 0
+
+
+def test_a_run_is_measured_once_all_its_parts_are_at_work(monkeypatch):
+  monkeypatch.setattr(benchmark, '_RUN_S', 5.0)
+  monkeypatch.setattr(benchmark, '_WARM_UPDATES', 100)
+  now = 0.0
+  monkeypatch.setattr(benchmark.time, 'perf_counter', lambda: now)
+
+  def read():
+    if now < 3:
+      return None
+    speed = 8 if now < 20 else 80  # Not all parts are there before.
+    return benchmark.Counts(speed * now, 10 * now, 2 * now)
+
+  meter = benchmark.Meter(read, lambda: now >= 20)
+  while not meter.look():
+    assert not meter.is_done
+    now += 1
+  assert now == 25
+  assert meter.speeds() == benchmark.Counts(80, 10, 2)
+
+
+def test_ratios_of_a_program_are_to_loops_update_and_writer():
+  # 4 actors on 2 cores; of DISDAIN's 16 samples an insert of 8 steps, 16 make
+  # an update, so 1/8 updates a step are asked for.
+  row = benchmark.distributed_row(
+    4,
+    1,
+    benchmark.Counts(steps=1600, updates=100, items=200),
+    benchmark.Counts(steps=1000, updates=5000, items=400),
+    num_cores=2,
+  )
+  assert row == {
+    'actors': 4,
+    'inference servers': 1,
+    'steps/s': 1600,
+    'of a loop an actor': 0.4,
+    'of a loop a core': 0.8,
+    'updates/s': 100,
+    'of bare update': 0.02,
+    'of asked': 0.5,
+    'items/s': 200,
+    'of bare writer': 0.5,
+  }
+
+
+def test_only_the_parts_asked_for_are_measured(tmp_path, monkeypatch, capsys):
+  limits = benchmark.Counts(1000, 5000, 400)
+  answers = {
+    'measure_limits': limits,
+    'distributed_rows': [
+      benchmark.distributed_row(1, 0, benchmark.Counts(500, 60, 62), limits, 2)
+    ],
+  }
+  monkeypatch.setattr(
+    benchmark,
+    '_on_cores',
+    lambda cores, measure, *args: answers[measure.__name__],
+  )
+  path = tmp_path / 'benchmark.json'
+  with flagsaver.flagsaver(only=['distributed'], json=str(path)):
+    assert benchmark.main(['benchmark']) == 0
+  printed = capsys.readouterr().out
+  assert 'bare writer' in printed
+  assert '0.5' in printed
+  limits_title, launchpad_title = json.loads(path.read_text())['sections']
+  assert 'limits' in limits_title
+  assert 'Launchpad' in launchpad_title
+
+
+def test_an_unknown_part_ends_in_one_line(capsys):
+  with (
+    flagsaver.flagsaver(only=['distribted']),
+    pytest.raises(SystemExit) as exit_info,
+  ):
+    benchmark.main(['benchmark'])
+  assert exit_info.value.code == 2
+  error = capsys.readouterr().err
+  assert "Did you mean 'distributed'" in error
+  assert error.count('\n') == 1
+
+
+@pytest.mark.slow
+@pytest.mark.launchpad
+@pytest.mark.parametrize('num_inference_servers', [0, 1])
+def test_a_program_makes_steps_updates_and_items(
+  monkeypatch, num_inference_servers
+):
+  monkeypatch.setattr(benchmark, '_RUN_S', 4.0)
+  speeds = benchmark.measure_program(2, num_inference_servers)
+  # Items are episodes of 8 steps, and each asks for one update.
+  assert speeds.items == pytest.approx(speeds.steps / 8, rel=0.3)
+  assert speeds.updates == pytest.approx(speeds.items, rel=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_limits_are_above_what_a_whole_run_does(monkeypatch):
+  monkeypatch.setattr(benchmark, '_RUN_S', 4.0)
+  limits = benchmark.measure_limits(2)
+  for (name, value, *_), limit in zip(
+    benchmark.local_rows(limits), limits, strict=True
+  ):
+    assert 0 < value < limit, name
 
 
 @pytest.mark.slow

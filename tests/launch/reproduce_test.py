@@ -1,12 +1,14 @@
 """Verdicts, and a small reproduction from end to end."""
 
 import json
+import pathlib
 
 from absl import flags
 from absl.testing import flagsaver
 import pytest
 
 from launch import reproduce
+from launch import results
 
 
 def quantity(*ours: float, low=None, high=None) -> reproduce.Quantity:
@@ -98,3 +100,64 @@ def test_mistakes_end_in_one_line(capsys, arguments, seeds, message):
 def test_every_reproduction_says_what_it_reproduces():
   for reproduction in reproduce.REPRODUCTIONS.values():
     assert reproduction.__doc__
+
+
+def flag(command, name):
+  [value] = [
+    argument.partition('=')[2]
+    for argument in command
+    if argument.startswith(f'--{name}=')
+  ]
+  return value
+
+
+@pytest.mark.parametrize(
+  # Of 16 skills, 15% are 2.4.
+  ('by_threads', 'verdict'),
+  [(13.7, 'ok'), (13.5, 'MISSED'), (18.3, 'ok'), (18.5, 'MISSED')],
+)
+def test_each_way_must_learn_as_many_skills_as_run_local_within_15_percent(
+  tmp_path, monkeypatch, by_threads, verdict
+):
+  commands = []
+
+  def run(command, check):
+    assert check
+    commands.append(command)
+    folder = pathlib.Path(flag(command, 'output_dir'))
+    assert not folder.exists(), 'the command would refuse it'
+    folder.mkdir(parents=True)
+    offset = int(flag(command, 'seed')) - 4
+    skills = by_threads if '--lp_launch_type=local_mt' in command else 16.0
+    results.write_json(
+      folder / results.SUMMARY_FILE,
+      {
+        'skills_learned': skills + offset,
+        'environment_steps': int(flag(command, 'num_steps')),
+      },
+    )
+
+  monkeypatch.setattr(reproduce.subprocess, 'run', run)
+  name = 'disdain_release_grid_at_any_scale'
+  leftover = tmp_path / name / 'run_local-3'
+  leftover.mkdir(parents=True)
+  with flagsaver.flagsaver(reproduce_dir=str(tmp_path)):
+    quantities, runs = reproduce.REPRODUCTIONS[name]((3, 5), 2)
+  assert [len(each) for each in runs.values()] == [2, 2, 2]
+  assert len(commands) == 6
+  assert len({flag(command, 'output_dir') for command in commands}) == 6
+  assert len({flag(command, 'num_steps') for command in commands}) == 1
+  found = {quantity.name: quantity.verdict for quantity in quantities}
+  assert found.pop('skills, local_mt, 2 actors') == verdict
+  assert set(found.values()) == {'ok'}
+
+
+@pytest.mark.slow
+@pytest.mark.launchpad
+@pytest.mark.timeout(5400)
+def test_disdain_learns_as_much_by_processes_and_threads_as_by_run_local(
+  tmp_path,
+):
+  with flagsaver.flagsaver(reproduce_dir=str(tmp_path)):
+    name = 'disdain_release_grid_at_any_scale'
+    assert reproduce.main(['reproduce', name]) == 0

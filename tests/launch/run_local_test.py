@@ -270,7 +270,7 @@ def test_a_short_run_leaves_everything_that_it_promises(tmp_path):
 
 def restored(folder):
   """The run as it continues, without starting it; close it."""
-  return local.Run(experiment_lib.load(str(folder)), resume=True)
+  return local.Run(experiment_lib.load(str(folder)))
 
 
 def assert_restores_what_was_saved(folder):
@@ -288,12 +288,13 @@ def assert_restores_what_was_saved(folder):
     state = {
       jax.tree_util.keystr(path): leaf
       for path, leaf in jax.tree_util.tree_leaves_with_path(
-        {'learner': the_run.learner.save(), 'actor_key': the_run.actor.save()}
+        {'learner': the_run.learner.save()}
       )
     }
     assert set(state) == set(saved)
     for name, leaf in state.items():
       assert np.asarray(leaf).tobytes() == saved[name].tobytes(), name
+    assert the_run.actor.save().tolist() == meta['actor']['key']
     assert the_run.counts() == meta['counts']
     assert the_run.learner.save().steps == meta['counts']['learner_steps']
     # One skill an episode; none is lost, and the one that was being written
@@ -347,8 +348,7 @@ def test_an_interrupted_and_a_killed_run_continue_where_they_were(tmp_path):
   outcome = local.run(
     experiment_lib.dataclasses.replace(
       experiment, num_steps=killed_at + 4000, evaluation_every=1000
-    ),
-    resume=True,
+    )
   )
   assert outcome.status == 0
   assert outcome.summary['complete'] is True

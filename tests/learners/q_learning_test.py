@@ -303,12 +303,14 @@ def test_a_weight_enters_values_by_the_greedy_action_alone(gamma):
   assert np.any(tables[0] != tables[1]) == (gamma > 0)
 
 
-def test_actors_get_the_values_and_the_weights():
+def test_actors_get_the_values_the_weights_and_the_number_of_updates():
   agent = table_agent(disdain.DisdainConfig(bonus_weight=7.0))
   state = agent.learner.init(KEY)
   variables = agent.learner.variables(state)
   chex.assert_trees_all_equal(variables.params, state.params)
   np.testing.assert_array_equal(variables.weights, [1.0, 7.0])
+  state, _ = agent.learner.update(state, problems.trajectory(problems.TABLE))
+  assert (variables.steps, agent.learner.variables(state).steps) == (0, 1)
 
 
 def test_the_slow_copy_follows_at_its_period_only():

@@ -1,0 +1,60 @@
+"""The first thing that a node's process does.
+
+Only the standard library is imported before the process has its name.
+"""
+
+import atexit
+import ctypes
+import os
+import signal
+import sys
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def prepare(title: str, launcher: int) -> None:
+  """Makes this process a node's; arguments as for `tie`."""
+  tie(title, launcher)
+  _leave_without_finalizing()
+  # Repairs Acme before a node's class is looked for.
+  import skills.agents  # noqa: F401
+
+
+def tie(title: str, launcher: int) -> None:
+  """Names this process and ties its life to its launcher's.
+
+  Args:
+    title: as `ps` shall show it.
+    launcher: id of the launcher's process.
+  """
+  import setproctitle
+
+  setproctitle.setproctitle(title)
+  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+  if os.getppid() != launcher:
+    # It died before it could have been noticed.
+    os._exit(1)
+
+
+def _leave_without_finalizing() -> None:
+  """Ends this process after its exit handlers, before Python takes itself down.
+
+  An answer of Courier's or Reverb's that comes while it does aborts the
+  process, as if the node had failed.
+  """
+  status = 0
+  show = sys.excepthook
+
+  def failed(*error: Any) -> None:
+    nonlocal status
+    status = 1
+    show(*error)
+
+  def leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+  sys.excepthook = failed
+  atexit.register(leave)
