@@ -284,22 +284,12 @@ class Learner(Node):
       self._logger.close()
 
   def _save(self) -> None:
-    counts = self._counter.get_counts()
-    clients = self._replay_clients
-    for i, client in enumerate(clients):
-      if replay.stats(client) is None:
-        print(
-          f'replay/{i} is away: this checkpoint is without replay.',
-          file=sys.stderr,
-        )
-        clients = []
-        break
     snapshots.save(
       self._folder,
       self._learner.save(),
-      counts,
+      self._counter.get_counts(),
       self._earlier_s + time.monotonic() - self._started,
-      clients,
+      self._replay_clients,
     )
 
 

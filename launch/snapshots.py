@@ -9,11 +9,13 @@ from collections.abc import Sequence
 import os
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 from launch import commands
 from skills import checkpoints
 from skills.agents import acme_api
+from skills.agents import replay
 from skills.learners import base
 
 # Reverb's own checkpoints, one folder a server: within the run's folder while
@@ -61,20 +63,31 @@ def save(
       None if actors begin anew.
 
   Raises:
-    RuntimeError: if a replay server does not answer, or writes where this
-      process cannot see it.
+    RuntimeError: if a replay server writes where this process cannot see it.
   """
+  # A server may be killed at any moment; what the others hold is then of no use
+  # either, since a run goes on with all of its replay or with none.
+  replay_parts = []
+  for i, client in enumerate(replay_clients):
+    part = _write_replay(folder, i, client)
+    if part is None:
+      print(
+        f'replay/{i} is away: this checkpoint is without replay.',
+        file=sys.stderr,
+      )
+      replay_parts = []
+      break
+    replay_parts.append(part)
 
   def with_replay(unfinished: pathlib.Path) -> None:
-    for i, client in enumerate(replay_clients):
+    for i, part in enumerate(replay_parts):
       target = unfinished / _REPLAY / str(i)
       target.mkdir(parents=True)
-      written = pathlib.Path(client.checkpoint())
       try:
-        os.rename(written, target / written.name)
+        os.rename(part, target / part.name)
       except OSError as error:
         raise RuntimeError(
-          f'replay/{i} wrote its checkpoint to {written}, which the learner '
+          f'replay/{i} wrote its checkpoint to {part}, which the learner '
           f'cannot move ({error.strerror}): the output folder must be on one '
           'file system that all hosts share.'
         ) from error
@@ -87,6 +100,21 @@ def save(
     {'counts': counted, 'wall_time_s': wall_time_s, 'actor': actor},
     extra=with_replay,
   )
+
+
+def _write_replay(
+  folder: pathlib.Path, shard: int, client: acme_api.reverb.Client
+) -> pathlib.Path | None:
+  """Lets a replay server write what it holds; None if it is away."""
+  if replay.stats(client) is None:  # It would be waited for.
+    return None
+  try:
+    written = pathlib.Path(client.checkpoint())
+  except RuntimeError:  # It went meanwhile.
+    return None
+  # A server that came back has removed what the one before it wrote.
+  was_replaced = _live(folder, shard).is_dir() and not written.exists()
+  return None if was_replaced else written
 
 
 def load(
@@ -119,7 +147,7 @@ def make_replay_server(
     tables: that it serves.
     port: None for any.
   """
-  live = folder / _LIVE_REPLAY / str(shard)
+  live = _live(folder, shard)
   shutil.rmtree(live, ignore_errors=True)
   live.mkdir(parents=True)
   saved = None
@@ -133,6 +161,10 @@ def make_replay_server(
       str(live), fallback_checkpoint_path=str(saved) if saved else None
     ),
   )
+
+
+def _live(folder: pathlib.Path, shard: int) -> pathlib.Path:
+  return folder / _LIVE_REPLAY / str(shard)
 
 
 def check_shards(folder: pathlib.Path, num_shards: int) -> None:

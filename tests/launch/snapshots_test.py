@@ -36,15 +36,15 @@ def save(folder, clients=(), **changes):
 @pytest.fixture
 def serve(tmp_path):
   """Starts replay servers of the run; gives a client of each."""
-  servers = []
 
   def start(shard):
     server = snapshots.make_replay_server(tmp_path, shard, make_tables())
-    servers.append(server)
+    start.servers.append(server)
     return acme_api.reverb.Client(f'localhost:{server.port}')
 
+  start.servers = []
   yield start
-  for server in servers:
+  for server in start.servers:
     server.stop()
 
 
@@ -88,20 +88,62 @@ def test_each_server_gets_back_what_it_held(tmp_path, serve):
   assert [path.name for path in tmp_path.iterdir()] == [commands.CHECKPOINTS]
 
 
-def test_a_server_that_writes_elsewhere_is_named(tmp_path):
-  class Elsewhere:
-    """A server on a host that shares no files."""
+@pytest.mark.parametrize('gone', [0, 1])
+def test_a_checkpoint_is_without_replay_if_a_server_goes(
+  tmp_path, serve, capfd, gone
+):
+  class GoesMeanwhile(acme_api.reverb.Client):
+    """Of a server that ends when it is asked to write."""
+
+    def checkpoint(self):
+      serve.servers[gone].stop()
+      return super().checkpoint()
+
+  clients = [serve(0), serve(1)]
+  clients[gone] = GoesMeanwhile(clients[gone].server_address)
+  save(tmp_path, clients)
+  # All of replay or none: half of it could not be continued with.
+  assert sorted(path.name for path in snapshots.newest(tmp_path).iterdir()) == [
+    *('meta.json', 'state.npz')
+  ]
+  assert f'replay/{gone} is away: this checkpoint' in capfd.readouterr().err
+  # So it was found gone, and so it is found now.
+  save(tmp_path, clients, actor_steps=40)
+  assert snapshots.counts(tmp_path)['actor_steps'] == 40
+  assert f'replay/{gone} is away: this checkpoint' in capfd.readouterr().err
+
+
+def test_a_checkpoint_is_without_what_a_server_s_successor_removed(
+  tmp_path, serve, capfd
+):
+  class Replaced(acme_api.reverb.Client):
+    """Of a server that is killed once it has written."""
+
+    def checkpoint(self):
+      written = super().checkpoint()
+      serve(0)
+      return written
+
+  save(tmp_path, [Replaced(serve(0).server_address)])
+  assert not (snapshots.newest(tmp_path) / 'replay').exists()
+  assert 'replay/0 is away' in capfd.readouterr().err
+
+
+def test_a_server_that_writes_elsewhere_is_named(tmp_path, serve):
+  class Elsewhere(acme_api.reverb.Client):
+    """Of a server on a host that shares no files."""
 
     def checkpoint(self):
       return '/nowhere/checkpoint'
 
+  client = Elsewhere(serve(0).server_address)
   with pytest.raises(
     RuntimeError, match='replay/0 wrote its checkpoint to'
   ) as e:
-    save(tmp_path, [Elsewhere()])
+    save(tmp_path / 'run', [client])
   assert '/nowhere/checkpoint' in str(e.value)
   assert 'file system that all hosts share' in str(e.value)
-  assert snapshots.newest(tmp_path) is None
+  assert snapshots.newest(tmp_path / 'run') is None
 
 
 def test_another_number_of_servers_is_refused(tmp_path):
