@@ -78,7 +78,7 @@ def make_config() -> config_lib.SkillAgentConfig:
     skill_length=SKILL_LENGTH,
     network=q_networks.QNetworkConfig(hidden_sizes=(64,)),
     learner=q_learning.QLearningConfig(
-      optimizer='adam', learning_rate=1e-3, target_update_period=50
+      optimizer='adam', learning_rate=3e-4, target_update_period=50
     ),
     # The layout keeps the ratio of updates to steps, so replay does not.
     replay=config_lib.ReplayConfig(

@@ -41,7 +41,7 @@ def test_the_example_learns_skills_in_a_world_of_its_own():
   assert result.returncode == 0, result.stderr[-4000:]
   assert 'Traceback' not in result.stderr
   learned = re.search(r'^([\d.]+) of 4 skills learned$', result.stdout, re.M)
-  # Between 3.7 and 4.0 with six seeds; 1 is chance.
+  # Not below 3.7 at any of 15 moments of each of four runs; 1 is chance.
   assert learned and float(learned[1]) > 2, result.stdout
 
 
