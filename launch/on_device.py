@@ -16,10 +16,9 @@ from jaxtyping import Float
 from jaxtyping import Int
 
 from envs import tabular
-from skills import acting
 from skills import registry
 from skills import types
-from skills.learners import q_learning
+from skills.learners import base
 
 # Updates whose random numbers are drawn at once. Drawing them one by one would
 # cost more than the updates of a small world. Calls that train for multiples of
@@ -33,11 +32,13 @@ class State(NamedTuple):
   Attributes:
     learner: the learner's state.
     environments: states of the environments.
+    memory: of the behaviour in each.
     key: source of the random numbers to come.
   """
 
-  learner: q_learning.State
+  learner: base.State
   environments: Int[Array, 'B']
+  memory: base.Memory
   key: types.PRNGKey
 
 
@@ -54,44 +55,43 @@ class Program(NamedTuple):
 
   init: Callable[[types.PRNGKey], State]
   train: Callable[[State, int], tuple[State, types.Metrics]]
-  evaluate: Callable[[q_learning.State, types.PRNGKey, int], types.Trajectory]
+  evaluate: Callable[[base.State, types.PRNGKey, int], types.Trajectory]
 
 
 def rollout(
-  agent: registry.Agent,
+  behaviour: base.Behaviour,
   environment: tabular.FunctionalEnvironment,
-  variables: q_learning.Variables,
-  start: Int[Array, 'B'],
+  variables: base.Variables,
+  start: tuple[Int[Array, 'B'], base.Memory],
   skill: Int[Array, 'B'],
-  uniform: Float[Array, 'T B'],
-  epsilon: float,
+  uniform: Float[Array, 'T B U'],
   key: types.PRNGKey,
-) -> tuple[types.Trajectory, Int[Array, 'B']]:
+) -> tuple[types.Trajectory, tuple[Int[Array, 'B'], base.Memory]]:
   """Runs one skill in each of B environments, from its first step to its last.
 
   Args:
-    agent: whose values choose the actions.
+    behaviour: chooses the actions.
     environment: one of them.
     variables: of the policy.
-    start: states to start from.
+    start: states to start from, and memories.
     skill: which skill to run in each.
-    uniform: random numbers in [0, 1), one for each choice of an action.
-    epsilon: probability of a random action.
+    uniform: random numbers in [0, 1), for each choice of an action.
     key: for environments that are not deterministic.
 
   Returns:
-    The trajectories and the states in which they end.
+    The trajectories, and the states and memories in which they end.
   """
   batch = skill.shape[0]
-  num_steps = agent.config.skill_length
+  num_steps = uniform.shape[0]
   observe = jax.vmap(environment.observe)
 
-  def step(state, inputs):
+  def step(carry, inputs):
+    state, memory = carry
     noise, time = inputs
     observation = observe(state)
-    values = agent.network.apply(variables.params, observation, skill)
-    mixed = q_learning.mix(values, variables.weights)
-    action = acting.epsilon_greedy(mixed, noise, epsilon)
+    action, memory = behaviour.choose(
+      variables, observation, skill, memory, noise
+    )
     if environment.is_deterministic:
       keys = None
     else:
@@ -100,21 +100,23 @@ def rollout(
     state, reward, discount = jax.vmap(environment.step, axes)(
       keys, state, action
     )
-    return state, (observation, action, reward, discount)
+    record = behaviour.record(memory)
+    return (state, memory), (observation, action, reward, discount, record)
 
-  end, (observations, actions, rewards, discounts) = jax.lax.scan(
+  end, (observations, actions, rewards, discounts, record) = jax.lax.scan(
     step, start, (uniform, jnp.arange(num_steps)), unroll=min(num_steps, 32)
   )
   # A world that ended stays where it is; what it did then is padding.
   alive = jnp.cumprod(discounts, axis=0) > 0
   mask = jnp.concatenate([jnp.ones_like(alive[:1]), alive[:-1]])
   trajectory = types.Trajectory(
-    observation=jnp.concatenate([observations, observe(end)[None]]),
+    observation=jnp.concatenate([observations, observe(end[0])[None]]),
     action=actions,
     reward=rewards,
     discount=discounts,
     skill=jnp.broadcast_to(skill, actions.shape),
     mask=mask.astype(jnp.float32),
+    record=record,
   )
   return trajectory, end
 
@@ -141,34 +143,46 @@ def make(
   num_steps = config.skill_length
   is_episodic = environment.horizon is not None
 
-  def reset(key: types.PRNGKey, size: int) -> Int[Array, 'B']:
-    return jax.vmap(environment.reset)(jax.random.split(key, size))
+  def reset(
+    key: types.PRNGKey, size: int
+  ) -> tuple[Int[Array, 'B'], base.Memory]:
+    memory = jax.tree.map(
+      lambda x: jnp.broadcast_to(x, (size,) + x.shape), agent.behaviour.init()
+    )
+    return jax.vmap(environment.reset)(jax.random.split(key, size)), memory
 
   def init(key: types.PRNGKey) -> State:
     learner_key, reset_key, key = jax.random.split(key, 3)
-    return State(agent.learner.init(learner_key), reset(reset_key, batch), key)
+    environments, memory = reset(reset_key, batch)
+    return State(agent.learner.init(learner_key), environments, memory, key)
 
   def update(state, inputs):
     skill, uniform, key = inputs
-    start = state.environments
+    start = state.environments, state.memory
     if is_episodic:
       start = reset(key, batch)
     trajectory, end = rollout(
-      agent,
+      agent.behaviour,
       environment,
       agent.learner.variables(state.learner),
       start,
       skill,
       uniform,
-      config.acting.epsilon,
       key,
     )
     if not is_episodic:
       # Worlds go on, but for those that ended, which begin anew.
       has_ended = jnp.any(trajectory.discount == 0, axis=0)
-      end = jnp.where(has_ended, reset(key, batch), end)
+      end = jax.tree.map(
+        lambda new, old: jnp.where(
+          has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
+        ),
+        reset(key, batch),
+        end,
+      )
     learner, metrics = agent.learner.update(state.learner, trajectory)
-    return State(learner, end, state.key), metrics
+    environments, memory = end
+    return State(learner, environments, memory, state.key), metrics
 
   def block(state: State, size: int) -> tuple[State, types.Metrics]:
     key, skill_key, uniform_key, update_key = jax.random.split(state.key, 4)
@@ -176,7 +190,10 @@ def make(
       jax.random.randint(
         skill_key, (size, batch), 0, config.num_skills, jnp.int32
       ),
-      jax.random.uniform(uniform_key, (size, num_steps, batch)),
+      jax.random.uniform(
+        uniform_key,
+        (size, num_steps, batch, agent.behaviour.num_uniforms),
+      ),
       jax.random.split(update_key, size),
     )
     state = state._replace(key=key)
@@ -196,17 +213,19 @@ def make(
     return block(state, num_updates - num_blocks * BLOCK)
 
   def evaluate(
-    learner: q_learning.State, key: types.PRNGKey, size: int
+    learner: base.State, key: types.PRNGKey, size: int
   ) -> types.Trajectory:
     reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
+    behaviour = agent.evaluation_behaviour
     trajectory, _ = rollout(
-      agent,
+      behaviour,
       environment,
       agent.learner.variables(learner),
       reset(reset_key, size),
       jax.random.randint(skill_key, (size,), 0, config.num_skills, jnp.int32),
-      jax.random.uniform(uniform_key, (num_steps, size)),
-      config.acting.evaluation_epsilon,
+      jax.random.uniform(
+        uniform_key, (num_steps, size, behaviour.num_uniforms)
+      ),
       key,
     )
     return trajectory

@@ -12,13 +12,12 @@ import dataclasses
 from typing import Any
 from typing import NamedTuple
 
-from skills import acting
 from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.learners import q_learning
 from skills.networks import discriminators
-from skills.networks import q_networks
+from skills.networks import torsos
 
 
 class _Grid(NamedTuple):
@@ -69,15 +68,17 @@ def make(
   grid = _GRIDS.get(environment)
   is_table = problem.num_states is not None
   if is_table:
-    network = q_networks.QNetworkConfig()
+    network = torsos.NetworkConfig()
     discriminator = discriminators.DiscriminatorConfig(
       learning_rate=_DISCRIMINATOR_RATE,
       # DISDAIN's release never learns of the start.
       pinned_state=0 if grid else None,
     )
-    learner = q_learning.QLearningConfig(learning_rate=_VALUE_RATE)
+    learner = q_learning.QLearningConfig(
+      learning_rate=_VALUE_RATE, epsilon=0.001
+    )
   else:
-    network = q_networks.QNetworkConfig(hidden_sizes=_HIDDEN_SIZES)
+    network = torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES)
     discriminator = discriminators.DiscriminatorConfig(
       hidden_sizes=_HIDDEN_SIZES, learning_rate=1e-3, optimizer='adam'
     )
@@ -88,11 +89,10 @@ def make(
     objective=_objective(
       agent, discriminator, grid.bonus_weights if grid else {}
     ),
-    num_skills=grid.num_skills if grid else 16,
+    num_skills=1 if agent == 'extrinsic' else grid.num_skills if grid else 16,
     skill_length=grid.skill_length if grid else 20,
     network=network,
     learner=learner,
-    acting=acting.ActingConfig(epsilon=0.001 if is_table else 0.05),
     replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
     updates_per_step=16,
   )

@@ -1,7 +1,5 @@
 """Networks for the value of actions, one value per reward stream."""
 
-import dataclasses
-
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -13,18 +11,6 @@ from jaxtyping import Shaped
 from skills import types
 from skills.networks import build
 from skills.networks import torsos
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class QNetworkConfig:
-  """How the action values are represented.
-
-  Attributes:
-    hidden_sizes: units of each hidden layer. None makes a table, for worlds
-      whose observations are state indices.
-  """
-
-  hidden_sizes: tuple[int, ...] | None = None
 
 
 class TableQ(hk.Module):
@@ -101,7 +87,7 @@ class MLPQ(hk.Module):
 
 
 def make(
-  config: QNetworkConfig,
+  config: torsos.NetworkConfig,
   problem: types.ProblemSpec,
   num_skills: int,
   num_streams: int,
@@ -121,12 +107,7 @@ def make(
   Raises:
     ValueError: if a table is asked for where observations are no indices.
   """
-  if config.hidden_sizes is None and problem.num_states is None:
-    raise ValueError(
-      'hidden_sizes=None asks for a table, which needs observations that are '
-      f'state indices, got observations of shape {problem.observation_shape}; '
-      'give hidden_sizes, for instance (256, 256).'
-    )
+  config.check(problem)
 
   def forward(
     observation: Shaped[Array, '*batch_and_observation'],
