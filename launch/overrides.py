@@ -1,8 +1,8 @@
 """Changes to a nested configuration, as text: `replay.capacity=1000`.
 
-A field whose value is itself a configuration of an objective takes the name of
-another objective. Its settings start from their defaults, but for the
-discriminator's, which stay as they are where both objectives have one.
+A field whose value is itself the configuration of an objective or a learner
+takes the name of another one. Its settings start from their defaults, but for
+the discriminator's, which stay as they are where both objectives have one.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,6 @@ import typing
 from typing import Any
 
 from envs import choices
-from skills import registry
 from skills import settings
 
 
@@ -68,14 +67,16 @@ def apply(config: Any, changes: Mapping[str, Any], path: str = '') -> Any:
   for name, value in direct.items():
     full = path + name
     if settings.is_section(getattr(config, name)):
-      if not settings.is_objective(getattr(config, name)):
+      family = settings.family(type(getattr(config, name)))
+      if family is None:
         raise ValueError(
           f'{full} is a section; set one of its fields: '
           + ', '.join(f'{full}.{f.name}' for f in _fields(config, name))
           + '.'
         )
-      choices.check(f'{full}: objective', value, registry.OBJECTIVES)
-      new[name] = _exchange(getattr(config, name), value)
+      what, entries = family
+      choices.check(f'{full}: {what}', value, entries)
+      new[name] = _exchange(getattr(config, name), entries[value].config)
     else:
       new[name] = settings.convert(full, value, hints[name])
   for name, inner in nested.items():
@@ -93,11 +94,11 @@ def apply(config: Any, changes: Mapping[str, Any], path: str = '') -> Any:
     raise ValueError(message if not path else f'{path}{message}') from error
 
 
-def _exchange(old: Any, name: str) -> Any:
-  """Another objective's configuration in place of `old`."""
-  if registry.name_of(old) == name:
+def _exchange(old: Any, wanted: type) -> Any:
+  """A configuration of another class in place of `old`."""
+  if type(old) is wanted:
     return old
-  new = registry.OBJECTIVES[name].config()
+  new = wanted()
   if hasattr(old, 'discriminator') and hasattr(new, 'discriminator'):
     return dataclasses.replace(new, discriminator=old.discriminator)
   if hasattr(old, 'over') and hasattr(new, 'over'):

@@ -117,7 +117,7 @@ class TrainedSkills:
 
   Attributes:
     agent: the parts that they were learned with: `policy`, which explores,
-      `evaluation_policy`, `network`, `objective`, `learner`.
+      `evaluation_policy`, `objective`, `learner` and more.
     state: the learner's state, from which training can go on.
   """
 

@@ -1,7 +1,8 @@
 """A nested configuration as a flat mapping that JSON can hold, and back.
 
 Every field stands under its path, `replay.capacity`. A section that may be one
-of several classes, as an objective's, also stands there itself, by its name.
+of several classes, as an objective's or a learner's, also stands there itself,
+by its name in the registry.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,11 @@ from typing import Any
 
 from skills import registry
 
-_OBJECTIVE_CONFIGS = tuple(
-  objective.config for objective in registry.OBJECTIVES.values()
-)
+# What the entries are of which a section is one.
+_FAMILIES: Mapping[str, Mapping[str, Any]] = {
+  'objective': registry.OBJECTIVES,
+  'learner': registry.LEARNERS,
+}
 _BOOLEANS = {'true': True, '1': True, 'false': False, '0': False}
 
 
@@ -35,7 +38,7 @@ def flatten(config: Any, path: str = '') -> dict[str, Any]:
     if not is_section(value):
       flat[path + field.name] = value
       continue
-    if is_objective(value):
+    if family(type(value)):
       flat[path + field.name] = registry.name_of(value)
     flat.update(flatten(value, f'{path}{field.name}.'))
   return flat
@@ -57,21 +60,21 @@ def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
       fit.
   """
   hints = typing.get_type_hints(wanted)
-  names = [field.name for field in dataclasses.fields(wanted)]
+  fields = {field.name: field for field in dataclasses.fields(wanted)}
   direct, nested = {}, {}
   for key, value in flat.items():
     head, _, rest = key.partition('.')
-    if head not in names:
+    if head not in fields:
       raise ValueError(f'{path}{key} is no setting of this version.')
     if rest:
       nested.setdefault(head, {})[rest] = value
     else:
       direct[head] = value
   values = {}
-  for name in names:
+  for name, field in fields.items():
     section = hints[name]
     if section is Any and name in direct:
-      section = _objective_config(path + name, direct[name])
+      section = _named(path + name, direct[name], field)
     if dataclasses.is_dataclass(section):
       values[name] = restore(section, nested.get(name, {}), f'{path}{name}.')
     elif name in nested:
@@ -91,9 +94,20 @@ def is_section(value: Any) -> bool:
   return dataclasses.is_dataclass(value)
 
 
-def is_objective(value: Any) -> bool:
-  """Whether it configures an objective, of which there are several."""
-  return isinstance(value, _OBJECTIVE_CONFIGS)
+def family(config: type) -> tuple[str, Mapping[str, Any]] | None:
+  """What such a configuration is one of.
+
+  Args:
+    config: its class.
+
+  Returns:
+    'objective' or 'learner', and the entries of the registry that may stand in
+    its place; None if nothing may.
+  """
+  for name, entries in _FAMILIES.items():
+    if any(config is entry.config for entry in entries.values()):
+      return name, entries
+  return None
 
 
 def convert(path: str, value: Any, hint: Any) -> Any:
@@ -125,12 +139,21 @@ def convert(path: str, value: Any, hint: Any) -> Any:
   raise ValueError(f'{path} must be {wanted}, got {value!r}.')
 
 
-def _objective_config(path: str, name: Any) -> type:
-  if name not in registry.OBJECTIVES:
+def _named(path: str, name: Any, field: dataclasses.Field) -> type:
+  default = (
+    field.default
+    if field.default_factory is dataclasses.MISSING
+    else field.default_factory()
+  )
+  found = family(type(default))
+  if found is None:
+    return Any
+  _, entries = found
+  if name not in entries:
     raise ValueError(
-      f'{path} must be one of {", ".join(registry.OBJECTIVES)}, got {name!r}.'
+      f'{path} must be one of {", ".join(entries)}, got {name!r}.'
     )
-  return registry.OBJECTIVES[name].config
+  return entries[name].config
 
 
 def _convert_to(value: Any, wanted: Any) -> Any:

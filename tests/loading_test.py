@@ -107,7 +107,10 @@ def test_a_chosen_skill_takes_its_best_actions_for_its_full_length(tmp_path):
     trained,
     agent=registry.make_agent(
       dataclasses.replace(
-        trained.config, acting=acting.ActingConfig(evaluation_epsilon=0.0)
+        trained.config,
+        learner=dataclasses.replace(
+          trained.config.learner, evaluation_epsilon=0.0
+        ),
       ),
       trained.problem,
     ),

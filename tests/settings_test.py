@@ -42,10 +42,11 @@ def test_the_shapes_of_a_world_come_back_too(problem):
   assert settings.restore(types.ProblemSpec, as_dict) == problem
 
 
-def test_an_objective_is_listed_by_its_name():
+def test_objectives_and_learners_are_listed_by_their_names():
   flat = settings.flatten(config_lib.SkillAgentConfig())
   assert flat['objective'] == 'disdain'
   assert flat['objective.over'] == 'vic'
+  assert flat['learner'] == 'q_learning'
   assert flat['objective.bonus_weight'] == 20.0
   assert 'network' not in flat
 
@@ -62,6 +63,7 @@ def test_an_objective_is_listed_by_its_name():
       ['objective.over.old is no setting of this version'],
     ),
     ({'objective': 'disdian'}, ['objective must be one of', "'disdian'"]),
+    ({'learner': 'vic'}, ['learner must be one of q_learning', "'vic'"]),
     ({'objective.over': 3}, ['objective.over must be one of', 'got 3']),
     ({'batch_size': 'many'}, ["batch_size must be a whole number, got 'many'"]),
     ({'batch_size': [1]}, ['batch_size must be a whole number, got [1]']),

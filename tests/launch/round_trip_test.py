@@ -59,7 +59,7 @@ def make(folder, **fields):
   experiment = experiment_lib.make(
     agent='disdain',
     environment=ENVIRONMENT,
-    settings={'acting.evaluation_epsilon': EPSILON, 'replay.min_size': 64},
+    settings={'learner.evaluation_epsilon': EPSILON, 'replay.min_size': 64},
     evaluation_episodes=16,
     output_dir=str(folder),
     **fields,
