@@ -15,6 +15,7 @@ from typing import NamedTuple
 from skills import config as config_lib
 from skills import registry
 from skills import types
+from skills.learners import actor_critic
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import torsos
@@ -65,6 +66,8 @@ def make(
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
   """
+  if problem.num_actions is None:
+    return _continuous(agent)
   grid = _GRIDS.get(environment)
   is_table = problem.num_states is not None
   if is_table:
@@ -95,6 +98,27 @@ def make(
     learner=learner,
     replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
     updates_per_step=16,
+  )
+
+
+def _continuous(agent: str) -> config_lib.SkillAgentConfig:
+  """The settings for worlds of continuous actions."""
+  discriminator = discriminators.DiscriminatorConfig(
+    hidden_sizes=_HIDDEN_SIZES, learning_rate=1e-3, optimizer='adam'
+  )
+  return config_lib.SkillAgentConfig(
+    objective=_objective(agent, discriminator, {}),
+    num_skills=1 if agent == 'extrinsic' else 16,
+    skill_length=50,
+    network=torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES),
+    learner=actor_critic.ActorCriticConfig(),
+    # The newest few thousand steps: older ones tell little of a policy that
+    # has moved on.
+    replay=config_lib.ReplayConfig(
+      capacity=400, min_size=40, samples_per_insert=8.0
+    ),
+    batch_size=16,
+    updates_per_step=4,
   )
 
 

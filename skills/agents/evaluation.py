@@ -76,7 +76,7 @@ class Recorder(adders.Adder):
     mask: Any = (steps < lengths).astype(np.float32)
     return types.Trajectory(
       observation=stack('observation', self._skill_length + 1),
-      action=stack('action', self._skill_length, np.int32),
+      action=stack('action', self._skill_length),
       reward=stack('reward', self._skill_length, np.float32),
       discount=stack('discount', self._skill_length, np.float32),
       skill=stack('skill', self._skill_length, np.int32),

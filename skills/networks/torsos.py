@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
+from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
@@ -86,3 +87,30 @@ class MLPTorso(hk.Module):
     if not self._hidden_sizes:
       return features
     return hk.nets.MLP(self._hidden_sizes, activate_final=True)(features)
+
+
+def skill_features(
+  config: NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  observation: Shaped[Array, '*batch_and_observation'],
+  skill: Int[Array, '*batch'],
+) -> Float[Array, '*batch D']:
+  """What a network makes of an observation and a skill, below its heads.
+
+  Within a Haiku transformation; each call makes modules of its own.
+
+  Args:
+    config: of the network, which is no table.
+    problem: what observations are.
+    num_skills: number of skills K.
+    observation: any batch of observations.
+    skill: the skill beside each.
+  """
+  features = jnp.concatenate(
+    [encode(observation, problem), jax.nn.one_hot(skill, num_skills)], axis=-1
+  )
+  assert config.hidden_sizes is not None
+  if not config.hidden_sizes:
+    return features
+  return hk.nets.MLP(config.hidden_sizes, activate_final=True)(features)
