@@ -6,6 +6,11 @@ comes back with the trajectory. Each stream has a value and advantages of its
 own; they are mixed by the objective's weights only where the policy is made, so
 that each value keeps its own scale and a weight may change at any time.
 
+Where the policy has moved far from the one that chose an action, the step is
+not followed further in that direction: the clipped objective of Schulman et
+al., "Proximal policy optimization algorithms", 2017 (arXiv:1707.06347), eq. 7,
+without which what replay repeats is followed to the end.
+
 Policy and values share no parameters, and each has its own step size and its
 own limit of gradients: the scale of a reward is nothing to the policy's
 features.
@@ -43,6 +48,9 @@ class ActorCriticConfig:
     max_rho: limit of the importance ratio in errors and in the policy's
       gradient.
     max_c: limit of the importance ratio in traces, at most `max_rho`.
+    max_change: how far the importance ratio may move from 1 in the direction of
+      an action's advantage before the action is not followed any more; None for
+      no limit, as V-trace's authors had it.
     policy_rate: step size of the policy's `optimizer`.
     value_rate: step size of the values' `optimizer`. Losses are means over all
       real steps, that of the values with a factor 1/2 and a sum over streams.
@@ -62,6 +70,7 @@ class ActorCriticConfig:
   lambda_: float = 0.95
   max_rho: float = 1.0
   max_c: float = 1.0
+  max_change: float | None = 0.2
   policy_rate: float = 3e-4
   value_rate: float = 1e-3
   optimizer: str = 'adam'
@@ -84,19 +93,17 @@ class ActorCriticConfig:
       raise ValueError(
         f'max_c must be at most max_rho ({self.max_rho}), got {self.max_c}.'
       )
-    if self.max_gradient_norm is not None and self.max_gradient_norm <= 0:
-      raise ValueError(
-        'max_gradient_norm must be positive or None, got '
-        f'{self.max_gradient_norm}.'
-      )
+    for name in ('max_gradient_norm', 'max_change'):
+      value = getattr(self, name)
+      if value is not None and value <= 0:
+        raise ValueError(f'{name} must be positive or None, got {value}.')
     if self.entropy_weight < 0:
       raise ValueError(
         f'entropy_weight must be >= 0, got {self.entropy_weight}.'
       )
     if not 0.05 <= self.initial_deviation <= 2:
       raise ValueError(
-        'initial_deviation must be in [0.05, 2], got '
-        f'{self.initial_deviation}.'
+        f'initial_deviation must be in [0.05, 2], got {self.initial_deviation}.'
       )
     optimizers.check(self.optimizer)
 
@@ -295,7 +302,11 @@ def make(
     advantages = mix(trace.advantages, objective.weights(state.objective))
     if config.normalize_advantages:
       advantages = normalized(advantages, mask)
-    gain = jnp.minimum(ratio, config.max_rho) * advantages * log_prob
+    pull = jnp.minimum(ratio, config.max_rho) * advantages
+    if config.max_change is not None:
+      moved = jnp.sign(advantages) * (ratio - 1)
+      pull = jnp.where(moved > config.max_change, 0.0, pull)
+    gain = pull * log_prob
     entropy = objectives.masked_mean(distribution.entropy(outputs), mask)
     policy_loss = (
       -objectives.masked_mean(gain, mask) - config.entropy_weight * entropy

@@ -50,9 +50,7 @@ class ActionDistribution(NamedTuple):
     [Float[Array, '*batch D'], Float[Array, '*batch U']],
     tuple[Shaped[Array, '*batch_and_action'], Notes],
   ]
-  mode: Callable[
-    [Float[Array, '*batch D']], Shaped[Array, '*batch_and_action']
-  ]
+  mode: Callable[[Float[Array, '*batch D']], Shaped[Array, '*batch_and_action']]
   log_prob: Callable[
     [Float[Array, '*batch D'], Shaped[Array, '*batch_and_action'], Notes],
     Float[Array, '*batch'],
