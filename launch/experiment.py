@@ -17,6 +17,9 @@ from skills import presets
 from skills import registry
 from skills import types
 
+# Of an evaluation that is not told its episodes.
+_EVALUATION_SKILLS = 128
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -30,7 +33,8 @@ class Experiment:
     num_steps: environment steps of training.
     config: the agent's settings.
     problem: the world's shapes.
-    evaluation_episodes: episodes of an evaluation.
+    evaluation_episodes: episodes of an evaluation; None for as many as hold 128
+      skills.
     evaluation_every: environment steps between evaluations; None for 30 of
       them in all.
     checkpoint_every_s: seconds between checkpoints.
@@ -46,7 +50,7 @@ class Experiment:
   num_steps: int
   config: config_lib.SkillAgentConfig
   problem: types.ProblemSpec
-  evaluation_episodes: int = 128
+  evaluation_episodes: int | None = None
   evaluation_every: int | None = None
   checkpoint_every_s: float = 60.0
   output_dir: str
@@ -68,6 +72,13 @@ class Experiment:
   def steps_per_evaluation(self) -> int:
     """Environment steps between evaluations."""
     return self.evaluation_every or max(self.num_steps // 30, 1)
+
+  @property
+  def evaluation_size(self) -> tuple[int, int]:
+    """Episodes and skills that an evaluation has at least."""
+    if self.evaluation_episodes is None:
+      return 1, _EVALUATION_SKILLS
+    return self.evaluation_episodes, 1
 
   def seed_for(self, part: str, index: int = 0, started_at: int = 0) -> int:
     """A seed of its own for each part of the run.

@@ -227,7 +227,7 @@ class Run:
   def evaluate(self) -> dict[str, float]:
     """Numbers of fresh episodes, which are also logged."""
     counts = self.counts()
-    _, numbers = self.evaluator.run(self.experiment.evaluation_episodes)
+    _, numbers = self.evaluator.run(*self.experiment.evaluation_size)
     self.loggers[2].write({**numbers, **counts})
     results.check_finite(self.learner.get_variables([learning.POLICY]))
     return numbers

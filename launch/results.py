@@ -66,9 +66,10 @@ def check_finite(parameters: types.Params) -> None:
     )
 
 
-def final_episodes(experiment: experiment_lib.Experiment) -> int:
-  """Episodes of the final evaluation: enough to see every skill often."""
-  return max(experiment.evaluation_episodes, 20 * experiment.config.num_skills)
+def final_size(experiment: experiment_lib.Experiment) -> tuple[int, int]:
+  """Episodes and skills of the final evaluation: to see every skill often."""
+  episodes, skills = experiment.evaluation_size
+  return episodes, max(skills, 20 * experiment.config.num_skills)
 
 
 def finish(
@@ -93,17 +94,16 @@ def finish(
     wall_time_s: seconds since the run began.
     received: the signal that interrupted the run, if one did.
   """
-  episodes = final_episodes(experiment)
-  if received is not None:
-    # Whoever interrupts a run does not want to wait.
-    episodes = experiment.evaluation_episodes
-  trajectory, numbers = evaluator.run(episodes)
+  # Whoever interrupts a run does not want to wait.
+  size = (
+    final_size(experiment) if received is None else (experiment.evaluation_size)
+  )
+  trajectory, numbers = evaluator.run(*size)
   [objective_state] = variable_source.get_variables([learning.OBJECTIVE])
   summary = {
     'complete': counts['environment_steps'] >= experiment.num_steps,
     **numbers,
     **counts,
-    'evaluation_episodes': episodes,
     'wall_time_s': wall_time_s,
   }
   write(

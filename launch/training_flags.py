@@ -54,7 +54,9 @@ _RESUME = flags.DEFINE_bool(
   '--num_steps may be given beside it.',
 )
 _EVALUATION_EPISODES = flags.DEFINE_integer(
-  'evaluation_episodes', 128, 'Episodes of each evaluation.'
+  'evaluation_episodes',
+  None,
+  'Episodes of each evaluation. [as many as hold 128 skills]',
 )
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'

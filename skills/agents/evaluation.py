@@ -27,6 +27,11 @@ class Recorder(adders.Adder):
     self._skills: list[dict[str, list[Any]]] = []
     self._observation: Any = None
 
+  @property
+  def num_skills(self) -> int:
+    """Skills that were begun."""
+    return len(self._skills)
+
   def clear(self) -> None:
     """Forgets what was recorded."""
     self._skills = []
@@ -120,24 +125,30 @@ class Evaluator:
       logger=loggers.NoOpLogger(),
     )
 
-  def run(self, num_episodes: int) -> tuple[types.Trajectory, dict[str, float]]:
+  def run(
+    self, num_episodes: int, num_skills: int = 1
+  ) -> tuple[types.Trajectory, dict[str, float]]:
     """Runs fresh episodes of the newest policy.
 
     Args:
-      num_episodes: how many.
+      num_episodes: at least so many.
+      num_skills: at least so many, in whole episodes.
 
     Returns:
       What was done, and its numbers.
     """
     self._recorder.clear()
     self._actor.fetch()  # It still has those of the last evaluation.
-    results = [self._loop.run_episode() for _ in range(num_episodes)]
+    results = []
+    while len(results) < num_episodes or self._recorder.num_skills < num_skills:
+      results.append(self._loop.run_episode())
     trajectory = self._recorder.trajectory()
     [state] = self._variable_source.get_variables([learning.OBJECTIVE])
     numbers: dict[str, float] = {
       name: float(value)
       for name, value in self._measure(state, trajectory).items()
     }
+    numbers['evaluation_episodes'] = float(len(results))
     numbers['episode_return'] = float(
       np.mean([result['episode_return'] for result in results])
     )

@@ -344,7 +344,7 @@ def make(
         )
       )
     )
-    params = optax.apply_updates(state.params, Parts(*updates))
+    params = Parts(*map(optax.apply_updates, state.params, updates))
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
     )
