@@ -174,6 +174,7 @@ def report(
     results.SUMMARY_FILE,
     results.LEARNING_CURVE,
     results.SKILL_MAP,
+    results.SKILL_ENDS,
   ):
     if (folder / name).exists():
       print(f'  {folder / name}')
