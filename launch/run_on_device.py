@@ -50,6 +50,10 @@ def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
   Raises:
     ValueError: if they cannot be compiled together, naming why.
   """
+  if experiment.skills is not None:
+    raise ValueError(
+      f'agent {experiment.agent!r} cannot run on device; use launch.run_local.'
+    )
   environment: Any = experiment.make_environment(experiment.seed)
   if not hasattr(environment, 'functional'):
     raise ValueError(

@@ -43,6 +43,16 @@ _GRIDS = {
   ),
 }
 
+HIERARCHY = 'hierarchy'
+"""Learns a task with trained skills among its actions.
+
+`skills.agents.hierarchy` makes a world of them in which that is plain
+reinforcement learning.
+"""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
+"""Every agent: one for each objective, and what is made of such."""
+
 # Of tables, the second for each member of an ensemble. Far larger than the
 # published rates, which are for a hundred times as many trajectories.
 _VALUE_RATE = 0.4
@@ -61,10 +71,12 @@ def make(
   """The settings to start from.
 
   Args:
-    agent: an objective's name; the agent of the same name learns from it.
+    agent: one of `AGENTS`. That of an objective's name learns from it.
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
   """
+  if agent == HIERARCHY:
+    return _hierarchy(make('extrinsic', environment, problem))
   grid = _GRIDS.get(environment)
   is_table = problem.num_states is not None
   if is_table:
@@ -95,6 +107,24 @@ def make(
     learner=learner,
     replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
     updates_per_step=16,
+  )
+
+
+def _hierarchy(
+  config: config_lib.SkillAgentConfig,
+) -> config_lib.SkillAgentConfig:
+  """The settings of a controller, from those of an agent of its world."""
+  return dataclasses.replace(
+    config,
+    # Its steps are skills, of which an episode holds few.
+    skill_length=4,
+    learner=dataclasses.replace(
+      config.learner,
+      # Gamma is in the discounts that its environment hands up.
+      discount=1.0,
+      # Rewards are rare, and nothing but chance finds the first one.
+      epsilon=0.1,
+    ),
   )
 
 
