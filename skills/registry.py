@@ -20,6 +20,7 @@ from skills.objectives import counts
 from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import rnd
+from skills.objectives import rvic
 from skills.objectives import vic
 
 
@@ -40,6 +41,7 @@ OBJECTIVES: Mapping[str, Objective] = {
   'diayn': Objective(diayn.DiaynConfig, diayn.make),
   'disdain': Objective(disdain.DisdainConfig, disdain.make),
   'rnd': Objective(rnd.RndConfig, rnd.make),
+  'rvic': Objective(rvic.RvicConfig, rvic.make),
   'vic': Objective(vic.VicConfig, vic.make),
 }
 

@@ -32,7 +32,7 @@ def encode(
 
 
 class MLPTorso(hk.Module):
-  """A multi-layer perceptron on the flattened observation."""
+  """A multi-layer perceptron on flattened observations, side by side."""
 
   def __init__(
     self,
@@ -52,10 +52,13 @@ class MLPTorso(hk.Module):
     self._hidden_sizes = tuple(hidden_sizes)
 
   def __call__(
-    self, observation: Shaped[Array, '*batch_and_observation']
+    self, *observations: Shaped[Array, '*batch_and_observation']
   ) -> Float[Array, '*batch D']:
-    """Features of each observation."""
-    features = encode(observation, self._problem)
+    """Features of each observation, or of each pair of them."""
+    features = jnp.concatenate(
+      [encode(observation, self._problem) for observation in observations],
+      axis=-1,
+    )
     if not self._hidden_sizes:
       return features
     return hk.nets.MLP(self._hidden_sizes, activate_final=True)(features)
