@@ -25,7 +25,9 @@ def check(
     raise ValueError(f'factors must be sizes >= 1, got {factors}.')
 
 
-def check_product(factors: tuple[int, ...] | None, num_states: int) -> None:
+def check_product(
+  factors: tuple[int, ...] | None, num_states: int | None
+) -> None:
   """Refuses factors of another number of states.
 
   Raises:
