@@ -19,7 +19,7 @@ from skills.agents import builder as builder_lib
 from skills.agents import evaluation
 from skills.learners import q_learning
 from skills.networks import discriminators
-from skills.networks import q_networks
+from skills.networks import torsos
 from skills.objectives import disdain
 from skills.objectives import vic
 
@@ -76,7 +76,7 @@ def make_config() -> config_lib.SkillAgentConfig:
     ),
     num_skills=NUM_SKILLS,
     skill_length=SKILL_LENGTH,
-    network=q_networks.QNetworkConfig(hidden_sizes=(64,)),
+    network=torsos.NetworkConfig(hidden_sizes=(64,)),
     learner=q_learning.QLearningConfig(
       optimizer='adam', learning_rate=3e-4, target_update_period=50
     ),

@@ -179,12 +179,13 @@ def _parts(
   size = agent.config.batch_size
   trajectory = program.evaluate(state, state.key, size)
   skill = trajectory.skill[0]
-  uniform = jnp.ones(trajectory.action.shape)
+  behaviour = agent.behaviour
+  uniform = jnp.ones((*trajectory.action.shape, behaviour.num_uniforms))
   variables = agent.learner.variables(learner)
 
   def act(start):
     _, end = on_device.rollout(
-      agent, functional, variables, start, skill, uniform, 0.0, state.key
+      behaviour, functional, variables, start, skill, uniform, state.key
     )
     return end
 
@@ -199,7 +200,12 @@ def _parts(
     return key + (drawn < 0).astype(key.dtype)
 
   steps: list[tuple[str, Callable[[Any], Any], Any, int]] = [
-    ('acting: 8 steps of 16 worlds', act, state.environments, 1),
+    (
+      'acting: 8 steps of 16 worlds',
+      act,
+      (state.environments, state.memory),
+      1,
+    ),
     ('random numbers', random_numbers, state.key, on_device.BLOCK),
     ('rewards of both streams', rewards, objective.init(state.key), 1),
     (

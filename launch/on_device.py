@@ -16,10 +16,9 @@ from jaxtyping import Float
 from jaxtyping import Int
 
 from envs import tabular
-from skills import acting
 from skills import registry
 from skills import types
-from skills.learners import q_learning
+from skills.learners import base
 
 # Updates whose random numbers are drawn at once. Drawing them one by one would
 # cost more than the updates of a small world. Calls that train for multiples of
@@ -33,11 +32,13 @@ class State(NamedTuple):
   Attributes:
     learner: the learner's state.
     environments: states of the environments.
+    memory: of the behaviour in each.
     key: source of the random numbers to come.
   """
 
-  learner: q_learning.State
+  learner: base.State
   environments: Int[Array, 'B']
+  memory: base.Memory
   key: types.PRNGKey
 
 
@@ -61,40 +62,39 @@ class Program(NamedTuple):
 
 
 def rollout(
-  agent: registry.Agent,
+  behaviour: base.Behaviour,
   environment: tabular.FunctionalEnvironment,
-  variables: q_learning.Variables,
-  start: Int[Array, 'B'],
+  variables: base.Variables,
+  start: tuple[Int[Array, 'B'], base.Memory],
   skill: Int[Array, 'B'],
-  uniform: Float[Array, 'T B'],
-  epsilon: float,
+  uniform: Float[Array, 'T B U'],
   key: types.PRNGKey,
-) -> tuple[types.Trajectory, Int[Array, 'B']]:
+) -> tuple[types.Trajectory, tuple[Int[Array, 'B'], base.Memory]]:
   """Runs one skill in each of B environments, from its first step to its last.
 
   Args:
-    agent: whose values choose the actions.
+    behaviour: chooses the actions.
     environment: one of them.
     variables: of the policy.
-    start: states to start from.
+    start: states to start from, and memories.
     skill: which skill to run in each.
-    uniform: random numbers in [0, 1), one for each choice of an action.
-    epsilon: probability of a random action.
+    uniform: random numbers in [0, 1), for each choice of an action.
     key: for environments that are not deterministic.
 
   Returns:
-    The trajectories and the states in which they end.
+    The trajectories, and the states and memories in which they end.
   """
   batch = skill.shape[0]
-  num_steps = agent.config.skill_length
+  num_steps = uniform.shape[0]
   observe = jax.vmap(environment.observe)
 
-  def step(state, inputs):
+  def step(carry, inputs):
+    state, memory = carry
     noise, time = inputs
     observation = observe(state)
-    values = agent.network.apply(variables.params, observation, skill)
-    mixed = q_learning.mix(values, variables.weights)
-    action = acting.epsilon_greedy(mixed, noise, epsilon)
+    action, memory = behaviour.choose(
+      variables, observation, skill, memory, noise
+    )
     if environment.is_deterministic:
       keys = None
     else:
@@ -103,21 +103,23 @@ def rollout(
     state, reward, discount = jax.vmap(environment.step, axes)(
       keys, state, action
     )
-    return state, (observation, action, reward, discount)
+    record = behaviour.record(memory)
+    return (state, memory), (observation, action, reward, discount, record)
 
-  end, (observations, actions, rewards, discounts) = jax.lax.scan(
+  end, (observations, actions, rewards, discounts, record) = jax.lax.scan(
     step, start, (uniform, jnp.arange(num_steps)), unroll=min(num_steps, 32)
   )
   # A world that ended stays where it is; what it did then is padding.
   alive = jnp.cumprod(discounts, axis=0) > 0
   mask = jnp.concatenate([jnp.ones_like(alive[:1]), alive[:-1]])
   trajectory = types.Trajectory(
-    observation=jnp.concatenate([observations, observe(end)[None]]),
+    observation=jnp.concatenate([observations, observe(end[0])[None]]),
     action=actions,
     reward=rewards,
     discount=discounts,
     skill=jnp.broadcast_to(skill, actions.shape),
     mask=mask.astype(jnp.float32),
+    record=record,
   )
   return trajectory, end
 
@@ -144,39 +146,53 @@ def make(
   num_steps = config.skill_length
   is_episodic = environment.horizon is not None
 
-  def reset(key: types.PRNGKey, size: int) -> Int[Array, 'B']:
-    return jax.vmap(environment.reset)(jax.random.split(key, size))
+  def reset(
+    key: types.PRNGKey, size: int
+  ) -> tuple[Int[Array, 'B'], base.Memory]:
+    memory = jax.tree.map(
+      lambda x: jnp.broadcast_to(x, (size,) + x.shape), agent.behaviour.init()
+    )
+    return jax.vmap(environment.reset)(jax.random.split(key, size)), memory
 
   def init(key: types.PRNGKey) -> State:
     learner_key, reset_key, key = jax.random.split(key, 3)
-    return State(agent.learner.init(learner_key), reset(reset_key, batch), key)
+    environments, memory = reset(reset_key, batch)
+    return State(agent.learner.init(learner_key), environments, memory, key)
 
   def go_on(
-    trajectory: types.Trajectory, end: Int[Array, 'B'], key: types.PRNGKey
-  ) -> Int[Array, 'B']:
+    trajectory: types.Trajectory,
+    end: tuple[Int[Array, 'B'], base.Memory],
+    key: types.PRNGKey,
+  ) -> tuple[Int[Array, 'B'], base.Memory]:
     # Worlds go on, but for those that ended, which begin anew.
     has_ended = jnp.any(trajectory.discount == 0, axis=0)
-    return jnp.where(has_ended, reset(key, end.shape[0]), end)
+    return jax.tree.map(
+      lambda new, old: jnp.where(
+        has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
+      ),
+      reset(key, has_ended.shape[0]),
+      end,
+    )
 
   def update(state, inputs):
     skill, uniform, key = inputs
-    start = state.environments
+    start = state.environments, state.memory
     if is_episodic:
       start = reset(key, batch)
     trajectory, end = rollout(
-      agent,
+      agent.behaviour,
       environment,
       agent.learner.variables(state.learner),
       start,
       skill,
       uniform,
-      config.acting.epsilon,
       key,
     )
     if not is_episodic:
       end = go_on(trajectory, end, key)
     learner, metrics = agent.learner.update(state.learner, trajectory)
-    return State(learner, end, state.key), metrics
+    environments, memory = end
+    return State(learner, environments, memory, state.key), metrics
 
   def block(state: State, size: int) -> tuple[State, types.Metrics]:
     key, skill_key, uniform_key, update_key = jax.random.split(state.key, 4)
@@ -184,7 +200,10 @@ def make(
       jax.random.randint(
         skill_key, (size, batch), 0, config.num_skills, jnp.int32
       ),
-      jax.random.uniform(uniform_key, (size, num_steps, batch)),
+      jax.random.uniform(
+        uniform_key,
+        (size, num_steps, batch, agent.behaviour.num_uniforms),
+      ),
       jax.random.split(update_key, size),
     )
     state = state._replace(key=key)
@@ -205,8 +224,8 @@ def make(
 
   def evaluate(state: State, key: types.PRNGKey, size: int) -> types.Trajectory:
     reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
+    behaviour = agent.evaluation_behaviour
     variables = agent.learner.variables(state.learner)
-    epsilon = config.acting.evaluation_epsilon
     length = -(-size // batch)
     shape = (size,) if is_episodic else (length, batch)
     skill = jax.random.randint(
@@ -214,13 +233,14 @@ def make(
     )
     if is_episodic:
       trajectory, _ = rollout(
-        agent,
+        behaviour,
         environment,
         variables,
         reset(reset_key, size),
         skill,
-        jax.random.uniform(uniform_key, (num_steps, size)),
-        epsilon,
+        jax.random.uniform(
+          uniform_key, (num_steps, size, behaviour.num_uniforms)
+        ),
         key,
       )
       return trajectory
@@ -228,14 +248,18 @@ def make(
     def link(start, inputs):
       skill, key = inputs
       uniform_key, key = jax.random.split(key)
-      uniform = jax.random.uniform(uniform_key, (num_steps, batch))
+      uniform = jax.random.uniform(
+        uniform_key, (num_steps, batch, behaviour.num_uniforms)
+      )
       trajectory, end = rollout(
-        agent, environment, variables, start, skill, uniform, epsilon, key
+        behaviour, environment, variables, start, skill, uniform, key
       )
       return go_on(trajectory, end, key), trajectory
 
     _, chains = jax.lax.scan(
-      link, state.environments, (skill, jax.random.split(key, length))
+      link,
+      (state.environments, state.memory),
+      (skill, jax.random.split(key, length)),
     )
     # Chains are [length, T, batch]; not all of the last links were asked for.
     return jax.tree.map(

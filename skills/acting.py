@@ -5,37 +5,16 @@ lives in the actor's state: neither environment nor adder knows of it.
 """
 
 from collections.abc import Callable
-import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
-from jaxtyping import Float
 from jaxtyping import Int
 
 from skills import types
-from skills.learners import q_learning
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ActingConfig:
-  """Settings of acting.
-
-  Attributes:
-    epsilon: probability of a random action while training.
-    evaluation_epsilon: the same while evaluating.
-  """
-
-  epsilon: float = 0.05
-  evaluation_epsilon: float = 0.001
-
-  def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name in ('epsilon', 'evaluation_epsilon'):
-      value = getattr(self, name)
-      if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be in [0, 1], got {value}.')
+from skills.learners import base
 
 
 class ActorState(NamedTuple):
@@ -48,6 +27,7 @@ class ActorState(NamedTuple):
     skill_step: steps taken with that skill, the last one included.
     learner_step: the learner's number of updates when it made the variables
       that chose the last action.
+    memory: the behaviour's.
   """
 
   key: types.PRNGKey
@@ -55,6 +35,7 @@ class ActorState(NamedTuple):
   skill: Int[Array, '']
   skill_step: Int[Array, '']
   learner_step: Int[Array, '']
+  memory: base.Memory
 
 
 class PolicyCore(NamedTuple):
@@ -65,7 +46,7 @@ class PolicyCore(NamedTuple):
     select_action: variables, observation, state -> action and next state.
     get_extras: state after an action -> what replay records beside it: 'skill',
       'skill_step', which counts a skill's steps from 1 (so that 0 marks
-      padding), and 'learner_step', as in the state.
+      padding), 'learner_step', as in the state, and what the behaviour records.
   """
 
   init: Callable[[types.PRNGKey], ActorState]
@@ -75,60 +56,38 @@ class PolicyCore(NamedTuple):
   get_extras: Callable[[ActorState], dict[str, Array]]
 
 
-def epsilon_greedy(
-  values: Float[Array, '*batch A'],
-  uniform: Float[Array, '*batch'],
-  epsilon: float,
-) -> Int[Array, '*batch']:
-  """The best action, or with probability `epsilon` any.
-
-  Args:
-    values: of each action; the first of equal ones wins.
-    uniform: one random number in [0, 1) for each choice. Where it is below
-      epsilon it also says which action, so that none further is needed.
-    epsilon: in [0, 1].
-  """
-  num_actions = values.shape[-1]
-  greedy = jnp.argmax(values, axis=-1).astype(jnp.int32)
-  if epsilon == 0:
-    return greedy
-  scaled = (uniform * (num_actions / epsilon)).astype(jnp.int32)
-  return jnp.where(
-    uniform < epsilon, jnp.minimum(scaled, num_actions - 1), greedy
-  )
-
-
 def make(
-  network: types.Network,
-  num_skills: int,
-  skill_length: int,
-  epsilon: float,
+  behaviour: base.Behaviour, num_skills: int, skill_length: int
 ) -> PolicyCore:
-  """Acts by epsilon-greedy choice among a skill's mixed action values.
+  """Acts by one skill after the other.
 
   A skill is drawn uniformly when an episode starts and whenever one has run for
   its full length.
 
   Args:
-    network: action values, as `q_learning.make` takes it.
+    behaviour: chooses the actions.
     num_skills: number of skills K.
     skill_length: environment steps of a skill.
-    epsilon: probability of a random action.
   """
 
   def init(key: types.PRNGKey) -> ActorState:
     zero = jnp.zeros((), jnp.int32)
     # As if a skill had just ended: the first step draws one.
     return ActorState(
-      key, zero, zero, jnp.full((), skill_length, jnp.int32), zero
+      key,
+      zero,
+      zero,
+      jnp.full((), skill_length, jnp.int32),
+      zero,
+      behaviour.init(),
     )
 
   def select_action(
-    variables: q_learning.Variables, observation: Array, state: ActorState
+    variables: base.Variables, observation: Array, state: ActorState
   ) -> tuple[Array, ActorState]:
-    # Two random numbers in one draw: this runs at every step of an actor.
+    # All random numbers in one draw: this runs at every step of an actor.
     uniform = jax.random.uniform(
-      jax.random.fold_in(state.key, state.step), (2,)
+      jax.random.fold_in(state.key, state.step), (1 + behaviour.num_uniforms,)
     )
     drawn = jnp.minimum(
       (uniform[0] * num_skills).astype(jnp.int32), num_skills - 1
@@ -136,12 +95,15 @@ def make(
     is_over = state.skill_step >= skill_length
     skill = jnp.where(is_over, drawn, state.skill)
     skill_step = jnp.where(is_over, 0, state.skill_step) + 1
-    values = network.apply(variables.params, observation[None], skill[None])
-    action = epsilon_greedy(
-      q_learning.mix(values, variables.weights)[0], uniform[1], epsilon
+    inputs = observation, skill, state.memory, uniform[1:]
+    action, memory = jax.tree.map(
+      lambda x: x[0],
+      behaviour.choose(
+        variables, *jax.tree.map(lambda x: jnp.asarray(x)[None], inputs)
+      ),
     )
     return action, ActorState(
-      state.key, state.step + 1, skill, skill_step, variables.steps
+      state.key, state.step + 1, skill, skill_step, variables.steps, memory
     )
 
   def get_extras(state: ActorState) -> dict[str, Array]:
@@ -149,6 +111,13 @@ def make(
       'skill': state.skill,
       'skill_step': state.skill_step,
       'learner_step': state.learner_step,
+      **behaviour.record(state.memory),
     }
 
   return PolicyCore(init, select_action, get_extras)
+
+
+def record(extras: Mapping[str, Array]) -> dict[str, Array]:
+  """What of the extras the learner's own behaviour wrote."""
+  own = ('skill', 'skill_step', 'learner_step')
+  return {name: extras[name] for name in extras if name not in own}

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from skills import acting as acting_lib
 from skills.learners import q_learning
-from skills.networks import q_networks
+from skills.networks import torsos
 from skills.objectives import disdain
 
 
@@ -64,11 +63,11 @@ class SkillAgentConfig:
 
   Attributes:
     objective: configuration of an objective in `skills.registry.OBJECTIVES`.
-    num_skills: number of skills K.
+    num_skills: number of skills K; 1 where there are none to tell apart.
     skill_length: environment steps of a skill, T.
-    network: how action values are represented.
-    learner: how they are learned.
-    acting: how actions are chosen.
+    network: what the learner's networks are made of.
+    learner: how it learns and acts; configuration of an algorithm in
+      `skills.registry.LEARNERS`.
     replay: how trajectories reach the learner.
     batch_size: trajectories of an update, B.
     updates_per_step: updates made in one call of the learner, from as many
@@ -78,22 +77,19 @@ class SkillAgentConfig:
   objective: Any = dataclasses.field(default_factory=disdain.DisdainConfig)
   num_skills: int = 16
   skill_length: int = 20
-  network: q_networks.QNetworkConfig = q_networks.QNetworkConfig()
-  learner: q_learning.QLearningConfig = q_learning.QLearningConfig()
-  acting: acting_lib.ActingConfig = acting_lib.ActingConfig()
+  network: torsos.NetworkConfig = torsos.NetworkConfig()
+  learner: Any = dataclasses.field(default_factory=q_learning.QLearningConfig)
   replay: ReplayConfig = ReplayConfig()
   batch_size: int = 16
   updates_per_step: int = 1
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
-    for name in ('skill_length', 'batch_size', 'updates_per_step'):
+    for name in (
+      *('num_skills', 'skill_length', 'batch_size', 'updates_per_step'),
+    ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be >= 1, got {getattr(self, name)}.')
-    if self.num_skills < 2:
-      raise ValueError(
-        f'num_skills must be >= 2 to tell skills apart, got {self.num_skills}.'
-      )
     if self.replay.kind == 'queue' and self.replay.capacity < self.fetch_size:
       raise ValueError(
         'replay.capacity must be >= batch_size * updates_per_step '

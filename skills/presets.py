@@ -14,13 +14,12 @@ import dataclasses
 from typing import Any
 from typing import NamedTuple
 
-from skills import acting
 from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.learners import q_learning
 from skills.networks import discriminators
-from skills.networks import q_networks
+from skills.networks import torsos
 
 
 class _Grid(NamedTuple):
@@ -84,15 +83,17 @@ def make(
   grid = _GRIDS.get(environment, _OTHER)
   is_table = problem.num_states is not None
   if is_table:
-    network = q_networks.QNetworkConfig(factors=grid.factors)
+    network = torsos.NetworkConfig(factors=grid.factors)
     discriminator = discriminators.DiscriminatorConfig(
       learning_rate=_DISCRIMINATOR_RATE,
       pinned_state=grid.pinned_state,
       factors=grid.factors,
     )
-    learner = q_learning.QLearningConfig(learning_rate=_VALUE_RATE)
+    learner = q_learning.QLearningConfig(
+      learning_rate=_VALUE_RATE, epsilon=grid.epsilon
+    )
   else:
-    network = q_networks.QNetworkConfig(hidden_sizes=_HIDDEN_SIZES)
+    network = torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES)
     discriminator = discriminators.DiscriminatorConfig(
       hidden_sizes=_HIDDEN_SIZES, learning_rate=1e-3, optimizer='adam'
     )
@@ -101,11 +102,10 @@ def make(
     )
   return config_lib.SkillAgentConfig(
     objective=_objective(agent, discriminator, grid.bonus_weights),
-    num_skills=grid.num_skills,
+    num_skills=1 if agent == 'extrinsic' else grid.num_skills,
     skill_length=grid.skill_length,
     network=network,
     learner=learner,
-    acting=acting.ActingConfig(epsilon=grid.epsilon if is_table else 0.05),
     replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
     updates_per_step=16,
   )

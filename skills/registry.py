@@ -1,7 +1,8 @@
 """Every objective by name, and the parts of an agent from its configuration.
 
 To add an objective: write `skills/objectives/foo.py` with a `FooConfig` and a
-`make(config, given)`, and add its line to `OBJECTIVES`.
+`make(config, given)`, and add its line to `OBJECTIVES`. A learner is added in
+the same way to `LEARNERS`.
 """
 
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from skills import config as config_lib
 from skills import types
 from skills.learners import base as learners
 from skills.learners import q_learning
-from skills.networks import q_networks
 from skills.objectives import base
 from skills.objectives import counts
 from skills.objectives import diayn
 from skills.objectives import disdain
+from skills.objectives import extrinsic
 from skills.objectives import rnd
 from skills.objectives import rvic
 from skills.objectives import vic
@@ -40,24 +41,45 @@ OBJECTIVES: Mapping[str, Objective] = {
   'counts': Objective(counts.CountsConfig, counts.make),
   'diayn': Objective(diayn.DiaynConfig, diayn.make),
   'disdain': Objective(disdain.DisdainConfig, disdain.make),
+  'extrinsic': Objective(extrinsic.ExtrinsicConfig, extrinsic.make),
   'rnd': Objective(rnd.RndConfig, rnd.make),
   'rvic': Objective(rvic.RvicConfig, rvic.make),
   'vic': Objective(vic.VicConfig, vic.make),
 }
 
 
+class Algorithm(NamedTuple):
+  """How a learner is configured and made.
+
+  Attributes:
+    config: class of its configuration; all fields have defaults.
+    make: configuration, that of the networks, problem, number of skills and
+      objective -> its parts.
+  """
+
+  config: type
+  make: Callable[
+    [Any, Any, types.ProblemSpec, int, base.IntrinsicReward], learners.Parts
+  ]
+
+
+LEARNERS: Mapping[str, Algorithm] = {
+  'q_learning': Algorithm(q_learning.QLearningConfig, q_learning.make_parts),
+}
+
+
 def name_of(config: Any) -> str:
-  """The objective's name, from its configuration.
+  """The name of an objective or a learner, from its configuration.
 
   Raises:
-    ValueError: if no objective has such a configuration.
+    ValueError: if none has such a configuration.
   """
-  for name, objective in OBJECTIVES.items():
-    if type(config) is objective.config:
+  for name, entry in (*OBJECTIVES.items(), *LEARNERS.items()):
+    if type(config) is entry.config:
       return name
   raise ValueError(
-    f'no objective has a configuration of type {type(config).__name__}; there '
-    f'are {", ".join(OBJECTIVES)}.'
+    'no objective and no learner has a configuration of type '
+    f'{type(config).__name__}; there are {", ".join((*OBJECTIVES, *LEARNERS))}.'
   )
 
 
@@ -85,18 +107,20 @@ class Agent(NamedTuple):
   Attributes:
     config: what it was made from.
     problem: the environment's shapes.
-    network: action values.
     objective: what it learns from.
     learner: how it learns.
+    behaviour: how it chooses actions while training.
+    evaluation_behaviour: how it chooses them while evaluating.
     policy: how it acts while training.
     evaluation_policy: how it acts while evaluating.
   """
 
   config: config_lib.SkillAgentConfig
   problem: types.ProblemSpec
-  network: types.Network
   objective: base.IntrinsicReward
   learner: learners.Learner
+  behaviour: learners.Behaviour
+  evaluation_behaviour: learners.Behaviour
   policy: acting.PolicyCore
   evaluation_policy: acting.PolicyCore
 
@@ -114,18 +138,22 @@ def make_agent(
     ValueError: if the settings do not fit the environment.
   """
   objective = make_objective(config.objective, problem, config.num_skills)
-  network = q_networks.make(
-    config.network, problem, config.num_skills, len(objective.streams)
+  if config.num_skills < 2 and objective.discriminator is not None:
+    raise ValueError(
+      f'num_skills must be >= 2 to tell skills apart, got {config.num_skills}.'
+    )
+  parts = LEARNERS[name_of(config.learner)].make(
+    config.learner, config.network, problem, config.num_skills, objective
   )
-  policies = (
-    acting.make(network, config.num_skills, config.skill_length, epsilon)
-    for epsilon in (config.acting.epsilon, config.acting.evaluation_epsilon)
-  )
+
+  def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
+    return acting.make(behaviour, config.num_skills, config.skill_length)
+
   return Agent(
     config,
     problem,
-    network,
     objective,
-    q_learning.make(config.learner, network, objective),
-    *policies,
+    *parts,
+    policy(parts.behaviour),
+    policy(parts.evaluation_behaviour),
   )

@@ -12,6 +12,7 @@ Arrays are time-major, `[T, B]`, and `float32` or `int32`.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -44,6 +45,8 @@ class Trajectory(NamedTuple):
       terminal state, 1 elsewhere, also where an episode was merely cut off.
     skill: the skill that chose the action.
     mask: 1 for real steps, 0 for padding.
+    record: what the policy noted of each step for its learner, by name, each
+      `[T, B, ...]`; empty if it noted nothing.
   """
 
   observation: Shaped[Array, 'T+1 B *observation']
@@ -52,6 +55,7 @@ class Trajectory(NamedTuple):
   discount: Float[Array, 'T B']
   skill: Int[Array, 'T B']
   mask: Float[Array, 'T B']
+  record: Mapping[str, Array] = {}
 
 
 class Network(NamedTuple):

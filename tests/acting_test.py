@@ -4,25 +4,23 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from skills import acting
 from skills.learners import q_learning
 from skills.networks import q_networks
+from skills.networks import torsos
 from tests import problems
 
 K = problems.NUM_SKILLS
 LENGTH = 3
-NETWORK = q_networks.make(q_networks.QNetworkConfig(), problems.TABLE, K, 2)
+NETWORK = q_networks.make(torsos.NetworkConfig(), problems.TABLE, K, 2)
 VARIABLES = q_learning.Variables(
   NETWORK.init(jax.random.PRNGKey(0)), jnp.array([1.0, 2.0]), jnp.int32(7)
 )
-# Midpoints of a thousand equal parts of [0, 1).
-GRID = (jnp.arange(1000) + 0.5) / 1000
 
 
 def make(epsilon=0.0):
-  return acting.make(NETWORK, K, LENGTH, epsilon)
+  return acting.make(q_learning.behaviour(NETWORK, epsilon), K, LENGTH)
 
 
 def keys(size, seed=0):
@@ -40,42 +38,6 @@ def run(core, key, num_steps, observation=None):
 
   _, (action, extras) = jax.lax.scan(step, core.init(key), observation)
   return action, extras, observation
-
-
-def test_epsilon_of_choices_are_spread_evenly_and_the_rest_are_greedy():
-  # Of 1000 choices 300 are random, 100 of each action; action 1 is the best.
-  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0]), (1000, 3))
-  actions = acting.epsilon_greedy(values, GRID, 0.3)
-  np.testing.assert_array_equal(np.bincount(actions), [100, 800, 100])
-  assert actions.dtype == jnp.int32
-
-
-def test_epsilon_one_is_uniform():
-  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0, 5.0]), (1000, 4))
-  actions = acting.epsilon_greedy(values, GRID, 1.0)
-  np.testing.assert_array_equal(np.bincount(actions), [250, 250, 250, 250])
-
-
-def test_epsilon_zero_is_greedy_whatever_is_drawn():
-  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0]), (1000, 3))
-  uniform = GRID.at[0].set(0.0)
-  assert jnp.all(acting.epsilon_greedy(values, uniform, 0.0) == 1)
-
-
-def test_actions_are_in_range_at_the_edges_of_what_is_drawn():
-  # The largest float below epsilon may be rounded up to the number of actions.
-  for epsilon in (0.05, 0.1, 0.3, 1.0):
-    edge = np.nextafter(np.float32(epsilon), np.float32(0))
-    values = jnp.zeros((2, 7))
-    actions = acting.epsilon_greedy(values, jnp.array([0.0, edge]), epsilon)
-    np.testing.assert_array_equal(actions, [0, 6])
-
-
-def test_of_equal_values_the_first_wins():
-  values = jnp.array([[1.0, 1.0], [0.0, 0.0]])
-  np.testing.assert_array_equal(
-    acting.epsilon_greedy(values, jnp.array([0.9, 0.9]), 0.1), [0, 0]
-  )
 
 
 def test_skills_are_drawn_uniformly_and_apart_from_the_action():
@@ -167,10 +129,3 @@ def test_compiled_and_mapped_actors_are_the_plain_ones():
   chex.assert_trees_all_equal(
     jax.jit(mapped)(VARIABLES, observation, state), expected
   )
-
-
-@pytest.mark.parametrize('name', ['epsilon', 'evaluation_epsilon'])
-@pytest.mark.parametrize('value', [-0.1, 1.1])
-def test_probabilities_out_of_range_are_refused(name, value):
-  with pytest.raises(ValueError, match=rf'^{name} must be.*got {value}'):
-    acting.ActingConfig(**{name: value})

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skills import types
+from skills.networks import q_networks
 
 NUM_SKILLS = 4
 NUM_STEPS = 5
@@ -52,7 +53,7 @@ def trajectory(
     real = types.Trajectory(
       *(
         _where(seen if name == 'observation' else real.mask, ours, others)
-        for name, ours, others in zip(real._fields, real, padding)
+        for name, ours, others in zip(real._fields, real[:-1], padding)
       )
     )
   return real
@@ -162,3 +163,13 @@ def content(params):
   """The values of parameters of one array."""
   (array,) = jax.tree.leaves(params)
   return np.asarray(array)
+
+
+def action_values(agent):
+  """Parameters, observations, skills -> values, of a Q-learning agent."""
+  return q_networks.make(
+    agent.config.network,
+    agent.problem,
+    agent.config.num_skills,
+    len(agent.objective.streams),
+  ).apply

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skills import acting
 from skills import config as config_lib
 from skills import registry
+from skills.learners import q_learning
 from tests import problems
 
 KEY = jax.random.PRNGKey(0)
@@ -31,7 +31,9 @@ def test_every_objective_makes_an_agent_that_acts_and_learns(name):
   state = agent.learner.init(KEY)
   variables = agent.learner.variables(state)
   # A value for each stream, and no other.
-  values = agent.network.apply(variables.params, jnp.array([2]), jnp.array([3]))
+  values = problems.action_values(agent)(
+    variables.params, jnp.array([2]), jnp.array([3])
+  )
   assert values.shape == (1, 3, len(agent.objective.streams))
   assert variables.weights.shape == (len(agent.objective.streams),)
   action, _ = agent.policy.select_action(
@@ -73,7 +75,7 @@ def test_an_unknown_configuration_is_refused_and_the_known_are_named():
 def test_training_and_evaluation_explore_each_at_their_own_rate():
   config = agent_config(
     registry.OBJECTIVES['vic'].config(),
-    acting=acting.ActingConfig(epsilon=1.0, evaluation_epsilon=0.0),
+    learner=q_learning.QLearningConfig(epsilon=1.0, evaluation_epsilon=0.0),
   )
   agent = registry.make_agent(config, problems.TABLE)
   variables = agent.learner.variables(agent.learner.init(KEY))
@@ -100,7 +102,10 @@ def test_perceptrons_serve_where_observations_are_no_indices():
     batch = problems.trajectory(problems.VECTOR)
     state = jax.eval_shape(agent.learner.init, KEY)
     values = jax.eval_shape(
-      agent.network.apply, state.params, batch.observation[0], batch.skill[0]
+      problems.action_values(agent),
+      state.params,
+      batch.observation[0],
+      batch.skill[0],
     )
     assert values.shape == (7, 3, len(agent.objective.streams))
     after, _ = jax.eval_shape(agent.learner.update, state, batch)

@@ -27,6 +27,7 @@ import numpy as np
 import reverb
 import tensorflow as tf
 
+from skills import acting
 from skills import config as config_lib
 from skills import types
 
@@ -624,4 +625,5 @@ def to_trajectory(item: adders.base.Trajectory) -> types.Trajectory:
     discount=steps.discount[:-1],
     skill=steps.extras['skill'][:-1],
     mask=(steps.extras['skill_step'][:-1] > 0).astype(jnp.float32),
+    record=jax.tree.map(lambda x: x[:-1], acting.record(steps.extras)),
   )

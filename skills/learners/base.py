@@ -1,11 +1,19 @@
-"""What a learner is."""
+"""What a learner is, and how its variables act."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+
 from skills import types
 
 State = types.PyTree
+Variables = types.PyTree
+Memory = types.PyTree
 
 
 class Learner(NamedTuple):
@@ -15,9 +23,79 @@ class Learner(NamedTuple):
     init: random key -> state.
     update: state, trajectory -> next state and metrics; jit it, and donate the
       state.
-    variables: state -> what actors need.
+    variables: state -> what actors need; its field `steps` is the number of
+      updates that made it.
   """
 
   init: Callable[[types.PRNGKey], State]
   update: Callable[[State, types.Trajectory], tuple[State, types.Metrics]]
-  variables: Callable[[State], types.PyTree]
+  variables: Callable[[State], Variables]
+
+
+class Behaviour(NamedTuple):
+  """How actions are chosen.
+
+  Attributes:
+    num_uniforms: random numbers that a choice takes, U.
+    init: the memory before an episode's first step, without batch axes; `()`
+      for those that need none.
+    choose: variables, observations `[*batch, ...]`, skills `[*batch]`, memory
+      `[*batch, ...]` and random numbers `[*batch, U]`, uniform in [0, 1) ->
+      actions and the memory after them.
+    record: memory after an action -> what the learner must know of how it was
+      chosen, by name; it comes back in `Trajectory.record`.
+  """
+
+  num_uniforms: int
+  init: Callable[[], Memory]
+  choose: Callable[
+    [
+      Variables,
+      Shaped[Array, '*batch_and_observation'],
+      Int[Array, '*batch'],
+      Memory,
+      Float[Array, '*batch U'],
+    ],
+    tuple[Array, Memory],
+  ]
+  record: Callable[[Memory], dict[str, Array]]
+
+
+class Parts(NamedTuple):
+  """An algorithm for one problem and one objective.
+
+  Attributes:
+    learner: how it learns.
+    behaviour: how it acts while training.
+    evaluation_behaviour: how it acts while evaluating.
+  """
+
+  learner: Learner
+  behaviour: Behaviour
+  evaluation_behaviour: Behaviour
+
+
+def discounts(
+  discount_t: Float[Array, 'T B'],
+  mask: Float[Array, 'T B'],
+  gamma: float,
+  *,
+  continues: bool,
+) -> Float[Array, 'T B']:
+  """The discount after each step; 0 at the last step of a skill that is over.
+
+  Args:
+    discount_t: the environment's.
+    mask: 1 for the skill's steps, which come first.
+    gamma: discount per step.
+    continues: whether returns go on past a skill's last step, as
+      `IntrinsicReward.continues` says.
+  """
+  if continues:
+    return gamma * discount_t * mask
+  return gamma * discount_t * goes_on(mask)
+
+
+def goes_on(mask: Float[Array, 'T B']) -> Float[Array, 'T B']:
+  """1 for steps after which the trajectory holds another one."""
+  return jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])

@@ -19,6 +19,8 @@ import optax
 from skills import optimizers
 from skills import types
 from skills.learners import base
+from skills.networks import q_networks
+from skills.networks import torsos
 from skills.objectives import base as objectives
 from skills.ops import returns
 
@@ -38,6 +40,8 @@ class QLearningConfig:
       no limit.
     target_update_period: updates between copies of the parameters to the target
       network that bootstraps; None bootstraps from the parameters themselves.
+    epsilon: probability of a random action while training.
+    evaluation_epsilon: the same while evaluating.
   """
 
   discount: float = 0.99
@@ -46,10 +50,12 @@ class QLearningConfig:
   optimizer: str = 'sgd'
   max_gradient_norm: float | None = None
   target_update_period: int | None = None
+  epsilon: float = 0.05
+  evaluation_epsilon: float = 0.001
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
-    for name in ('discount', 'lambda_'):
+    for name in ('discount', 'lambda_', 'epsilon', 'evaluation_epsilon'):
       value = getattr(self, name)
       if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}.')
@@ -111,18 +117,27 @@ def mix(
   return values @ weights
 
 
-def skill_discounts(
-  discount_t: Float[Array, 'T B'], mask: Float[Array, 'T B'], gamma: float
-) -> Float[Array, 'T B']:
-  """Gamma within a skill and 0 after its last step.
+def epsilon_greedy(
+  values: Float[Array, '*batch A'],
+  uniform: Float[Array, '*batch'],
+  epsilon: float,
+) -> Int[Array, '*batch']:
+  """The best action, or with probability `epsilon` any.
 
   Args:
-    discount_t: the environment's.
-    mask: 1 for the skill's steps, which come first.
-    gamma: discount per step.
+    values: of each action; the first of equal ones wins.
+    uniform: one random number in [0, 1) for each choice. Where it is below
+      epsilon it also says which action, so that none further is needed.
+    epsilon: in [0, 1].
   """
-  goes_on = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
-  return gamma * discount_t * goes_on
+  num_actions = values.shape[-1]
+  greedy = jnp.argmax(values, axis=-1).astype(jnp.int32)
+  if epsilon == 0:
+    return greedy
+  scaled = (uniform * (num_actions / epsilon)).astype(jnp.int32)
+  return jnp.where(
+    uniform < epsilon, jnp.minimum(scaled, num_actions - 1), greedy
+  )
 
 
 def targets(
@@ -130,7 +145,7 @@ def targets(
   rewards: Float[Array, 'T B R'],
   discounts: Float[Array, 'T B'],
   weights: Float[Array, 'R'],
-  lambda_: float,
+  lambda_: float | Float[Array, 'T B 1'],
 ) -> Float[Array, 'T B R']:
   """The return that each stream's value regresses to.
 
@@ -139,12 +154,57 @@ def targets(
     rewards: of each stream.
     discounts: after each step.
     weights: of the streams in the mixture, whose greedy action bootstraps.
-    lambda_: mixing.
+    lambda_: mixing, of all steps or of each.
   """
   greedy = jnp.argmax(mix(values, weights), axis=-1)
   v = jnp.take_along_axis(values, greedy[..., None, None], axis=-2)[..., 0, :]
   discounts = jnp.broadcast_to(discounts[..., None], rewards.shape)
   return returns.lambda_returns(rewards, discounts, v[1:], lambda_)
+
+
+def behaviour(network: types.Network, epsilon: float) -> base.Behaviour:
+  """Chooses epsilon-greedily among a skill's mixed action values.
+
+  Args:
+    network: the action values, as `make` takes them.
+    epsilon: probability of a random action.
+  """
+
+  def choose(variables: Variables, observation, skill, memory, uniform):
+    values = network.apply(variables.params, observation, skill)
+    mixed = mix(values, variables.weights)
+    return epsilon_greedy(mixed, uniform[..., 0], epsilon), memory
+
+  return base.Behaviour(1, lambda: (), choose, lambda memory: {})
+
+
+def make_parts(
+  config: QLearningConfig,
+  network_config: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  objective: objectives.IntrinsicReward,
+) -> base.Parts:
+  """Makes the learner and how it acts.
+
+  Args:
+    config: its settings.
+    network_config: of the action values.
+    problem: the environment's shapes.
+    num_skills: number of skills K.
+    objective: what it learns from.
+
+  Raises:
+    ValueError: if the network does not fit the observations.
+  """
+  network = q_networks.make(
+    network_config, problem, num_skills, len(objective.streams)
+  )
+  return base.Parts(
+    make(config, network, objective),
+    behaviour(network, config.epsilon),
+    behaviour(network, config.evaluation_epsilon),
+  )
 
 
 def make(
@@ -194,9 +254,15 @@ def make(
     g = targets(
       bootstrap,
       rewards,
-      skill_discounts(trajectory.discount, trajectory.mask, config.discount),
+      base.discounts(
+        trajectory.discount,
+        trajectory.mask,
+        config.discount,
+        continues=objective.continues,
+      ),
       objective.weights(state.objective),
-      config.lambda_,
+      # Where a skill was cut short, what follows is its last value alone.
+      config.lambda_ * base.goes_on(trajectory.mask)[..., None],
     )
     taken = jnp.take_along_axis(
       values[:-1], trajectory.action[..., None, None], axis=-2

@@ -1,7 +1,5 @@
 """Networks for the value of actions, one value per reward stream."""
 
-import dataclasses
-
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -14,25 +12,6 @@ from skills import types
 from skills.networks import build
 from skills.networks import factors as factors_lib
 from skills.networks import torsos
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class QNetworkConfig:
-  """How the action values are represented.
-
-  Attributes:
-    hidden_sizes: units of each hidden layer. None makes a table, for worlds
-      whose observations are state indices.
-    factors: of a table, the sizes of a state's parts, as in
-      `discriminators.DiscriminatorConfig`; values are then a sum over parts.
-  """
-
-  hidden_sizes: tuple[int, ...] | None = None
-  factors: tuple[int, ...] | None = None
-
-  def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    factors_lib.check(self.factors, self.hidden_sizes)
 
 
 class TableQ(hk.Module):
@@ -125,7 +104,7 @@ class MLPQ(hk.Module):
 
 
 def make(
-  config: QNetworkConfig,
+  config: torsos.NetworkConfig,
   problem: types.ProblemSpec,
   num_skills: int,
   num_streams: int,
@@ -146,13 +125,7 @@ def make(
     ValueError: if a table is asked for where observations are no indices, or
       the factors do not fit them.
   """
-  if config.hidden_sizes is None and problem.num_states is None:
-    raise ValueError(
-      'hidden_sizes=None asks for a table, which needs observations that are '
-      f'state indices, got observations of shape {problem.observation_shape}; '
-      'give hidden_sizes, for instance (256, 256).'
-    )
-  factors_lib.check_product(config.factors, problem.num_states)
+  config.check(problem)
 
   def forward(
     observation: Shaped[Array, '*batch_and_observation'],

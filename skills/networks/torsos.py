@@ -1,6 +1,7 @@
 """From an observation to a vector of features."""
 
 from collections.abc import Sequence
+import dataclasses
 
 import haiku as hk
 import jax
@@ -10,6 +11,42 @@ from jaxtyping import Float
 from jaxtyping import Shaped
 
 from skills import types
+from skills.networks import factors as factors_lib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+  """What an agent's networks are made of, below their heads.
+
+  Attributes:
+    hidden_sizes: units of each hidden layer. None makes tables, for worlds
+      whose observations are state indices.
+    factors: of tables, the sizes of a state's parts, as in
+      `discriminators.DiscriminatorConfig`; values are then a sum over parts.
+  """
+
+  hidden_sizes: tuple[int, ...] | None = None
+  factors: tuple[int, ...] | None = None
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    factors_lib.check(self.factors, self.hidden_sizes)
+
+  def check(self, problem: types.ProblemSpec) -> None:
+    """Refuses what does not fit the observations.
+
+    Raises:
+      ValueError: if a table is asked for where observations are no indices, or
+        the factors do not fit them.
+    """
+    if self.hidden_sizes is None and problem.num_states is None:
+      raise ValueError(
+        'hidden_sizes=None asks for a table, which needs observations that are '
+        f'state indices, got observations of shape '
+        f'{problem.observation_shape}; give hidden_sizes, for instance '
+        '(256, 256).'
+      )
+    factors_lib.check_product(self.factors, problem.num_states)
 
 
 def encode(

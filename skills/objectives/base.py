@@ -123,6 +123,8 @@ class IntrinsicReward(NamedTuple):
     weights: state -> weights of the streams in the mixture, `[R]`.
     update: state, trajectory, random key -> next state and metrics.
     discriminator: of skills; None in objectives that have none.
+    continues: whether returns go on past a skill's end, with the value of where
+      it ended; if not, a skill is worth what it brings while it runs.
   """
 
   streams: tuple[str, ...]
@@ -133,6 +135,7 @@ class IntrinsicReward(NamedTuple):
     [State, types.Trajectory, types.PRNGKey], tuple[State, types.Metrics]
   ]
   discriminator: Discriminator | None = None
+  continues: bool = False
 
 
 class Given(NamedTuple):
@@ -176,12 +179,20 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
     The sum. Its discriminator is the first's, else the second's.
 
   Raises:
-    ValueError: if both have a stream of the same name.
+    ValueError: if both have a stream of the same name, or the returns of one
+      alone go on past a skill's end.
   """
   shared = set(first.streams) & set(second.streams)
   if shared:
     raise ValueError(
       f'streams must have different names, both have {sorted(shared)}.'
+    )
+
+  if first.continues != second.continues:
+    raise ValueError(
+      "returns must go on past a skill's end for both objectives or for "
+      f'neither, got {first.continues} for {first.streams} and '
+      f'{second.continues} for {second.streams}.'
     )
 
   def init(key: types.PRNGKey) -> State:
@@ -211,7 +222,13 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
     if discriminator is None and objective.discriminator is not None:
       discriminator = _of_part(objective.discriminator, i)
   return IntrinsicReward(
-    first.streams + second.streams, init, reward, weights, update, discriminator
+    first.streams + second.streams,
+    init,
+    reward,
+    weights,
+    update,
+    discriminator,
+    first.continues,
   )
 
 

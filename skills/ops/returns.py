@@ -1,6 +1,7 @@
 """Multi-step returns."""
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 
@@ -13,7 +14,7 @@ def lambda_returns(
   r_t: Float[Array, 'T *batch'],
   discount_t: Float[Array, 'T *batch'],
   v_t: Float[Array, 'T *batch'],
-  lambda_: float,
+  lambda_: float | Float[Array, 'T *#batch'],
 ) -> Float[Array, 'T *batch']:
   """Exponentially weighted mixture of n-step returns.
 
@@ -27,21 +28,22 @@ def lambda_returns(
     r_t: reward of each step.
     discount_t: discount between a step and the next; 0 where nothing follows.
     v_t: value of the state that each step leads to.
-    lambda_: mixing, in [0, 1].
+    lambda_: mixing, in [0, 1]; of all steps, or of each step between what the
+      next one is worth by v and by its own return.
 
   Returns:
     The return from each step onwards, in units of reward.
   """
 
   def step(g, inputs):
-    r, discount, v = inputs
-    g = r + discount * ((1.0 - lambda_) * v + lambda_ * g)
+    r, discount, v, mixing = inputs
+    g = r + discount * ((1.0 - mixing) * v + mixing * g)
     return g, g
 
   _, returns = jax.lax.scan(
     step,
     v_t[-1],
-    (r_t, discount_t, v_t),
+    (r_t, discount_t, v_t, jnp.broadcast_to(lambda_, r_t.shape)),
     reverse=True,
     unroll=min(r_t.shape[0], _UNROLL),
   )

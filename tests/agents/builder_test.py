@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from envs import factory
-from skills import acting
 from skills import types
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import learning
 from skills.agents import replay
+from skills.learners import q_learning
 from tests.agents import counting
 
 pytestmark = pytest.mark.integration
@@ -78,8 +78,8 @@ def test_actors_explore_in_training_and_hardly_in_evaluation():
   config = counting.make_config()
   config = dataclasses.replace(
     config,
-    acting=dataclasses.replace(
-      config.acting, epsilon=1.0, evaluation_epsilon=0.0
+    learner=dataclasses.replace(
+      config.learner, epsilon=1.0, evaluation_epsilon=0.0
     ),
   )
   builder = builder_lib.SkillBuilder(config)
@@ -101,7 +101,7 @@ class CountingSource(counting.FixedVariables, acme_api.core.VariableSource):
 
 def test_an_actor_fetches_variables_every_few_skills_and_acts_by_its_key():
   # Choices of chance alone, for what is seen differs below.
-  config = counting.make_config(acting=acting.ActingConfig(epsilon=1.0))
+  config = counting.make_config(learner=q_learning.QLearningConfig(epsilon=1.0))
   builder = builder_lib.SkillBuilder(config)
   agent = builder_lib.make_agent(config, counting.SPEC)
 

@@ -13,7 +13,7 @@ from skills.agents import builder as builder_lib
 from skills.agents import replay
 from skills.learners import q_learning
 from skills.networks import discriminators
-from skills.networks import q_networks
+from skills.networks import torsos
 from skills.objectives import vic
 from tests import problems
 
@@ -78,7 +78,7 @@ def make_config(*, skill_length=SKILL_LENGTH, replay=None, **fields):
       ),
       'num_skills': NUM_SKILLS,
       'skill_length': skill_length,
-      'network': q_networks.QNetworkConfig(hidden_sizes=(4,)),
+      'network': torsos.NetworkConfig(hidden_sizes=(4,)),
       'learner': q_learning.QLearningConfig(learning_rate=0.01),
       'batch_size': 2,
       'replay': config_lib.ReplayConfig(
@@ -220,7 +220,7 @@ def make_actor(config, environment, adder, *, seed=0):
     Acme's environment loop around it.
   """
   config = dataclasses.replace(
-    config, acting=dataclasses.replace(config.acting, epsilon=1.0)
+    config, learner=dataclasses.replace(config.learner, epsilon=1.0)
   )
   builder = builder_lib.SkillBuilder(config)
   agent = builder_lib.make_agent(

@@ -6,7 +6,6 @@ LAUNCH_TYPE may be any of Launchpad's. With FAULT the world of actor 1 breaks
 down after 50 steps.
 """
 
-import dataclasses
 import functools
 import pathlib
 import sys
@@ -19,7 +18,6 @@ from launch import distributed
 from launch import experiment as experiment_lib
 from launch import launcher
 from launch import program
-from skills import acting
 from skills.agents import acme_api
 from skills.learners import q_learning
 from tests.agents import counting
@@ -35,15 +33,11 @@ FAULT_AFTER = 50
 # Of seeds that can be told apart; larger numbers would upset the networks.
 _SEEDS = 256
 
-CONFIG = dataclasses.replace(
-  counting.make_config(
-    # Nothing is removed, and reading is not limited.
-    replay={'capacity': 1_000_000, 'samples_per_insert': None},
-    # Episodes' numbers grow, and nothing need be learned of them.
-    learner=q_learning.QLearningConfig(learning_rate=1e-7),
-  ),
-  # So that actions vary.
-  acting=acting.ActingConfig(epsilon=0.5),
+CONFIG = counting.make_config(
+  # Nothing is removed, and reading is not limited.
+  replay={'capacity': 1_000_000, 'samples_per_insert': None},
+  # Episodes' numbers grow, and nothing need be learned of them; actions vary.
+  learner=q_learning.QLearningConfig(learning_rate=1e-7, epsilon=0.5),
 )
 
 

@@ -12,7 +12,6 @@ import pytest
 from envs import factory
 from envs import tabular
 from launch import on_device
-from skills import acting
 from skills import config as config_lib
 from skills import registry
 from skills import types
@@ -20,6 +19,7 @@ from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.objectives import disdain
 from skills.objectives import vic
+from tests import problems
 
 KEY = jax.random.PRNGKey(0)
 BLOCK = on_device.BLOCK
@@ -37,14 +37,18 @@ def discriminator(ensemble_size):
 DISDAIN = disdain.DisdainConfig(over=discriminator(2), bonus_weight=20.0)
 
 
-def make_agent(environment, objective=DISDAIN, **changes):
-  """DISDAIN's settings for its release's grid, but for larger rates."""
+def make_agent(environment, objective=DISDAIN, learner=None, **changes):
+  """DISDAIN's settings for its release's grid, but for larger rates.
+
+  `learner` holds fields of QLearningConfig.
+  """
   settings = {
     'num_skills': 24,
     'skill_length': 8,
     'batch_size': 16,
-    'learner': q_learning.QLearningConfig(learning_rate=0.4),
-    'acting': acting.ActingConfig(epsilon=0.001),
+    'learner': q_learning.QLearningConfig(
+      **{'learning_rate': 0.4, 'epsilon': 0.001, **(learner or {})}
+    ),
   }
   config = config_lib.SkillAgentConfig(
     objective=objective, **(settings | changes)
@@ -88,7 +92,7 @@ def small_agent(environment, **changes):
     'num_skills': 3,
     'skill_length': 4,
     'batch_size': 32,
-    'acting': acting.ActingConfig(epsilon=1.0, evaluation_epsilon=1.0),
+    'learner': {'epsilon': 1.0, 'evaluation_epsilon': 1.0},
   }
   return make_agent(environment, **(settings | changes))
 
@@ -107,9 +111,7 @@ def telling(agent):
 def small_program():
   """An initial state by seed, and training, compiled."""
   environment = world(horizon=2)
-  agent = small_agent(
-    environment, skill_length=2, acting=acting.ActingConfig(epsilon=0.2)
-  )
+  agent = small_agent(environment, skill_length=2, learner={'epsilon': 0.2})
   program = on_device.make(agent, environment.functional())
   return (
     lambda seed: program.init(jax.random.PRNGKey(seed)),
@@ -172,9 +174,7 @@ def replay(environment, trajectory, b):
 
 def test_transitions_are_those_of_the_dm_env_environment():
   environment = release()
-  agent = make_agent(
-    environment, acting=acting.ActingConfig(evaluation_epsilon=1.0)
-  )
+  agent = make_agent(environment, learner={'evaluation_epsilon': 1.0})
   program = on_device.make(agent, environment.functional())
   state = program.init(KEY)
   trajectory = jax.jit(program.evaluate, static_argnums=2)(state, KEY, 64)
@@ -251,13 +251,11 @@ def test_an_update_is_the_learner_s_own_on_the_same_trajectories():
 
 def test_actions_are_the_greedy_ones_of_what_was_learned():
   environment = release()
-  agent = make_agent(
-    environment, acting=acting.ActingConfig(evaluation_epsilon=0.0)
-  )
+  agent = make_agent(environment, learner={'evaluation_epsilon': 0.0})
   program = on_device.make(agent, environment.functional())
   state = program.init(KEY)
   trajectory = program.evaluate(state, KEY, 64)
-  values = agent.network.apply(
+  values = problems.action_values(agent)(
     state.learner.params, trajectory.observation[:-1], trajectory.skill
   )
   mixed = values[..., 0] + 20.0 * values[..., 1]
@@ -266,9 +264,7 @@ def test_actions_are_the_greedy_ones_of_what_was_learned():
 
 def test_a_world_without_end_goes_on_where_the_last_skill_ended():
   environment = factory.make('grid:disdain_release', horizon=None)
-  agent = telling(
-    make_agent(environment, acting=acting.ActingConfig(epsilon=1.0))
-  )
+  agent = telling(make_agent(environment, learner={'epsilon': 1.0}))
   program = on_device.make(agent, environment.functional())
   state = program.init(KEY)
   train = jax.jit(program.train, static_argnums=1)
@@ -285,7 +281,7 @@ def test_a_world_without_end_goes_on_where_the_last_skill_ended():
 def test_evaluation_of_a_world_without_end_goes_on_from_where_training_is():
   environment = factory.make('grid:disdain_release', horizon=None)
   agent = make_agent(
-    environment, acting=acting.ActingConfig(epsilon=1.0, evaluation_epsilon=1.0)
+    environment, learner={'epsilon': 1.0, 'evaluation_epsilon': 1.0}
   )
   program = on_device.make(agent, environment.functional())
   state, _ = program.train(program.init(KEY), 2)

@@ -185,7 +185,7 @@ def test_objectives_can_be_exchanged_at_the_top(name, other):
       {'objective.over': 'dayn'},
       ["objective.over: objective 'dayn' is unknown", "'diayn'?"],
     ),
-    ({'num_skills': '1'}, ['num_skills must be >= 2']),
+    ({'num_skills': '0'}, ['num_skills must be >= 1']),
     ({'replay.kind': 'stack'}, ["'uniform' or 'queue', got 'stack'"]),
     ({'learner.optimizer': 'adm'}, ['adam', "'adm'"]),
   ],

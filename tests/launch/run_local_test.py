@@ -109,7 +109,7 @@ def test_help_fits_on_a_page_and_explains_our_flags():
   assert len(text.splitlines()) < 120
   assert 'python -m launch.run_local --agent=disdain' in text
   for flag, words in {
-    '--agent': 'What to train: counts, diayn, disdain, rnd, rvic, vic',
+    '--agent': 'What to train: counts, diayn, disdain',
     '--env': 'grid:four_rooms',
     '--seed': 'Of all random numbers',
     '--num_steps': 'Environment steps of training',

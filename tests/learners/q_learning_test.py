@@ -14,6 +14,7 @@ from skills import types
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import q_networks
+from skills.networks import torsos
 from skills.objectives import base
 from skills.objectives import disdain
 from skills.objectives import vic
@@ -24,6 +25,9 @@ KEY = jax.random.PRNGKey(0)
 K = problems.NUM_SKILLS
 S = problems.TABLE.num_states
 A = problems.TABLE.num_actions
+
+# Midpoints of a thousand equal parts of [0, 1).
+GRID = (jnp.arange(1000) + 0.5) / 1000
 
 
 def paying(rewards, weights):
@@ -46,7 +50,7 @@ def paying(rewards, weights):
 def make(objective, problem=problems.TABLE, num_skills=K, **settings):
   """Network and learner of an objective, with tables."""
   network = q_networks.make(
-    q_networks.QNetworkConfig(), problem, num_skills, len(objective.streams)
+    torsos.NetworkConfig(), problem, num_skills, len(objective.streams)
   )
   config = q_learning.QLearningConfig(**settings)
   return network, q_learning.make(config, network, objective)
@@ -72,15 +76,39 @@ def test_mix_is_the_weighted_sum_over_streams():
   )
 
 
-def test_discounts_are_gamma_within_a_skill_and_zero_after_its_last_step():
-  # A whole skill, one cut short, and one that ended the world in its second
-  # step, beside which the environment's discount is 0.
-  mask = jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-  discount_t = jnp.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
-  np.testing.assert_allclose(
-    q_learning.skill_discounts(discount_t, mask, 0.9),
-    [[0.9, 0.9, 0.45], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]],
-    rtol=1e-6,
+def test_epsilon_of_choices_are_spread_evenly_and_the_rest_are_greedy():
+  # Of 1000 choices 300 are random, 100 of each action; action 1 is the best.
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0]), (1000, 3))
+  actions = q_learning.epsilon_greedy(values, GRID, 0.3)
+  np.testing.assert_array_equal(np.bincount(actions), [100, 800, 100])
+  assert actions.dtype == jnp.int32
+
+
+def test_epsilon_one_is_uniform():
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0, 5.0]), (1000, 4))
+  actions = q_learning.epsilon_greedy(values, GRID, 1.0)
+  np.testing.assert_array_equal(np.bincount(actions), [250, 250, 250, 250])
+
+
+def test_epsilon_zero_is_greedy_whatever_is_drawn():
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0]), (1000, 3))
+  uniform = GRID.at[0].set(0.0)
+  assert jnp.all(q_learning.epsilon_greedy(values, uniform, 0.0) == 1)
+
+
+def test_actions_are_in_range_at_the_edges_of_what_is_drawn():
+  # The largest float below epsilon may be rounded up to the number of actions.
+  for epsilon in (0.05, 0.1, 0.3, 1.0):
+    edge = np.nextafter(np.float32(epsilon), np.float32(0))
+    values = jnp.zeros((2, 7))
+    actions = q_learning.epsilon_greedy(values, jnp.array([0.0, edge]), epsilon)
+    np.testing.assert_array_equal(actions, [0, 6])
+
+
+def test_of_equal_values_the_first_wins():
+  values = jnp.array([[1.0, 1.0], [0.0, 0.0]])
+  np.testing.assert_array_equal(
+    q_learning.epsilon_greedy(values, jnp.array([0.9, 0.9]), 0.1), [0, 0]
   )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from skills.networks import q_networks
+from skills.networks import torsos
 from tests import problems
 
 KEY = jax.random.PRNGKey(0)
@@ -17,7 +18,7 @@ R = 2
 
 
 def make(problem, hidden_sizes=None, factors=None):
-  config = q_networks.QNetworkConfig(hidden_sizes=hidden_sizes, factors=factors)
+  config = torsos.NetworkConfig(hidden_sizes=hidden_sizes, factors=factors)
   return q_networks.make(config, problem, K, R)
 
 

@@ -7,9 +7,11 @@ import pytest
 
 from skills import registry
 from skills.evaluation import metrics
+from skills.learners import base as learners
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import q_networks
+from skills.networks import torsos
 from skills.objectives import base
 from skills.objectives import disdain
 from skills.objectives import rvic
@@ -214,7 +216,7 @@ def test_learning_to_be_paid_leaves_the_classifiers_alone():
   # nothing flows back from the values' loss.
   objective = make()
   network = q_networks.make(
-    q_networks.QNetworkConfig(), problems.TABLE, K, len(objective.streams)
+    torsos.NetworkConfig(), problems.TABLE, K, len(objective.streams)
   )
   learner = q_learning.make(q_learning.QLearningConfig(), network, objective)
   state = learner.init(KEY)
@@ -227,7 +229,9 @@ def test_learning_to_be_paid_leaves_the_classifiers_alone():
   )
   # And the value of a skill's last step is its reward alone: the discount is
   # cut there, though the world goes on.
-  discounts = q_learning.skill_discounts(batch.discount, batch.mask, 0.99)
+  discounts = learners.discounts(
+    batch.discount, batch.mask, 0.99, continues=objective.continues
+  )
   for b, length in enumerate(problems.LENGTHS):
     np.testing.assert_allclose(
       discounts[:, b], 0.99 * (np.arange(problems.NUM_STEPS) < length - 1)
