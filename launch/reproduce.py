@@ -131,7 +131,7 @@ def _compiled(variant: Variant) -> tuple[Callable, Callable, Callable]:
   size = variant.num_updates // _EVALUATIONS
 
   def evaluate(state: on_device.State, key: jax.Array) -> jax.Array:
-    trajectory = program.evaluate(state.learner, key, _EVALUATION_EPISODES)
+    trajectory = program.evaluate(state, key, _EVALUATION_EPISODES)
     return judge(state.learner.objective, trajectory)['skills_learned']
 
   return (

@@ -176,7 +176,7 @@ class _Run:
   ) -> tuple[types.Trajectory, dict[str, float]]:
     # Does not touch the state: how often one looks changes nothing.
     key = jax.random.fold_in(self.evaluation_key, self.updates)
-    trajectory = self._evaluate(self.state.learner, key, episodes)
+    trajectory = self._evaluate(self.state, key, episodes)
     results.check_finite(self.state.learner.params)
     numbers = self._measure(self.state.learner.objective, trajectory)
     return trajectory, {name: float(value) for name, value in numbers.items()}

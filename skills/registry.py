@@ -21,6 +21,7 @@ from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import extrinsic
 from skills.objectives import rnd
+from skills.objectives import rvic
 from skills.objectives import vic
 
 
@@ -42,6 +43,7 @@ OBJECTIVES: Mapping[str, Objective] = {
   'disdain': Objective(disdain.DisdainConfig, disdain.make),
   'extrinsic': Objective(extrinsic.ExtrinsicConfig, extrinsic.make),
   'rnd': Objective(rnd.RndConfig, rnd.make),
+  'rvic': Objective(rvic.RvicConfig, rvic.make),
   'vic': Objective(vic.VicConfig, vic.make),
 }
 
