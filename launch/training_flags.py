@@ -35,7 +35,7 @@ _ENV_OPTION = flags.DEFINE_multi_string(
 _SKILLS = flags.DEFINE_string(
   'skills',
   None,
-  "Folder of a run whose skills are the actions of --agent=hierarchy, beside "
+  'Folder of a run whose skills are the actions of --agent=hierarchy, beside '
   "the world's own.",
 )
 _SKILLS_DISCOUNT = flags.DEFINE_float(
