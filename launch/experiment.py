@@ -11,6 +11,7 @@ import numpy as np
 
 from envs import choices
 from envs import factory
+from envs import segments
 from launch import overrides
 from skills import config as config_lib
 from skills import presets
@@ -18,6 +19,10 @@ from skills import registry
 from skills import types
 
 CONFIG_FILE = 'config.json'
+
+# Acme's loops run whole episodes. A world without end is cut into some of so
+# many skills, after which it goes on.
+_SKILLS_PER_EPISODE = 4
 FORMAT_VERSION = 1
 
 
@@ -88,8 +93,18 @@ class Experiment:
     return int(sequence.generate_state(1)[0])
 
   def make_environment(self, seed: int) -> dm_env.Environment:
-    """A new environment of this experiment."""
-    return factory.make(self.environment, seed=seed, **self.environment_options)
+    """A new environment of this experiment, whose episodes end.
+
+    If the world never does, the next episode goes on where the last one was.
+    """
+    environment = factory.make(
+      self.environment, seed=seed, **self.environment_options
+    )
+    if getattr(environment, 'is_endless', False):
+      return segments.Segments(
+        environment, _SKILLS_PER_EPISODE * self.config.skill_length
+      )
+    return environment
 
 
 def problem_of(environment: dm_env.Environment) -> types.ProblemSpec:

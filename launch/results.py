@@ -211,8 +211,10 @@ def draw_skill_map(
     trajectory: of the final policy.
     skills_learned: for the caption.
   """
-  logits = state_logits(agent, environment.observations, objective_state)
   grid = environment.grid
+  logits = state_logits(
+    agent, environment.observations, objective_state, grid.start
+  )
   plots.skill_map(
     path,
     walls=grid.walls,
@@ -231,13 +233,24 @@ def draw_skill_map(
 
 
 def state_logits(
-  agent: registry.Agent, observations: np.ndarray, objective_state: Any
+  agent: registry.Agent,
+  observations: np.ndarray,
+  objective_state: Any,
+  start: int,
 ) -> Float[jax.Array, 'N S K']:
-  """What the discriminators say of every state of a tabular world."""
+  """What the discriminators say of every state of a tabular world.
+
+  Args:
+    agent: whose objective has discriminators.
+    observations: of each state.
+    objective_state: what the objective learned.
+    start: where skills began, for those that see it.
+  """
   num_states = len(observations)
   still = jnp.zeros((1, num_states))
+  begun = jnp.broadcast_to(observations[start], observations.shape)
   arrived = types.Trajectory(
-    observation=jnp.stack([observations, observations]),
+    observation=jnp.stack([begun, observations]),
     action=still.astype(jnp.int32),
     reward=still,
     discount=still,
