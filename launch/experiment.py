@@ -11,12 +11,17 @@ import numpy as np
 
 from envs import choices
 from envs import factory
+from envs import segments
 from launch import overrides
 from skills import config as config_lib
 from skills import loading
 from skills import presets
 from skills import registry
 from skills import types
+
+# Acme's loops run whole episodes. A world without end is cut into some of so
+# many skills, after which it goes on.
+_SKILLS_PER_EPISODE = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,24 +103,26 @@ class Experiment:
     return int(sequence.generate_state(1)[0])
 
   def make_environment(self, seed: int) -> dm_env.Environment:
-    """A new environment of this experiment."""
-    return _make_environment(
-      self.environment,
-      self.environment_options,
-      self.skills,
-      self.skills_discount,
-      seed,
+    """A new environment of this experiment, whose episodes end.
+
+    If the world never does, the next episode goes on where the last one was.
+    """
+    environment = factory.make(
+      self.environment, seed=seed, **self.environment_options
     )
+    if getattr(environment, 'is_endless', False):
+      environment = segments.Segments(
+        environment, _SKILLS_PER_EPISODE * self.config.skill_length
+      )
+    return _with_skills(environment, self.skills, self.skills_discount, seed)
 
 
-def _make_environment(
-  name: str,
-  options: Mapping[str, Any],
+def _with_skills(
+  environment: dm_env.Environment,
   trained: str | None,
   discount: float,
   seed: int = 0,
 ) -> dm_env.Environment:
-  environment = factory.make(name, seed=seed, **options)
   if trained is None:
     return environment
   # Imported here: it takes seconds, for which most experiments need not wait.
@@ -163,7 +170,7 @@ def make(
   if skills is not None:
     skills = os.path.abspath(skills)  # It is asked for from anywhere.
   problem = problem_of(
-    _make_environment(environment, options, skills, skills_discount)
+    _with_skills(factory.make(environment, **options), skills, skills_discount)
   )
   config = presets.make(agent, environment, problem)
   config = overrides.apply(config, settings or {})

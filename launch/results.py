@@ -211,8 +211,10 @@ def draw_skill_map(
     trajectory: of the final policy.
     skills_learned: for the caption.
   """
-  logits = state_logits(agent, environment.observations, objective_state)
   grid = environment.grid
+  logits = state_logits(
+    agent, environment.observations, objective_state, grid.start
+  )
   plots.skill_map(
     path,
     walls=grid.walls,
@@ -231,15 +233,25 @@ def draw_skill_map(
 
 
 def state_logits(
-  agent: registry.Agent, observations: np.ndarray, objective_state: Any
+  agent: registry.Agent,
+  observations: np.ndarray,
+  objective_state: Any,
+  start: int,
 ) -> Float[jax.Array, 'N S K']:
-  """What the discriminators say of every state of a tabular world."""
+  """What the discriminators say of every state of a tabular world.
+
+  Args:
+    agent: whose objective has discriminators.
+    observations: of each state.
+    objective_state: what the objective learned.
+    start: where skills began, for those that see it.
+  """
   discriminator = agent.objective.discriminator
   if discriminator is None:
     raise ValueError(f'{agent.objective.streams} have no discriminators.')
-  return discriminator.logits(
-    objective_state, types.arrival(jnp.asarray(observations))
-  )[:, 0]
+  ends = jnp.asarray(observations)
+  begun = jnp.broadcast_to(ends[start], ends.shape)
+  return discriminator.logits(objective_state, types.arrival(ends, begun))[:, 0]
 
 
 def end_counts(

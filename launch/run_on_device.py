@@ -35,6 +35,9 @@ _DEFAULT_NUM_STEPS = 8_000_000
 # Updates in one call: short enough to answer to Ctrl-C.
 _CHUNK = 10 * on_device.BLOCK
 
+# Enough to count which skill leads from where to where.
+_COUNTED_SKILLS = 2**17
+
 
 class _Parts(NamedTuple):
   """What an experiment on device is made of."""
@@ -181,12 +184,25 @@ class _Run:
     numbers = self._measure(self.state.learner.objective, trajectory)
     return trajectory, {name: float(value) for name, value in numbers.items()}
 
+  def information(self) -> dict[str, float]:
+    """What states tell of skills, in grids in which skills are chained."""
+    if (
+      not getattr(self.environment, 'is_endless', False)
+      or not hasattr(self.environment, 'grid')
+      or self.agent.problem.num_states is None
+    ):
+      return {}
+    key = jax.random.fold_in(self.evaluation_key, self.updates)
+    trajectory = self._evaluate(self.state, key, _COUNTED_SKILLS)
+    return measure.information(trajectory, self.environment.grid.positions)
+
   def finish(self, number: int | None) -> commands.Outcome:
     """Measures the final policy, and writes summary and pictures."""
     experiment = self.experiment
     wall_time_s = self.wall_time_s()
     episodes = results.final_episodes(experiment)
     trajectory, numbers = self.evaluate(episodes)
+    numbers |= self.information()
     for logger in self.loggers:
       logger.close()
     summary = {
