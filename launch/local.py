@@ -28,6 +28,7 @@ from skills.agents import builder as builder_lib
 from skills.agents import evaluation
 from skills.agents import learning
 from skills.agents import replay
+from skills.learners import base
 
 _POLL_S = 0.1
 _JOIN_S = 12.0
@@ -55,13 +56,19 @@ class Worker(threading.Thread):
 class Run:
   """The parts of a run, and what they do together."""
 
-  def __init__(self, experiment: experiment_lib.Experiment):
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    begin: Callable[[base.State], base.State] | None = None,
+  ):
     """Makes the parts, replay server included; `close` them.
 
     Continues from the newest checkpoint, if the experiment's folder has one.
 
     Args:
       experiment: what to run.
+      begin: fresh state of the learner -> the one to begin with, if there is no
+        checkpoint; None to begin with the fresh one.
     """
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
@@ -128,6 +135,8 @@ class Run:
     self.earlier_s = 0.0
     if checkpoint is not None:
       self._restore(checkpoint)
+    elif begin is not None:
+      self.learner.restore(begin(self.learner.save()))
     self.started = time.monotonic()
     self.workers = [
       Worker('actor', self._act),
@@ -273,7 +282,10 @@ def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
     environment.restore(state)
 
 
-def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
+def run(
+  experiment: experiment_lib.Experiment,
+  begin: Callable[[base.State], base.State] | None = None,
+) -> commands.Outcome:
   """Trains, and leaves a complete run's folder behind.
 
   Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
@@ -281,6 +293,7 @@ def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
 
   Args:
     experiment: what to run.
+    begin: as `Run` takes it.
 
   Returns:
     How it ended.
@@ -292,7 +305,7 @@ def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
   check(experiment)
   snapshots.check_shards(pathlib.Path(experiment.output_dir), 1)
   with commands.caught_signals() as received:
-    the_run = Run(experiment)
+    the_run = Run(experiment, begin)
     try:
       the_run.watch(lambda: bool(received))
       the_run.save()

@@ -163,8 +163,7 @@ def write(
       trajectory,
       summary['skills_learned'],
     )
-
-  elif plane := plane_of(environment):
+  elif plane := plane_of(environment, agent.problem):
     steps = np.asarray(trajectory.mask).sum(axis=0).astype(int)
     plots.skill_ends(
       folder / SKILL_ENDS,
@@ -190,20 +189,24 @@ class Plane(NamedTuple):
   labels: tuple[str, str]
 
 
-def plane_of(environment: dm_env.Environment) -> Plane | None:
+def plane_of(
+  environment: dm_env.Environment, problem: types.ProblemSpec
+) -> Plane | None:
   """The first two coordinates of the position, or of whatever is seen.
 
   Args:
     environment: one with `observation_slices` also says their names.
+    problem: its shapes.
 
   Returns:
     None if what is seen is not a vector of two numbers or more.
   """
-  spec = environment.observation_spec()
-  is_vector = len(spec.shape) == 1 and np.issubdtype(spec.dtype, np.floating)
-  if not is_vector or spec.shape[0] < 2:
+  shape = problem.observation_shape
+  if (
+    len(shape) != 1 or shape[0] < 2 or 'float' not in problem.observation_dtype
+  ):
     return None
-  names = [f'observation[{i}]' for i in range(spec.shape[0])]
+  names = [f'observation[{i}]' for i in range(shape[0])]
   slices = getattr(environment, 'observation_slices', {})
   for name, where in slices.items():
     for i in range(where.start, where.stop):
@@ -273,8 +276,10 @@ def draw_skill_map(
     trajectory: of the final policy.
     skills_learned: for the caption.
   """
-  logits = state_logits(agent, environment.observations, objective_state)
   grid = environment.grid
+  logits = state_logits(
+    agent, environment.observations, objective_state, grid.start
+  )
   plots.skill_map(
     path,
     walls=grid.walls,
@@ -293,15 +298,25 @@ def draw_skill_map(
 
 
 def state_logits(
-  agent: registry.Agent, observations: np.ndarray, objective_state: Any
+  agent: registry.Agent,
+  observations: np.ndarray,
+  objective_state: Any,
+  start: int,
 ) -> Float[jax.Array, 'N S K']:
-  """What the discriminators say of every state of a tabular world."""
+  """What the discriminators say of every state of a tabular world.
+
+  Args:
+    agent: whose objective has discriminators.
+    observations: of each state.
+    objective_state: what the objective learned.
+    start: where skills began, for those that see it.
+  """
   discriminator = agent.objective.discriminator
   if discriminator is None:
     raise ValueError(f'{agent.objective.streams} have no discriminators.')
-  return discriminator.logits(
-    objective_state, types.arrival(jnp.asarray(observations))
-  )[:, 0]
+  ends = jnp.asarray(observations)
+  begun = jnp.broadcast_to(ends[start], ends.shape)
+  return discriminator.logits(objective_state, types.arrival(ends, begun))[:, 0]
 
 
 def end_counts(

@@ -14,13 +14,13 @@ from launch import overrides
 from launch import results
 from skills import checkpoints
 from skills import loading
-from skills import registry
+from skills import presets
 
 # Enough for DISDAIN to learn most of the release grid's skills through Acme.
 _DEFAULT_NUM_STEPS = 240_000
 
 _AGENT = flags.DEFINE_string(
-  'agent', 'disdain', f'What to train: {", ".join(registry.OBJECTIVES)}.'
+  'agent', 'disdain', f'What to train: {", ".join(presets.AGENTS)}.'
 )
 _GRIDS = [name for name in factory.names() if name.startswith('grid:')]
 _ENV = flags.DEFINE_string(
@@ -31,6 +31,17 @@ _ENV = flags.DEFINE_string(
 )
 _ENV_OPTION = flags.DEFINE_multi_string(
   'env_option', [], 'An option of the world: --env_option observation=one_hot'
+)
+_SKILLS = flags.DEFINE_string(
+  'skills',
+  None,
+  'Folder of a run whose skills are the actions of --agent=hierarchy, beside '
+  "the world's own.",
+)
+_SKILLS_DISCOUNT = flags.DEFINE_float(
+  'skills_discount',
+  experiment_lib.Experiment.skills_discount,
+  'Gamma of each step while such skills run.',
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
 _NUM_STEPS = flags.DEFINE_integer(
@@ -94,6 +105,8 @@ def experiment_from_flags(
     environment=_ENV.value,
     environment_options=options,
     settings=overrides.parse(_SET.value),
+    skills=_SKILLS.value,
+    skills_discount=_SKILLS_DISCOUNT.value,
     seed=_SEED.value,
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
@@ -112,6 +125,8 @@ def _continued() -> experiment_lib.Experiment:
     _AGENT,
     _ENV,
     _ENV_OPTION,
+    _SKILLS,
+    _SKILLS_DISCOUNT,
     _SEED,
     _SET,
     _EVALUATION_EPISODES,

@@ -65,6 +65,7 @@ class SkillAgentConfig:
     objective: configuration of an objective in `skills.registry.OBJECTIVES`.
     num_skills: number of skills K; 1 where there are none to tell apart.
     skill_length: environment steps of a skill, T.
+    fixed_skill: the one skill that actors follow; None where they draw one.
     network: what the learner's networks are made of.
     learner: how it learns and acts; configuration of an algorithm in
       `skills.registry.LEARNERS`.
@@ -77,6 +78,7 @@ class SkillAgentConfig:
   objective: Any = dataclasses.field(default_factory=disdain.DisdainConfig)
   num_skills: int = 16
   skill_length: int = 20
+  fixed_skill: int | None = None
   network: torsos.NetworkConfig = torsos.NetworkConfig()
   learner: Any = dataclasses.field(default_factory=q_learning.QLearningConfig)
   replay: ReplayConfig = ReplayConfig()
@@ -90,6 +92,13 @@ class SkillAgentConfig:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be >= 1, got {getattr(self, name)}.')
+    if self.fixed_skill is not None and not (
+      0 <= self.fixed_skill < self.num_skills
+    ):
+      raise ValueError(
+        f'fixed_skill must be None or in 0..{self.num_skills - 1}, got '
+        f'{self.fixed_skill}.'
+      )
     if self.replay.kind == 'queue' and self.replay.capacity < self.fetch_size:
       raise ValueError(
         'replay.capacity must be >= batch_size * updates_per_step '

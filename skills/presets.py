@@ -3,8 +3,10 @@
 The grids take DISDAIN's own sizes (arXiv:2107.14226): 24 skills of 8 steps on
 the release's grid, 128 of 20 in Four Rooms. Rates are ours, chosen for learning
 from replay in minutes; BUILD_NOTES.md has the measurements behind them.
-`launch.reproduce` sets the published rates over these. Any other world gets
-networks in place of tables.
+`launch.reproduce` sets the published rates over these. The open grids have 8
+skills, of 4 steps in the small one and of 10 in the large one, whose tables are
+factored into rows and columns. Any other world gets networks in place of
+tables.
 """
 
 from collections.abc import Mapping
@@ -26,13 +28,21 @@ class _Grid(NamedTuple):
 
   Attributes:
     num_skills: number of skills K.
-    skill_length: steps of a skill T, which is the episode's length.
+    skill_length: steps of a skill T, which is the episode's length where
+      episodes end.
     bonus_weights: by objective.
+    epsilon: probability of a random action.
+    pinned_state: of the discriminators.
+    factors: of the tables.
   """
 
   num_skills: int
   skill_length: int
-  bonus_weights: Mapping[str, float]
+  bonus_weights: Mapping[str, float] = {}
+  epsilon: float = 0.001
+  # DISDAIN's release never learns of the start.
+  pinned_state: int | None = 0
+  factors: tuple[int, ...] | None = None
 
 
 _GRIDS = {
@@ -42,7 +52,22 @@ _GRIDS = {
   'grid:four_rooms': _Grid(
     128, 20, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
   ),
+  'grid:open_11': _Grid(8, 4, epsilon=0.05, pinned_state=None),
+  'grid:open_41': _Grid(
+    8, 10, epsilon=0.05, pinned_state=None, factors=(41, 41)
+  ),
 }
+_OTHER = _Grid(16, 20, pinned_state=None)
+
+HIERARCHY = 'hierarchy'
+"""Learns a task with trained skills among its actions.
+
+`skills.agents.hierarchy` makes a world of them in which that is plain
+reinforcement learning.
+"""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
+"""Every agent: one for each objective, and what is made of such."""
 
 # Of tables, the second for each member of an ensemble. Far larger than the
 # published rates, which are for a hundred times as many trajectories.
@@ -62,23 +87,25 @@ def make(
   """The settings to start from.
 
   Args:
-    agent: an objective's name; the agent of the same name learns from it.
+    agent: one of `AGENTS`. That of an objective's name learns from it.
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
   """
+  if agent == HIERARCHY:
+    return _hierarchy(make('extrinsic', environment, problem))
   if problem.num_actions is None:
     return _continuous(agent)
-  grid = _GRIDS.get(environment)
+  grid = _GRIDS.get(environment, _OTHER)
   is_table = problem.num_states is not None
   if is_table:
-    network = torsos.NetworkConfig()
+    network = torsos.NetworkConfig(factors=grid.factors)
     discriminator = discriminators.DiscriminatorConfig(
       learning_rate=_DISCRIMINATOR_RATE,
-      # DISDAIN's release never learns of the start.
-      pinned_state=0 if grid else None,
+      pinned_state=grid.pinned_state,
+      factors=grid.factors,
     )
     learner = q_learning.QLearningConfig(
-      learning_rate=_VALUE_RATE, epsilon=0.001
+      learning_rate=_VALUE_RATE, epsilon=grid.epsilon
     )
   else:
     network = torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES)
@@ -89,11 +116,9 @@ def make(
       learning_rate=1e-3, optimizer='adam', target_update_period=100
     )
   return config_lib.SkillAgentConfig(
-    objective=_objective(
-      agent, discriminator, grid.bonus_weights if grid else {}
-    ),
-    num_skills=1 if agent == 'extrinsic' else grid.num_skills if grid else 16,
-    skill_length=grid.skill_length if grid else 20,
+    objective=_objective(agent, discriminator, grid.bonus_weights),
+    num_skills=1 if agent == 'extrinsic' else grid.num_skills,
+    skill_length=grid.skill_length,
     network=network,
     learner=learner,
     replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
@@ -119,6 +144,27 @@ def _continuous(agent: str) -> config_lib.SkillAgentConfig:
     ),
     batch_size=16,
     updates_per_step=4,
+  )
+
+
+def _hierarchy(
+  config: config_lib.SkillAgentConfig,
+) -> config_lib.SkillAgentConfig:
+  """The settings of a controller, from those of an agent of its world."""
+  return dataclasses.replace(
+    config,
+    # Its steps are skills, of which an episode holds few.
+    skill_length=4,
+    # Rewards are rare, and nothing but chance finds the first one: values that
+    # begin at random would lead it about for long.
+    network=dataclasses.replace(config.network, factors=None, table_spread=0.0),
+    learner=dataclasses.replace(
+      config.learner,
+      # Gamma is in the discounts that its environment hands up.
+      discount=1.0,
+      epsilon=0.1,
+      random_ties=True,
+    ),
   )
 
 

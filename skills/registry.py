@@ -22,6 +22,7 @@ from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import extrinsic
 from skills.objectives import rnd
+from skills.objectives import rvic
 from skills.objectives import vic
 
 
@@ -43,6 +44,7 @@ OBJECTIVES: Mapping[str, Objective] = {
   'disdain': Objective(disdain.DisdainConfig, disdain.make),
   'extrinsic': Objective(extrinsic.ExtrinsicConfig, extrinsic.make),
   'rnd': Objective(rnd.RndConfig, rnd.make),
+  'rvic': Objective(rvic.RvicConfig, rvic.make),
   'vic': Objective(vic.VicConfig, vic.make),
 }
 
@@ -149,7 +151,9 @@ def make_agent(
   )
 
   def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
-    return acting.make(behaviour, config.num_skills, config.skill_length)
+    return acting.make(
+      behaviour, config.num_skills, config.skill_length, config.fixed_skill
+    )
 
   return Agent(
     config,

@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skills import config as config_lib
+from skills import loading
+from skills import registry
 from skills import types
+from skills.learners import q_learning
 from skills.networks import q_networks
+from skills.objectives import vic
 
 NUM_SKILLS = 4
 NUM_STEPS = 5
@@ -99,13 +104,21 @@ def permuted(trajectory, order):
   return jax.tree.map(lambda x: x[:, jnp.asarray(order)], trajectory)
 
 
-def ending_in(problem, skills, states):
-  """Skills of one step each, that lead from state 0 to the given states."""
+def ending_in(problem, skills, states, starts=0):
+  """Skills of one step each, that lead to the given states.
+
+  Args:
+    problem: of the states.
+    skills: one each.
+    states: in which they end.
+    starts: in which they begin; one for all, or one each.
+  """
   states = jnp.asarray(states, problem.observation_dtype)
+  starts = jnp.broadcast_to(jnp.asarray(starts, states.dtype), states.shape)
   skills = jnp.asarray(skills, jnp.int32)[None]
   ones = jnp.ones(skills.shape)
   return types.Trajectory(
-    observation=jnp.stack([jnp.zeros_like(states), states]),
+    observation=jnp.stack([starts, states]),
     action=jnp.zeros_like(skills),
     reward=jnp.zeros_like(ones),
     discount=ones,
@@ -165,3 +178,31 @@ def action_values(agent):
     agent.config.num_skills,
     len(agent.objective.streams),
   ).apply
+
+
+def handmade_skills(problem, actions, skill_length):
+  """Skills of a table world that do what they are told to.
+
+  Args:
+    problem: whose observations are state indices.
+    actions: what each skill does in each state, `[K, S]`.
+    skill_length: steps of a skill.
+
+  Returns:
+    `loading.TrainedSkills`, which never act at random.
+  """
+  actions = np.asarray(actions)
+  agent = registry.make_agent(
+    config_lib.SkillAgentConfig(
+      objective=vic.VicConfig(),
+      num_skills=len(actions),
+      skill_length=skill_length,
+      learner=q_learning.QLearningConfig(evaluation_epsilon=0.0),
+    ),
+    problem,
+  )
+  state = agent.learner.init(jax.random.PRNGKey(0))
+  values = np.eye(problem.num_actions)[actions.reshape(-1), :, None]
+  return loading.TrainedSkills(
+    agent=agent, state=state._replace(params=fill(state.params, values))
+  )

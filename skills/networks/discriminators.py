@@ -1,8 +1,12 @@
-"""Networks that name the skill behind an observation: log q(z|o)."""
+"""Networks that name the skill behind an observation: log q(z|o).
+
+Or behind a pair of them, where a skill began and where it got: log q(z|s_0, o).
+"""
 
 import dataclasses
 
 import haiku as hk
+import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
@@ -11,6 +15,7 @@ from jaxtyping import Shaped
 from skills import optimizers
 from skills import types
 from skills.networks import build
+from skills.networks import factors as factors_lib
 from skills.networks import torsos
 
 
@@ -27,7 +32,14 @@ class DiscriminatorConfig:
       with SGD each moves by `learning_rate / N` times its own gradient.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     pinned_state: of a table, the state that is always predicted uniformly and
-      never learned of (the start, in DISDAIN's release); None for none.
+      never learned of (the start, in DISDAIN's release); None for none. Of a
+      pair it is the state that the skill got to.
+    factors: of a table, for worlds whose states are combinations, such as those
+      of row and column: the sizes of a state's parts, in the order in which
+      `numpy.unravel_index` splits its index. Logits are then a sum over parts,
+      f(row) + g(column), of pairs f(row_0, row_T) + g(column_0, column_T), so
+      that what is learned in one row holds in all columns. None for one table
+      of all states.
   """
 
   hidden_sizes: tuple[int, ...] | None = None
@@ -35,6 +47,7 @@ class DiscriminatorConfig:
   learning_rate: float = 0.1
   optimizer: str = 'sgd'
   pinned_state: int | None = None
+  factors: tuple[int, ...] | None = None
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -50,14 +63,19 @@ class DiscriminatorConfig:
         f'pinned_state must be None for a network (hidden_sizes='
         f'{self.hidden_sizes}), got {self.pinned_state}.'
       )
+    factors_lib.check(self.factors, self.hidden_sizes)
 
 
 class TableDiscriminator(hk.Module):
-  """Logits looked up by state; initially uniform in [0, 1)."""
+  """Logits looked up by state, or by a pair of states.
+
+  A sum of one table for each part of a state. Sums are initially random in
+  [0, 1), uniformly if there is one part.
+  """
 
   def __init__(
     self,
-    num_states: int,
+    factors: tuple[int, ...],
     num_skills: int,
     pinned_state: int | None,
     name: str = 'table_discriminator',
@@ -65,29 +83,44 @@ class TableDiscriminator(hk.Module):
     """Initialises the module.
 
     Args:
-      num_states: rows of the table, S.
-      num_skills: columns, K.
-      pinned_state: row that counts as zero; None for none.
+      factors: sizes of the parts of a state; their product is S.
+      num_skills: columns of each table, K.
+      pinned_state: outcome that counts as zero; None for none.
       name: of the module.
     """
     super().__init__(name=name)
-    self._shape = (num_states, num_skills)
+    self._factors = factors
+    self._num_skills = num_skills
     self._pinned_state = pinned_state
 
-  def __call__(self, state: Int[Array, '*batch']) -> Float[Array, '*batch K']:
-    """Unnormalised log q(z|s)."""
-    table = hk.get_parameter(
-      'logits', self._shape, init=hk.initializers.RandomUniform(0.0, 1.0)
-    )
-    logits = table[state]
+  def __call__(self, *states: Int[Array, '*batch']) -> Float[Array, '*batch K']:
+    """Unnormalised log q(z|s), or log q(z|s_0, s)."""
+    parts = [factors_lib.split(state, self._factors) for state in states]
+    highest = 1.0 / len(self._factors)
+    logits = jnp.zeros(())
+    for i, size in enumerate(self._factors):
+      # A row for each pair, and one gather along one axis.
+      row = parts[0][i]
+      for part in parts[1:]:
+        row = row * size + part[i]
+      table = hk.get_parameter(
+        'logits' if len(self._factors) == 1 else f'logits_{i}',
+        (size ** len(states), self._num_skills),
+        init=hk.initializers.RandomUniform(0.0, highest),
+      )
+      logits = logits + table[row]
     if self._pinned_state is None:
       return logits
     # Also stops the gradient to the pinned row.
-    return logits * (state != self._pinned_state)[..., None]
+    return logits * (states[-1] != self._pinned_state)[..., None]
 
 
 def make(
-  config: DiscriminatorConfig, problem: types.ProblemSpec, num_skills: int
+  config: DiscriminatorConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  *,
+  sees_start: bool = False,
 ) -> types.Network:
   """Makes an ensemble of discriminators.
 
@@ -95,23 +128,26 @@ def make(
     config: of the ensemble.
     problem: what the observations are.
     num_skills: number of skills K.
+    sees_start: whether they take two observations, where the skill began and
+      where it got.
 
   Returns:
-    A network from observations `[*batch, ...]` to logits `[N, *batch, K]`.
+    A network from observations `[*batch, ...]`, one or two, to logits
+    `[N, *batch, K]`.
 
   Raises:
     ValueError: if a table is asked for where observations are no indices, or
-      the pinned state is none of them.
+      the pinned state or the factors do not fit them.
   """
 
   def forward(
-    observation: Shaped[Array, '*batch_and_observation'],
+    *observations: Shaped[Array, '*batch_and_observation'],
   ) -> Float[Array, '*batch K']:
     if config.hidden_sizes is None:
       return TableDiscriminator(
-        problem.num_states, num_skills, config.pinned_state
-      )(observation)
-    features = torsos.MLPTorso(problem, config.hidden_sizes)(observation)
+        config.factors or (problem.num_states,), num_skills, config.pinned_state
+      )(*observations)
+    features = torsos.MLPTorso(problem, config.hidden_sizes)(*observations)
     return hk.Linear(num_skills, name='logits')(features)
 
   if config.hidden_sizes is None:
@@ -121,11 +157,12 @@ def make(
         f'state indices, got observations of shape {problem.observation_shape};'
         ' give hidden_sizes, for instance (256, 256).'
       )
+    factors_lib.check_product(config.factors, problem.num_states)
     pinned = config.pinned_state
     if pinned is not None and not 0 <= pinned < problem.num_states:
       raise ValueError(
         f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
         f'{pinned}.'
       )
-  network = build.pure(forward, build.example_observation(problem))
-  return build.ensemble(network, config.ensemble_size)
+  examples = [build.example_observation(problem)] * (2 if sees_start else 1)
+  return build.ensemble(build.pure(forward, *examples), config.ensemble_size)

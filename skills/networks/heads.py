@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 
 from skills import types
 from skills.networks import build
+from skills.networks import factors as factors_lib
 from skills.networks import torsos
 
 # Of the last layer's initial weights, in deviations of the usual ones.
@@ -48,12 +49,15 @@ def make(
     skill: Int[Array, '*batch'],
   ) -> Float[Array, '*batch D']:
     if config.hidden_sizes is None:
-      num_states = problem.num_states
-      assert num_states is not None
-      table = hk.get_parameter(
-        'table', (num_skills * num_states, size), init=jnp.zeros
-      )
-      return table[skill * num_states + observation]
+      assert problem.num_states is not None
+      sizes = config.factors or (problem.num_states,)
+      outputs = jnp.zeros(())
+      for i, part in enumerate(factors_lib.split(observation, sizes)):
+        table = hk.get_parameter(
+          f'table_{i}', (num_skills * sizes[i], size), init=jnp.zeros
+        )
+        outputs = outputs + table[skill * sizes[i] + part]
+      return outputs
     features = torsos.skill_features(
       config, problem, num_skills, observation, skill
     )

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
+from skills.networks import factors as factors_lib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,15 +22,28 @@ class NetworkConfig:
   Attributes:
     hidden_sizes: units of each hidden layer. None makes tables, for worlds
       whose observations are state indices.
+    factors: of tables, the sizes of a state's parts, as in
+      `discriminators.DiscriminatorConfig`; values are then a sum over parts.
+    table_spread: tables of values begin random in [0, this); with 0 all values
+      begin equal.
   """
 
   hidden_sizes: tuple[int, ...] | None = None
+  factors: tuple[int, ...] | None = None
+  table_spread: float = 1.0
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.table_spread < 0:
+      raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
+    factors_lib.check(self.factors, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:
     """Refuses what does not fit the observations.
 
     Raises:
-      ValueError: if a table is asked for where observations are no indices.
+      ValueError: if a table is asked for where observations are no indices, or
+        the factors do not fit them.
     """
     if self.hidden_sizes is None and problem.num_states is None:
       raise ValueError(
@@ -38,6 +52,7 @@ class NetworkConfig:
         f'{problem.observation_shape}; give hidden_sizes, for instance '
         '(256, 256).'
       )
+    factors_lib.check_product(self.factors, problem.num_states)
 
 
 def encode(
@@ -60,7 +75,7 @@ def encode(
 
 
 class MLPTorso(hk.Module):
-  """A multi-layer perceptron on the flattened observation."""
+  """A multi-layer perceptron on flattened observations, side by side."""
 
   def __init__(
     self,
@@ -80,10 +95,13 @@ class MLPTorso(hk.Module):
     self._hidden_sizes = tuple(hidden_sizes)
 
   def __call__(
-    self, observation: Shaped[Array, '*batch_and_observation']
+    self, *observations: Shaped[Array, '*batch_and_observation']
   ) -> Float[Array, '*batch D']:
-    """Features of each observation."""
-    features = encode(observation, self._problem)
+    """Features of each observation, or of each pair of them."""
+    features = jnp.concatenate(
+      [encode(observation, self._problem) for observation in observations],
+      axis=-1,
+    )
     if not self._hidden_sizes:
       return features
     return hk.nets.MLP(self._hidden_sizes, activate_final=True)(features)
