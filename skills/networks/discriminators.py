@@ -40,6 +40,9 @@ class DiscriminatorConfig:
       f(row) + g(column), of pairs f(row_0, row_T) + g(column_0, column_T), so
       that what is learned in one row holds in all columns. None for one table
       of all states.
+    entries: of a network, which entries of an observed vector it sees, so that
+      skills differ in those: positions, say, and not speeds. None for all.
+    input_scale: factor on what a network sees, as in `torsos.NetworkConfig`.
   """
 
   hidden_sizes: tuple[int, ...] | None = None
@@ -48,11 +51,26 @@ class DiscriminatorConfig:
   optimizer: str = 'sgd'
   pinned_state: int | None = None
   factors: tuple[int, ...] | None = None
+  entries: tuple[int, ...] | None = None
+  input_scale: float = 1.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     if self.ensemble_size < 1:
       raise ValueError(f'ensemble_size must be >= 1, got {self.ensemble_size}.')
+    if self.input_scale <= 0:
+      raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
+    if self.entries is not None and (
+      self.hidden_sizes is None
+      or not self.entries
+      or min(self.entries) < 0
+      or len(set(self.entries)) < len(self.entries)
+    ):
+      raise ValueError(
+        'entries must be None for a table, and different numbers >= 0 or None '
+        f'for a network, got {self.entries} (hidden_sizes='
+        f'{self.hidden_sizes}).'
+      )
     if self.learning_rate <= 0:
       raise ValueError(
         f'learning_rate must be positive, got {self.learning_rate}.'
@@ -137,7 +155,7 @@ def make(
 
   Raises:
     ValueError: if a table is asked for where observations are no indices, or
-      the pinned state or the factors do not fit them.
+      the pinned state, the factors or the entries do not fit them.
   """
 
   def forward(
@@ -147,7 +165,16 @@ def make(
       return TableDiscriminator(
         config.factors or (problem.num_states,), num_skills, config.pinned_state
       )(*observations)
-    features = torsos.MLPTorso(problem, config.hidden_sizes)(*observations)
+    seen = problem
+    if config.entries is not None:
+      seen = dataclasses.replace(
+        problem, observation_shape=(len(config.entries),)
+      )
+      chosen = jnp.array(config.entries)
+      observations = tuple(x[..., chosen] for x in observations)
+    features = torsos.MLPTorso(seen, config.hidden_sizes, config.input_scale)(
+      *observations
+    )
     return hk.Linear(num_skills, name='logits')(features)
 
   if config.hidden_sizes is None:
@@ -163,6 +190,13 @@ def make(
       raise ValueError(
         f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
         f'{pinned}.'
+      )
+  if config.entries is not None:
+    shape = problem.observation_shape
+    if len(shape) != 1 or max(config.entries) >= shape[0]:
+      raise ValueError(
+        'entries must be those of an observed vector, got '
+        f'{config.entries} of observations of shape {shape}.'
       )
   examples = [build.example_observation(problem)] * (2 if sees_start else 1)
   return build.ensemble(build.pure(forward, *examples), config.ensemble_size)

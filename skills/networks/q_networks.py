@@ -69,6 +69,7 @@ class MLPQ(hk.Module):
     num_skills: int,
     num_streams: int,
     hidden_sizes: tuple[int, ...],
+    scale: float = 1.0,
     name: str = 'mlp_q',
   ):
     """Initialises the module.
@@ -78,6 +79,7 @@ class MLPQ(hk.Module):
       num_skills: number of skills K.
       num_streams: number of reward streams R.
       hidden_sizes: units of each hidden layer.
+      scale: factor on numbers that are seen.
       name: of the module.
     """
     super().__init__(name=name)
@@ -85,6 +87,7 @@ class MLPQ(hk.Module):
     self._num_skills = num_skills
     self._num_streams = num_streams
     self._hidden_sizes = hidden_sizes
+    self._scale = scale
 
   def __call__(
     self,
@@ -94,7 +97,7 @@ class MLPQ(hk.Module):
     """Q of every action and stream."""
     features = jnp.concatenate(
       [
-        torsos.encode(observation, self._problem),
+        torsos.encode(observation, self._problem, self._scale),
         jax.nn.one_hot(skill, self._num_skills),
       ],
       axis=-1,
@@ -140,9 +143,13 @@ def make(
         (num_skills, problem.num_actions, num_streams),
         config.table_spread,
       )(observation, skill)
-    return MLPQ(problem, num_skills, num_streams, config.hidden_sizes)(
-      observation, skill
-    )
+    return MLPQ(
+      problem,
+      num_skills,
+      num_streams,
+      config.hidden_sizes,
+      config.input_scale,
+    )(observation, skill)
 
   return build.pure(
     forward, build.example_observation(problem), jnp.zeros((1,), jnp.int32)

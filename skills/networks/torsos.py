@@ -26,16 +26,21 @@ class NetworkConfig:
       `discriminators.DiscriminatorConfig`; values are then a sum over parts.
     table_spread: tables of values begin random in [0, this); with 0 all values
       begin equal.
+    input_scale: factor on what networks see. They learn fastest from numbers of
+      size about one, and some worlds measure in tenths of metres.
   """
 
   hidden_sizes: tuple[int, ...] | None = None
   factors: tuple[int, ...] | None = None
   table_spread: float = 1.0
+  input_scale: float = 1.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     if self.table_spread < 0:
       raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
+    if self.input_scale <= 0:
+      raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
     factors_lib.check(self.factors, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:
@@ -58,11 +63,12 @@ class NetworkConfig:
 def encode(
   observation: Shaped[Array, '*batch_and_observation'],
   problem: types.ProblemSpec,
+  scale: float = 1.0,
 ) -> Float[Array, '*batch D']:
   """Observations as vectors of floats of size about one.
 
-  State indices become one-hot vectors, bytes are divided by 255, and all other
-  axes of an observation are flattened.
+  State indices become one-hot vectors, bytes are divided by 255, other numbers
+  multiplied by `scale`, and all axes of an observation are flattened.
   """
   if problem.num_states is not None:
     return jax.nn.one_hot(observation, problem.num_states)
@@ -70,8 +76,8 @@ def encode(
   batch_shape = observation.shape[: observation.ndim - rank]
   vector = observation.reshape(batch_shape + (-1,)).astype(jnp.float32)
   if problem.observation_dtype == 'uint8':
-    vector = vector / 255.0
-  return vector
+    return vector / 255.0
+  return vector if scale == 1 else scale * vector
 
 
 class MLPTorso(hk.Module):
@@ -81,6 +87,7 @@ class MLPTorso(hk.Module):
     self,
     problem: types.ProblemSpec,
     hidden_sizes: Sequence[int],
+    scale: float = 1.0,
     name: str = 'torso',
   ):
     """Initialises the module.
@@ -88,18 +95,23 @@ class MLPTorso(hk.Module):
     Args:
       problem: says how to flatten an observation.
       hidden_sizes: units of each layer; each is followed by a ReLU.
+      scale: factor on numbers that are seen.
       name: of the module.
     """
     super().__init__(name=name)
     self._problem = problem
     self._hidden_sizes = tuple(hidden_sizes)
+    self._scale = scale
 
   def __call__(
     self, *observations: Shaped[Array, '*batch_and_observation']
   ) -> Float[Array, '*batch D']:
     """Features of each observation, or of each pair of them."""
     features = jnp.concatenate(
-      [encode(observation, self._problem) for observation in observations],
+      [
+        encode(observation, self._problem, self._scale)
+        for observation in observations
+      ],
       axis=-1,
     )
     if not self._hidden_sizes:
@@ -126,7 +138,11 @@ def skill_features(
     skill: the skill beside each.
   """
   features = jnp.concatenate(
-    [encode(observation, problem), jax.nn.one_hot(skill, num_skills)], axis=-1
+    [
+      encode(observation, problem, config.input_scale),
+      jax.nn.one_hot(skill, num_skills),
+    ],
+    axis=-1,
   )
   assert config.hidden_sizes is not None
   if not config.hidden_sizes:
