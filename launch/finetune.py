@@ -98,6 +98,7 @@ def prepare(
   fixed = {
     'network.hidden_sizes': trained.config.network.hidden_sizes,
     'network.factors': trained.config.network.factors,
+    'network.input_scale': trained.config.network.input_scale,
     'num_skills': trained.config.num_skills,
     'fixed_skill': 0,
     'learner': registry.name_of(learner),
