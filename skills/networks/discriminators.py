@@ -1,8 +1,16 @@
-"""Networks that name the skill behind an observation: log q(z|o)."""
+"""Networks that name the skill behind an observation: log q(z|o).
+
+They have a torso of their own. The agents of Hansen et al., "Entropic Desired
+Dynamics for Intrinsic Control", 2021, share it with the values, and let the
+gradients of both into it; here an objective is a thing apart from its learner,
+which may then be any. The price is a second torso, of little weight where it
+sees a skill's last observation only.
+"""
 
 import dataclasses
 
 import haiku as hk
+import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
@@ -15,14 +23,16 @@ from skills.networks import torsos
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(torsos.TorsoConfig):
   """How one discriminator looks, and how it learns.
 
+  Without hidden layers it is a table with a row of logits for each state.
+
   Attributes:
-    hidden_sizes: units of each hidden layer. None makes a table with a row of
-      logits for each state, for worlds whose observations are state indices.
     ensemble_size: number of members N; they share batches and differ by their
       initial parameters.
+    is_torso_shared: whether members share all but their last layer. That is how
+      many of them are affordable on pictures; else they have nothing in common.
     learning_rate: step size of `optimizer`. The loss is a mean over members, so
       with SGD each moves by `learning_rate / N` times its own gradient.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
@@ -30,14 +40,20 @@ class DiscriminatorConfig:
       never learned of (the start, in DISDAIN's release); None for none.
   """
 
-  hidden_sizes: tuple[int, ...] | None = None
   ensemble_size: int = 1
+  is_torso_shared: bool = False
   learning_rate: float = 0.1
   optimizer: str = 'sgd'
   pinned_state: int | None = None
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
+    super().__post_init__()
+    if self.is_torso_shared and self.hidden_sizes is None:
+      raise ValueError(
+        'is_torso_shared must be False for tables (hidden_sizes=None), which '
+        'have nothing to share, got True.'
+      )
     if self.ensemble_size < 1:
       raise ValueError(f'ensemble_size must be >= 1, got {self.ensemble_size}.')
     if self.learning_rate <= 0:
@@ -103,6 +119,13 @@ def make(
     ValueError: if a table is asked for where observations are no indices, or
       the pinned state is none of them.
   """
+  config.check(problem)
+  pinned = config.pinned_state
+  if pinned is not None and not 0 <= pinned < problem.num_states:
+    raise ValueError(
+      f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
+      f'{pinned}.'
+    )
 
   def forward(
     observation: Shaped[Array, '*batch_and_observation'],
@@ -111,21 +134,19 @@ def make(
       return TableDiscriminator(
         problem.num_states, num_skills, config.pinned_state
       )(observation)
-    features = torsos.MLPTorso(problem, config.hidden_sizes)(observation)
+    features = torsos.make(config, problem)(observation)
     return hk.Linear(num_skills, name='logits')(features)
 
-  if config.hidden_sizes is None:
-    if problem.num_states is None:
-      raise ValueError(
-        'hidden_sizes=None asks for a table, which needs observations that are '
-        f'state indices, got observations of shape {problem.observation_shape};'
-        ' give hidden_sizes, for instance (256, 256).'
-      )
-    pinned = config.pinned_state
-    if pinned is not None and not 0 <= pinned < problem.num_states:
-      raise ValueError(
-        f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
-        f'{pinned}.'
-      )
-  network = build.pure(forward, build.example_observation(problem))
-  return build.ensemble(network, config.ensemble_size)
+  def forward_together(
+    observation: Shaped[Array, '*batch_and_observation'],
+  ) -> Float[Array, 'N *batch K']:
+    features = torsos.make(config, problem)(observation)
+    size = config.ensemble_size
+    logits = hk.Linear(size * num_skills, name='logits')(features)
+    logits = logits.reshape(features.shape[:-1] + (size, num_skills))
+    return jnp.moveaxis(logits, -2, 0)
+
+  example = build.example_observation(problem)
+  if config.is_torso_shared:
+    return build.pure(forward_together, example)
+  return build.ensemble(build.pure(forward, example), config.ensemble_size)
