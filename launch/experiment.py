@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -13,12 +12,10 @@ from envs import choices
 from envs import factory
 from launch import overrides
 from skills import config as config_lib
+from skills import loading
 from skills import presets
 from skills import registry
 from skills import types
-
-CONFIG_FILE = 'config.json'
-FORMAT_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +29,7 @@ class Experiment:
     seed: of all random numbers.
     num_steps: environment steps of training.
     config: the agent's settings.
+    problem: the world's shapes.
     evaluation_episodes: episodes of an evaluation.
     evaluation_every: environment steps between evaluations; None for 30 of
       them in all.
@@ -47,6 +45,7 @@ class Experiment:
   seed: int = 0
   num_steps: int
   config: config_lib.SkillAgentConfig
+  problem: types.ProblemSpec
   evaluation_episodes: int = 128
   evaluation_every: int | None = None
   checkpoint_every_s: float = 60.0
@@ -131,28 +130,26 @@ def make(
     environment=environment,
     environment_options=options,
     config=config,
+    problem=problem,
     **fields,
   )
 
 
+# What `config.json` holds in a form of its own, and where it lies.
+_ELSEWHERE = ('config', 'problem', 'output_dir')
+
+
 def save(experiment: Experiment) -> None:
   """Writes the experiment into its folder."""
-  folder = pathlib.Path(experiment.output_dir)
-  folder.mkdir(parents=True, exist_ok=True)
   fields = {
     field.name: getattr(experiment, field.name)
     for field in dataclasses.fields(experiment)
-    if field.name not in ('config', 'output_dir')
+    if field.name not in _ELSEWHERE
   }
-  text = json.dumps(
-    {
-      'format_version': FORMAT_VERSION,
-      **fields,
-      'config': overrides.flatten(experiment.config),
-    },
-    indent=2,
+  loading.write_description(
+    experiment.output_dir,
+    loading.Description(experiment.config, experiment.problem, fields),
   )
-  (folder / CONFIG_FILE).write_text(text + '\n')
 
 
 def load(output_dir: str) -> Experiment:
@@ -161,26 +158,20 @@ def load(output_dir: str) -> Experiment:
   Raises:
     ValueError: if there is none, or one that this version cannot read.
   """
-  path = pathlib.Path(output_dir) / CONFIG_FILE
-  try:
-    fields = json.loads(path.read_text())
-  except FileNotFoundError as error:
-    raise ValueError(
-      f'there is no run in {output_dir!r} ({CONFIG_FILE} is missing).'
-    ) from error
-  except ValueError as error:
-    raise ValueError(f'{path} is broken: {error}.') from error
-  if not isinstance(fields, dict):
-    raise ValueError(f'{path} is broken: it holds no experiment.')
-  version = fields.pop('format_version', None)
-  if version != FORMAT_VERSION:
-    raise ValueError(
-      f'{path} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
-  settings = fields.pop('config', None)
+  config, problem, fields = loading.read_description(output_dir)
+  path = pathlib.Path(output_dir) / loading.CONFIG_FILE
   known = {field.name for field in dataclasses.fields(Experiment)}
   needed = {'agent', 'environment', 'num_steps'}
-  if settings is None or not needed <= set(fields) <= known:
+  if not needed <= set(fields) <= known - set(_ELSEWHERE):
     raise ValueError(f'{path} is broken: it holds no experiment.')
-  return make(settings=settings, output_dir=output_dir, **fields)
+  choices.check('agent', fields['agent'], registry.OBJECTIVES)
+  experiment = Experiment(
+    config=config, problem=problem, output_dir=output_dir, **fields
+  )
+  if problem_of(experiment.make_environment(0)) != problem:
+    raise ValueError(
+      f'{path} is of a world {experiment.environment!r} with other '
+      'observations or actions than it has now.'
+    )
+  registry.make_agent(config, problem)
+  return experiment

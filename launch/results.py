@@ -233,20 +233,12 @@ def state_logits(
   agent: registry.Agent, observations: np.ndarray, objective_state: Any
 ) -> Float[jax.Array, 'N S K']:
   """What the discriminators say of every state of a tabular world."""
-  num_states = len(observations)
-  still = jnp.zeros((1, num_states))
-  arrived = types.Trajectory(
-    observation=jnp.stack([observations, observations]),
-    action=still.astype(jnp.int32),
-    reward=still,
-    discount=still,
-    skill=still.astype(jnp.int32),
-    mask=jnp.ones_like(still),
-  )
   discriminator = agent.objective.discriminator
   if discriminator is None:
     raise ValueError(f'{agent.objective.streams} have no discriminators.')
-  return discriminator.logits(objective_state, arrived)[:, 0]
+  return discriminator.logits(
+    objective_state, types.arrival(jnp.asarray(observations))
+  )[:, 0]
 
 
 def end_counts(

@@ -14,6 +14,7 @@ from launch import experiment as experiment_lib
 from launch import overrides
 from launch import results
 from skills import checkpoints
+from skills import loading
 from skills import registry
 
 # Enough for DISDAIN to learn most of the release grid's skills through Acme.
@@ -121,7 +122,7 @@ def _continued() -> experiment_lib.Experiment:
     if flag.present:
       raise ValueError(
         f'--{flag.name} cannot change in a resumed run, whose settings are in '
-        f'{_OUTPUT_DIR.value}/{experiment_lib.CONFIG_FILE}; leave it out, or '
+        f'{_OUTPUT_DIR.value}/{loading.CONFIG_FILE}; leave it out, or '
         'start a new run.'
       )
   experiment = experiment_lib.load(_OUTPUT_DIR.value)
@@ -139,7 +140,7 @@ def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
     ValueError: if one is, or if the folder cannot be written.
   """
   folder = pathlib.Path(experiment.output_dir)
-  if not resume and (folder / experiment_lib.CONFIG_FILE).exists():
+  if not resume and (folder / loading.CONFIG_FILE).exists():
     raise ValueError(
       f'there is a run in {experiment.output_dir}; add --resume to continue '
       'it, or choose another --output_dir.'
