@@ -66,9 +66,9 @@ def check_finite(parameters: types.Params) -> None:
     )
 
 
-def final_episodes(experiment: experiment_lib.Experiment) -> int:
-  """Episodes of the final evaluation: enough to see every skill often."""
-  return max(experiment.evaluation_episodes, 20 * experiment.config.num_skills)
+def final_skills(experiment: experiment_lib.Experiment) -> int:
+  """Skills of the final evaluation: enough to see each of them often."""
+  return 20 * experiment.config.num_skills
 
 
 def finish(
@@ -93,17 +93,16 @@ def finish(
     wall_time_s: seconds since the run began.
     received: the signal that interrupted the run, if one did.
   """
-  episodes = final_episodes(experiment)
-  if received is not None:
+  trajectory, numbers = evaluator.run(
+    experiment.evaluation_episodes,
     # Whoever interrupts a run does not want to wait.
-    episodes = experiment.evaluation_episodes
-  trajectory, numbers = evaluator.run(episodes)
+    final_skills(experiment) if received is None else 0,
+  )
   [objective_state] = variable_source.get_variables([learning.OBJECTIVE])
   summary = {
     'complete': counts['environment_steps'] >= experiment.num_steps,
     **numbers,
     **counts,
-    'evaluation_episodes': episodes,
     'wall_time_s': wall_time_s,
   }
   write(

@@ -200,7 +200,9 @@ class _Run:
     """Measures the final policy, and writes summary and pictures."""
     experiment = self.experiment
     wall_time_s = self.wall_time_s()
-    episodes = results.final_episodes(experiment)
+    episodes = max(
+      experiment.evaluation_episodes, results.final_skills(experiment)
+    )
     trajectory, numbers = self.evaluate(episodes)
     numbers |= self.information()
     for logger in self.loggers:

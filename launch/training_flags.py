@@ -1,6 +1,7 @@
 """Flags of the training commands, and the experiment that they describe."""
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -65,7 +66,9 @@ _RESUME = flags.DEFINE_bool(
   '--num_steps may be given beside it.',
 )
 _EVALUATION_EPISODES = flags.DEFINE_integer(
-  'evaluation_episodes', 128, 'Episodes of each evaluation.'
+  'evaluation_episodes',
+  None,
+  'Episodes of each evaluation. [128; in Atari, whose episodes are long, 2]',
 )
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
@@ -109,7 +112,7 @@ def experiment_from_flags(
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
     ),
-    evaluation_episodes=_EVALUATION_EPISODES.value,
+    evaluation_episodes=_evaluation_episodes(),
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',
   )
@@ -197,7 +200,16 @@ def report(
     )
 
 
-def _number_or_text(value: str) -> int | str | None:
+def _evaluation_episodes() -> int:
+  if _EVALUATION_EPISODES.value is not None:
+    return _EVALUATION_EPISODES.value
+  return 2 if _ENV.value.startswith('atari:') else 128
+
+
+def _number_or_text(value: str) -> int | float | str | None:
   if value.lower() == 'none':
     return None
-  return int(value) if value.isdigit() else value
+  for number in (int, float):
+    with contextlib.suppress(ValueError):
+      return number(value)
+  return value
