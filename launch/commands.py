@@ -24,8 +24,7 @@ _CHATTER = (
   r'Sampler and server are owned|Successfully loaded)'
 )
 
-# Folder of a run's checkpoints.
-CHECKPOINTS = 'checkpoints'
+CHECKPOINTS = checkpoints.FOLDER
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,12 @@ from launch import hosts as hosts_lib
 from launch import launcher as launcher_lib
 from launch import local
 from launch import nodes
-from launch import overrides
 from launch import program as program_lib
 from launch import progress as progress_lib
 from launch import results
 from launch import snapshots
 from skills import registry
+from skills import settings as settings_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import evaluation
@@ -168,7 +168,7 @@ def _command(
 ) -> dict[str, Any]:
   """What must be the same on all hosts."""
   fields = dataclasses.asdict(experiment)
-  fields['config'] = overrides.flatten(experiment.config)
+  fields['config'] = settings_lib.flatten(experiment.config)
   described = {**fields, **dataclasses.asdict(topology), 'hosts': hosts.names}
   return {name: repr(value) for name, value in described.items()}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
-import json
+import os
 import pathlib
 from typing import Any
 
@@ -14,16 +14,14 @@ from envs import factory
 from envs import segments
 from launch import overrides
 from skills import config as config_lib
+from skills import loading
 from skills import presets
 from skills import registry
 from skills import types
 
-CONFIG_FILE = 'config.json'
-
 # Acme's loops run whole episodes. A world without end is cut into some of so
 # many skills, after which it goes on.
 _SKILLS_PER_EPISODE = 4
-FORMAT_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,12 +29,17 @@ class Experiment:
   """What is run.
 
   Attributes:
-    agent: name of the agent, which is that of its objective.
+    agent: name of the agent, one of `presets.AGENTS`.
     environment: name of the world, 'suite:task'.
     environment_options: the suite's options.
+    skills: folder of the run whose skills the agent 'hierarchy' chooses among;
+      None for every other agent.
+    skills_discount: gamma per step while they run, which that agent's
+      environment hands up.
     seed: of all random numbers.
-    num_steps: environment steps of training.
+    num_steps: environment steps of training; with `skills`, choices.
     config: the agent's settings.
+    problem: the world's shapes.
     evaluation_episodes: episodes of an evaluation.
     evaluation_every: environment steps between evaluations; None for 30 of
       them in all.
@@ -49,9 +52,12 @@ class Experiment:
   environment_options: Mapping[str, Any] = dataclasses.field(
     default_factory=dict
   )
+  skills: str | None = None
+  skills_discount: float = 0.99
   seed: int = 0
   num_steps: int
   config: config_lib.SkillAgentConfig
+  problem: types.ProblemSpec
   evaluation_episodes: int = 128
   evaluation_every: int | None = None
   checkpoint_every_s: float = 60.0
@@ -63,6 +69,10 @@ class Experiment:
       value = getattr(self, name)
       if value is not None and value < 1:
         raise ValueError(f'{name} must be >= 1, got {value}.')
+    if not 0 <= self.skills_discount <= 1:
+      raise ValueError(
+        f'skills_discount must be in [0, 1], got {self.skills_discount}.'
+      )
     if not 0 <= self.seed < 2**32:
       raise ValueError(f'seed must be in [0, 2**32), got {self.seed}.')
     if self.checkpoint_every_s <= 0:
@@ -101,10 +111,26 @@ class Experiment:
       self.environment, seed=seed, **self.environment_options
     )
     if getattr(environment, 'is_endless', False):
-      return segments.Segments(
+      environment = segments.Segments(
         environment, _SKILLS_PER_EPISODE * self.config.skill_length
       )
+    return _with_skills(environment, self.skills, self.skills_discount, seed)
+
+
+def _with_skills(
+  environment: dm_env.Environment,
+  trained: str | None,
+  discount: float,
+  seed: int = 0,
+) -> dm_env.Environment:
+  if trained is None:
     return environment
+  # Imported here: it takes seconds, for which most experiments need not wait.
+  from skills.agents import hierarchy
+
+  return hierarchy.HierarchicalEnvironment(
+    environment, loading.load(trained), discount=discount, seed=seed
+  )
 
 
 def problem_of(environment: dm_env.Environment) -> types.ProblemSpec:
@@ -120,6 +146,8 @@ def make(
   environment: str,
   environment_options: Mapping[str, Any] | None = None,
   settings: Mapping[str, Any] | None = None,
+  skills: str | None = None,
+  skills_discount: float = Experiment.skills_discount,
   **fields: Any,
 ) -> Experiment:
   """Makes an experiment from names, and refuses one that cannot run.
@@ -129,45 +157,77 @@ def make(
     environment: name of the world.
     environment_options: the suite's options.
     settings: changes to the agent's settings for this world.
+    skills: folder of a run whose skills the agent chooses among.
+    skills_discount: gamma per step while they run.
     **fields: the other fields of `Experiment`.
 
   Raises:
     ValueError: naming what is wrong, what is allowed and the nearest match.
   """
-  choices.check('agent', agent, registry.OBJECTIVES)
+  choices.check('agent', agent, presets.AGENTS)
+  _check_skills(agent, skills)
   options = dict(environment_options or {})
-  problem = problem_of(factory.make(environment, **options))
+  if skills is not None:
+    skills = os.path.abspath(skills)  # It is asked for from anywhere.
+  problem = problem_of(
+    _with_skills(factory.make(environment, **options), skills, skills_discount)
+  )
   config = presets.make(agent, environment, problem)
   config = overrides.apply(config, settings or {})
   # Whatever the parts would refuse is refused now.
-  registry.make_agent(config, problem)
+  _check_agent(agent, config, problem)
   return Experiment(
     agent=agent,
     environment=environment,
     environment_options=options,
+    skills=skills,
+    skills_discount=skills_discount,
     config=config,
+    problem=problem,
     **fields,
   )
 
 
+def _check_skills(agent: str, trained: str | None) -> None:
+  if agent == presets.HIERARCHY and trained is None:
+    raise ValueError(
+      f'agent {agent!r} needs skills: the folder of a run that trained some, '
+      'got None.'
+    )
+  if agent != presets.HIERARCHY and trained is not None:
+    raise ValueError(
+      f'agent {agent!r} does not choose among trained skills: skills must be '
+      f'None, got {trained!r}. The one that does is {presets.HIERARCHY!r}.'
+    )
+
+
+def _check_agent(
+  agent: str, config: config_lib.SkillAgentConfig, problem: types.ProblemSpec
+) -> None:
+  registry.make_agent(config, problem)
+  if agent == presets.HIERARCHY and config.learner.discount != 1:
+    raise ValueError(
+      f'learner.discount must be 1 for agent {agent!r}, got '
+      f'{config.learner.discount}: its environment discounts already, by '
+      'skills_discount.'
+    )
+
+
+# What `config.json` holds in a form of its own, and where it lies.
+_ELSEWHERE = ('config', 'problem', 'output_dir')
+
+
 def save(experiment: Experiment) -> None:
   """Writes the experiment into its folder."""
-  folder = pathlib.Path(experiment.output_dir)
-  folder.mkdir(parents=True, exist_ok=True)
   fields = {
     field.name: getattr(experiment, field.name)
     for field in dataclasses.fields(experiment)
-    if field.name not in ('config', 'output_dir')
+    if field.name not in _ELSEWHERE
   }
-  text = json.dumps(
-    {
-      'format_version': FORMAT_VERSION,
-      **fields,
-      'config': overrides.flatten(experiment.config),
-    },
-    indent=2,
+  loading.write_description(
+    experiment.output_dir,
+    loading.Description(experiment.config, experiment.problem, fields),
   )
-  (folder / CONFIG_FILE).write_text(text + '\n')
 
 
 def load(output_dir: str) -> Experiment:
@@ -176,26 +236,21 @@ def load(output_dir: str) -> Experiment:
   Raises:
     ValueError: if there is none, or one that this version cannot read.
   """
-  path = pathlib.Path(output_dir) / CONFIG_FILE
-  try:
-    fields = json.loads(path.read_text())
-  except FileNotFoundError as error:
-    raise ValueError(
-      f'there is no run in {output_dir!r} ({CONFIG_FILE} is missing).'
-    ) from error
-  except ValueError as error:
-    raise ValueError(f'{path} is broken: {error}.') from error
-  if not isinstance(fields, dict):
-    raise ValueError(f'{path} is broken: it holds no experiment.')
-  version = fields.pop('format_version', None)
-  if version != FORMAT_VERSION:
-    raise ValueError(
-      f'{path} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
-  settings = fields.pop('config', None)
+  config, problem, fields = loading.read_description(output_dir)
+  path = pathlib.Path(output_dir) / loading.CONFIG_FILE
   known = {field.name for field in dataclasses.fields(Experiment)}
   needed = {'agent', 'environment', 'num_steps'}
-  if settings is None or not needed <= set(fields) <= known:
+  if not needed <= set(fields) <= known - set(_ELSEWHERE):
     raise ValueError(f'{path} is broken: it holds no experiment.')
-  return make(settings=settings, output_dir=output_dir, **fields)
+  choices.check('agent', fields['agent'], presets.AGENTS)
+  _check_skills(fields['agent'], fields.get('skills'))
+  experiment = Experiment(
+    config=config, problem=problem, output_dir=output_dir, **fields
+  )
+  if problem_of(experiment.make_environment(0)) != problem:
+    raise ValueError(
+      f'{path} is of a world {experiment.environment!r} with other '
+      'observations or actions than it has now.'
+    )
+  _check_agent(experiment.agent, config, problem)
+  return experiment

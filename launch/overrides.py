@@ -1,25 +1,18 @@
 """Changes to a nested configuration, as text: `replay.capacity=1000`.
 
-A field whose value is itself a configuration of an objective takes the name of
-another objective. Its settings start from their defaults, but for the
-discriminator's, which stay as they are where both objectives have one.
+A field whose value is itself the configuration of an objective or a learner
+takes the name of another one. Its settings start from their defaults, but for
+the discriminator's, which stay as they are where both objectives have one.
 """
 
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import math
-import types as python_types
 import typing
 from typing import Any
 
 from envs import choices
-from skills import registry
-
-_OBJECTIVE_CONFIGS = tuple(
-  objective.config for objective in registry.OBJECTIVES.values()
-)
-_BOOLEANS = {'true': True, '1': True, 'false': False, '0': False}
+from skills import settings
 
 
 def parse(assignments: Sequence[str]) -> dict[str, str]:
@@ -47,7 +40,8 @@ def apply(config: Any, changes: Mapping[str, Any], path: str = '') -> Any:
 
   Args:
     config: a frozen dataclass, with sections that are dataclasses too.
-    changes: path from `config` -> value, as text or as `flatten` gives it.
+    changes: path from `config` -> value, as text or as
+      `settings.flatten` gives it.
     path: of `config` itself, for messages.
 
   Returns:
@@ -72,20 +66,22 @@ def apply(config: Any, changes: Mapping[str, Any], path: str = '') -> Any:
   new = {}
   for name, value in direct.items():
     full = path + name
-    if _is_section(getattr(config, name)):
-      if not isinstance(getattr(config, name), _OBJECTIVE_CONFIGS):
+    if settings.is_section(getattr(config, name)):
+      family = settings.family(type(getattr(config, name)))
+      if family is None:
         raise ValueError(
           f'{full} is a section; set one of its fields: '
           + ', '.join(f'{full}.{f.name}' for f in _fields(config, name))
           + '.'
         )
-      choices.check(f'{full}: objective', value, registry.OBJECTIVES)
-      new[name] = _exchange(getattr(config, name), value)
+      what, entries = family
+      choices.check(f'{full}: {what}', value, entries)
+      new[name] = _exchange(getattr(config, name), entries[value].config)
     else:
-      new[name] = _convert(full, value, hints[name])
+      new[name] = settings.convert(full, value, hints[name])
   for name, inner in nested.items():
     section = new.get(name, getattr(config, name))
-    if not _is_section(section):
+    if not settings.is_section(section):
       raise ValueError(
         f'{path}{name} is a plain value, so {path}{name}.{next(iter(inner))} '
         'does not exist.'
@@ -98,28 +94,11 @@ def apply(config: Any, changes: Mapping[str, Any], path: str = '') -> Any:
     raise ValueError(message if not path else f'{path}{message}') from error
 
 
-def flatten(config: Any, path: str = '') -> dict[str, Any]:
-  """Every field by its path, with values that JSON can hold.
-
-  `apply` to any configuration of the same type gives `config` back.
-  """
-  flat = {}
-  for field in dataclasses.fields(config):
-    value = getattr(config, field.name)
-    if not _is_section(value):
-      flat[path + field.name] = value
-      continue
-    if isinstance(value, _OBJECTIVE_CONFIGS):
-      flat[path + field.name] = registry.name_of(value)
-    flat.update(flatten(value, f'{path}{field.name}.'))
-  return flat
-
-
-def _exchange(old: Any, name: str) -> Any:
-  """Another objective's configuration in place of `old`."""
-  if registry.name_of(old) == name:
+def _exchange(old: Any, wanted: type) -> Any:
+  """A configuration of another class in place of `old`."""
+  if type(old) is wanted:
     return old
-  new = registry.OBJECTIVES[name].config()
+  new = wanted()
   if hasattr(old, 'discriminator') and hasattr(new, 'discriminator'):
     return dataclasses.replace(new, discriminator=old.discriminator)
   if hasattr(old, 'over') and hasattr(new, 'over'):
@@ -131,70 +110,3 @@ def _exchange(old: Any, name: str) -> Any:
 
 def _fields(config: Any, name: str) -> tuple[dataclasses.Field, ...]:
   return dataclasses.fields(getattr(config, name))
-
-
-def _is_section(value: Any) -> bool:
-  return dataclasses.is_dataclass(value)
-
-
-def _convert(path: str, value: Any, hint: Any) -> Any:
-  """Reads a value as the type that a field wants."""
-  options = (
-    typing.get_args(hint)
-    if isinstance(hint, python_types.UnionType)
-    else (hint,)
-  )
-  text = value if isinstance(value, str) else None
-  if value is None or (text is not None and text.lower() == 'none'):
-    if type(None) in options:
-      return None
-  for option in options:
-    try:
-      return _convert_to(value, option)
-    except (OverflowError, TypeError, ValueError):
-      continue
-  wanted = ' or '.join(_describe(option) for option in options)
-  raise ValueError(f'{path} must be {wanted}, got {value!r}.')
-
-
-def _convert_to(value: Any, wanted: Any) -> Any:
-  if typing.get_origin(wanted) is tuple:
-    element = typing.get_args(wanted)[0]
-    parts = value.strip('()[] ').split(',') if isinstance(value, str) else value
-    return tuple(
-      _convert_to(part, element) for part in parts if str(part).strip()
-    )
-  if wanted is bool:
-    if isinstance(value, bool):
-      return value
-    spelled = str(value).lower()
-    if spelled not in _BOOLEANS:
-      raise ValueError(value)
-    return _BOOLEANS[spelled]
-  if wanted is int:
-    number = float(value)
-    if isinstance(value, bool) or number != int(number):
-      raise ValueError(value)
-    return int(number)
-  if wanted is float:
-    number = float(value)
-    if isinstance(value, bool) or not math.isfinite(number):
-      raise ValueError(value)
-    return number
-  if wanted is str:
-    return str(value)
-  raise TypeError(wanted)
-
-
-def _describe(option: Any) -> str:
-  if option is type(None):
-    return 'none'
-  if typing.get_origin(option) is tuple:
-    return f'{_describe(typing.get_args(option)[0])}, separated by commas'
-  names = {
-    int: 'a whole number',
-    float: 'a finite number',
-    bool: 'true or false',
-    str: 'text',
-  }
-  return names.get(option, str(option))

@@ -246,21 +246,12 @@ def state_logits(
     objective_state: what the objective learned.
     start: where skills began, for those that see it.
   """
-  num_states = len(observations)
-  still = jnp.zeros((1, num_states))
-  begun = jnp.broadcast_to(observations[start], observations.shape)
-  arrived = types.Trajectory(
-    observation=jnp.stack([begun, observations]),
-    action=still.astype(jnp.int32),
-    reward=still,
-    discount=still,
-    skill=still.astype(jnp.int32),
-    mask=jnp.ones_like(still),
-  )
   discriminator = agent.objective.discriminator
   if discriminator is None:
     raise ValueError(f'{agent.objective.streams} have no discriminators.')
-  return discriminator.logits(objective_state, arrived)[:, 0]
+  ends = jnp.asarray(observations)
+  begun = jnp.broadcast_to(ends[start], ends.shape)
+  return discriminator.logits(objective_state, types.arrival(ends, begun))[:, 0]
 
 
 def end_counts(

@@ -53,6 +53,10 @@ def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
   Raises:
     ValueError: if they cannot be compiled together, naming why.
   """
+  if experiment.skills is not None:
+    raise ValueError(
+      f'agent {experiment.agent!r} cannot run on device; use launch.run_local.'
+    )
   environment: Any = experiment.make_environment(experiment.seed)
   if not hasattr(environment, 'functional'):
     raise ValueError(
@@ -116,8 +120,8 @@ class _Run:
     self.earlier_s = 0.0
     if resume:
       newest = checkpoints.latest(self.folder / commands.CHECKPOINTS)
-      self.state, meta = checkpoints.load(newest, self.state)
-      self.state = jax.device_put(self.state)
+      state, meta = checkpoints.load(newest, self.state._asdict())
+      self.state = jax.device_put(on_device.State(**state))
       self.earlier_s = meta['wall_time_s']
     self.started = time.monotonic()
 
@@ -138,7 +142,7 @@ class _Run:
     checkpoints.save(
       self.folder / commands.CHECKPOINTS,
       self.counts()['actor_steps'],
-      self.state,
+      self.state._asdict(),
       {'counts': self.counts(), 'wall_time_s': self.wall_time_s()},
     )
 

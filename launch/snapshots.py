@@ -14,6 +14,7 @@ from typing import Any
 
 from launch import commands
 from skills import checkpoints
+from skills import loading
 from skills.agents import acme_api
 from skills.agents import replay
 from skills.learners import base
@@ -96,7 +97,7 @@ def save(
   checkpoints.save(
     folder / commands.CHECKPOINTS,
     counted['actor_steps'],
-    {'learner': state},
+    {loading.LEARNER: state},
     {'counts': counted, 'wall_time_s': wall_time_s, 'actor': actor},
     extra=with_replay,
   )
@@ -129,8 +130,8 @@ def load(
   Raises:
     CheckpointError: if it cannot be used.
   """
-  state, meta = checkpoints.load(checkpoint, {'learner': like})
-  return state['learner'], meta
+  state, meta = checkpoints.load(checkpoint, {loading.LEARNER: like})
+  return state[loading.LEARNER], meta
 
 
 def make_replay_server(

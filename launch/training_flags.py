@@ -13,13 +13,14 @@ from launch import experiment as experiment_lib
 from launch import overrides
 from launch import results
 from skills import checkpoints
-from skills import registry
+from skills import loading
+from skills import presets
 
 # Enough for DISDAIN to learn most of the release grid's skills through Acme.
 _DEFAULT_NUM_STEPS = 240_000
 
 _AGENT = flags.DEFINE_string(
-  'agent', 'disdain', f'What to train: {", ".join(registry.OBJECTIVES)}.'
+  'agent', 'disdain', f'What to train: {", ".join(presets.AGENTS)}.'
 )
 _GRIDS = [name for name in factory.names() if name.startswith('grid:')]
 _ENV = flags.DEFINE_string(
@@ -30,6 +31,17 @@ _ENV = flags.DEFINE_string(
 )
 _ENV_OPTION = flags.DEFINE_multi_string(
   'env_option', [], 'An option of the world: --env_option observation=one_hot'
+)
+_SKILLS = flags.DEFINE_string(
+  'skills',
+  None,
+  'Folder of a run whose skills are the actions of --agent=hierarchy, beside '
+  "the world's own.",
+)
+_SKILLS_DISCOUNT = flags.DEFINE_float(
+  'skills_discount',
+  experiment_lib.Experiment.skills_discount,
+  'Gamma of each step while such skills run.',
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
 _NUM_STEPS = flags.DEFINE_integer(
@@ -91,6 +103,8 @@ def experiment_from_flags(
     environment=_ENV.value,
     environment_options=options,
     settings=overrides.parse(_SET.value),
+    skills=_SKILLS.value,
+    skills_discount=_SKILLS_DISCOUNT.value,
     seed=_SEED.value,
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
@@ -109,6 +123,8 @@ def _continued() -> experiment_lib.Experiment:
     _AGENT,
     _ENV,
     _ENV_OPTION,
+    _SKILLS,
+    _SKILLS_DISCOUNT,
     _SEED,
     _SET,
     _EVALUATION_EPISODES,
@@ -118,7 +134,7 @@ def _continued() -> experiment_lib.Experiment:
     if flag.present:
       raise ValueError(
         f'--{flag.name} cannot change in a resumed run, whose settings are in '
-        f'{_OUTPUT_DIR.value}/{experiment_lib.CONFIG_FILE}; leave it out, or '
+        f'{_OUTPUT_DIR.value}/{loading.CONFIG_FILE}; leave it out, or '
         'start a new run.'
       )
   experiment = experiment_lib.load(_OUTPUT_DIR.value)
@@ -136,7 +152,7 @@ def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
     ValueError: if one is, or if the folder cannot be written.
   """
   folder = pathlib.Path(experiment.output_dir)
-  if not resume and (folder / experiment_lib.CONFIG_FILE).exists():
+  if not resume and (folder / loading.CONFIG_FILE).exists():
     raise ValueError(
       f'there is a run in {experiment.output_dir}; add --resume to continue '
       'it, or choose another --output_dir.'

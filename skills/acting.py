@@ -38,6 +38,21 @@ class ActorState(NamedTuple):
   memory: base.Memory
 
 
+def with_skill(state: ActorState, skill: int | Int[Array, '']) -> ActorState:
+  """The same actor, about to begin a skill of the caller's choice.
+
+  It follows that skill for the skill's full length, and then draws another.
+
+  Args:
+    state: at any time.
+    skill: in 0..K-1.
+  """
+  return state._replace(
+    skill=jnp.asarray(skill, jnp.int32),
+    skill_step=jnp.zeros_like(state.skill_step),
+  )
+
+
 class PolicyCore(NamedTuple):
   """Three pure functions.
 

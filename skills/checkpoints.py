@@ -22,6 +22,9 @@ from skills import types
 
 FORMAT_VERSION = 1
 
+# Of a run, within its own folder.
+FOLDER = 'checkpoints'
+
 _STATE = 'state.npz'
 _META = 'meta.json'
 _UNFINISHED = '.unfinished'
@@ -114,7 +117,10 @@ def read_meta(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load(
-  checkpoint: str | os.PathLike[str], like: types.PyTree
+  checkpoint: str | os.PathLike[str],
+  like: types.PyTree,
+  *,
+  allow_more: bool = False,
 ) -> tuple[types.PyTree, dict[str, Any]]:
   """Reads a checkpoint.
 
@@ -122,6 +128,8 @@ def load(
     checkpoint: its folder.
     like: a tree of the structure, shapes and dtypes to expect, of arrays or
       `jax.ShapeDtypeStruct`.
+    allow_more: whether it may hold arrays that are not in that tree, which are
+      left out.
 
   Returns:
     The state as NumPy arrays in that structure, and the meta data.
@@ -154,7 +162,7 @@ def load(
         f'configuration needs {leaf.dtype}{list(leaf.shape)}.'
       )
     leaves.append(array)
-  if arrays:
+  if arrays and not allow_more:
     raise CheckpointError(
       f'{checkpoint} also has {sorted(arrays)[0]!r}, which this configuration '
       'lacks.'

@@ -77,6 +77,16 @@ _GRIDS = {
 }
 _OTHER = _Grid(16, 20, pinned_state=None)
 
+HIERARCHY = 'hierarchy'
+"""Learns a task with trained skills among its actions.
+
+`skills.agents.hierarchy` makes a world of them in which that is plain
+reinforcement learning.
+"""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
+"""Every agent: one for each objective, and what is made of such."""
+
 # Of tables. These and the grids' discriminator rates, of each member of an
 # ensemble, are far larger than the published ones, which are for a hundred
 # times as many trajectories.
@@ -91,10 +101,12 @@ def make(
   """The settings to start from.
 
   Args:
-    agent: an objective's name; the agent of the same name learns from it.
+    agent: one of `AGENTS`. That of an objective's name learns from it.
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
   """
+  if agent == HIERARCHY:
+    return _hierarchy(make('extrinsic', environment, problem))
   grid = _GRIDS.get(environment, _OTHER)
   is_table = problem.num_states is not None
   if is_table:
@@ -127,6 +139,27 @@ def make(
       else config_lib.ReplayConfig()
     ),
     updates_per_step=16,
+  )
+
+
+def _hierarchy(
+  config: config_lib.SkillAgentConfig,
+) -> config_lib.SkillAgentConfig:
+  """The settings of a controller, from those of an agent of its world."""
+  return dataclasses.replace(
+    config,
+    # Its steps are skills, of which an episode holds few.
+    skill_length=4,
+    # Rewards are rare, and nothing but chance finds the first one: values that
+    # begin at random would lead it about for long.
+    network=dataclasses.replace(config.network, factors=None, table_spread=0.0),
+    learner=dataclasses.replace(
+      config.learner,
+      # Gamma is in the discounts that its environment hands up.
+      discount=1.0,
+      epsilon=0.1,
+      random_ties=True,
+    ),
   )
 
 

@@ -17,6 +17,7 @@ import dataclasses
 from typing import Any
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
@@ -56,6 +57,27 @@ class Trajectory(NamedTuple):
   skill: Int[Array, 'T B']
   mask: Float[Array, 'T B']
   record: Mapping[str, Array] = {}
+
+
+def arrival(
+  end: Shaped[Array, 'B *observation'],
+  start: Shaped[Array, 'B *observation'] | None = None,
+) -> Trajectory:
+  """Skills of a single step, for those who ask only about where skills end.
+
+  Args:
+    end: what was seen after the step.
+    start: what was seen before it; None for the same.
+  """
+  zeros = jnp.zeros((1, len(end)))
+  return Trajectory(
+    observation=jnp.stack([end if start is None else start, end]),
+    action=zeros.astype(jnp.int32),
+    reward=zeros,
+    discount=jnp.ones_like(zeros),
+    skill=zeros.astype(jnp.int32),
+    mask=jnp.ones_like(zeros),
+  )
 
 
 class Network(NamedTuple):

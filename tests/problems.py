@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skills import config as config_lib
+from skills import loading
+from skills import registry
 from skills import types
+from skills.learners import q_learning
 from skills.networks import q_networks
+from skills.objectives import vic
 
 NUM_SKILLS = 4
 NUM_STEPS = 5
@@ -173,3 +178,31 @@ def action_values(agent):
     agent.config.num_skills,
     len(agent.objective.streams),
   ).apply
+
+
+def handmade_skills(problem, actions, skill_length):
+  """Skills of a table world that do what they are told to.
+
+  Args:
+    problem: whose observations are state indices.
+    actions: what each skill does in each state, `[K, S]`.
+    skill_length: steps of a skill.
+
+  Returns:
+    `loading.TrainedSkills`, which never act at random.
+  """
+  actions = np.asarray(actions)
+  agent = registry.make_agent(
+    config_lib.SkillAgentConfig(
+      objective=vic.VicConfig(),
+      num_skills=len(actions),
+      skill_length=skill_length,
+      learner=q_learning.QLearningConfig(evaluation_epsilon=0.0),
+    ),
+    problem,
+  )
+  state = agent.learner.init(jax.random.PRNGKey(0))
+  values = np.eye(problem.num_actions)[actions.reshape(-1), :, None]
+  return loading.TrainedSkills(
+    agent=agent, state=state._replace(params=fill(state.params, values))
+  )

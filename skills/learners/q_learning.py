@@ -42,6 +42,8 @@ class QLearningConfig:
       network that bootstraps; None bootstraps from the parameters themselves.
     epsilon: probability of a random action while training.
     evaluation_epsilon: the same while evaluating.
+    random_ties: whether any of several best actions is taken, and not always
+      the first one; it matters where values begin equal.
   """
 
   discount: float = 0.99
@@ -52,6 +54,7 @@ class QLearningConfig:
   target_update_period: int | None = None
   epsilon: float = 0.05
   evaluation_epsilon: float = 0.001
+  random_ties: bool = False
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -121,17 +124,28 @@ def epsilon_greedy(
   values: Float[Array, '*batch A'],
   uniform: Float[Array, '*batch'],
   epsilon: float,
+  *,
+  random_ties: bool = False,
 ) -> Int[Array, '*batch']:
   """The best action, or with probability `epsilon` any.
 
   Args:
-    values: of each action; the first of equal ones wins.
-    uniform: one random number in [0, 1) for each choice. Where it is below
-      epsilon it also says which action, so that none further is needed.
+    values: of each action.
+    uniform: one random number in [0, 1) for each choice. It also says which
+      action is taken where there is a choice, so that none further is needed.
     epsilon: in [0, 1].
+    random_ties: whether any of the best actions is taken, and not the first.
   """
   num_actions = values.shape[-1]
   greedy = jnp.argmax(values, axis=-1).astype(jnp.int32)
+  if random_ties:
+    # What is left of the random number where it is no random action.
+    left = (uniform - epsilon) / max(1 - epsilon, 1e-6)
+    is_best = values == jnp.max(values, axis=-1, keepdims=True)
+    rank = jnp.cumsum(is_best, axis=-1)
+    wanted = jnp.floor(left * rank[..., -1]) + 1
+    wanted = jnp.clip(wanted, 1, rank[..., -1])
+    greedy = jnp.argmax(rank >= wanted[..., None], axis=-1).astype(jnp.int32)
   if epsilon == 0:
     return greedy
   scaled = (uniform * (num_actions / epsilon)).astype(jnp.int32)
@@ -162,18 +176,24 @@ def targets(
   return returns.lambda_returns(rewards, discounts, v[1:], lambda_)
 
 
-def behaviour(network: types.Network, epsilon: float) -> base.Behaviour:
+def behaviour(
+  network: types.Network, epsilon: float, *, random_ties: bool = False
+) -> base.Behaviour:
   """Chooses epsilon-greedily among a skill's mixed action values.
 
   Args:
     network: the action values, as `make` takes them.
     epsilon: probability of a random action.
+    random_ties: as in `epsilon_greedy`.
   """
 
   def choose(variables: Variables, observation, skill, memory, uniform):
     values = network.apply(variables.params, observation, skill)
     mixed = mix(values, variables.weights)
-    return epsilon_greedy(mixed, uniform[..., 0], epsilon), memory
+    action = epsilon_greedy(
+      mixed, uniform[..., 0], epsilon, random_ties=random_ties
+    )
+    return action, memory
 
   return base.Behaviour(1, lambda: (), choose, lambda memory: {})
 
@@ -200,10 +220,11 @@ def make_parts(
   network = q_networks.make(
     network_config, problem, num_skills, len(objective.streams)
   )
+  ties = config.random_ties
   return base.Parts(
     make(config, network, objective),
-    behaviour(network, config.epsilon),
-    behaviour(network, config.evaluation_epsilon),
+    behaviour(network, config.epsilon, random_ties=ties),
+    behaviour(network, config.evaluation_epsilon, random_ties=ties),
   )
 
 

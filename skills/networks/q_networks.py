@@ -18,13 +18,14 @@ class TableQ(hk.Module):
   """Values looked up by skill and state.
 
   A sum of one table for each part of a state. Sums are initially random in
-  [0, 1), uniformly if there is one part.
+  [0, spread), uniformly if there is one part.
   """
 
   def __init__(
     self,
     factors: tuple[int, ...],
     shape: tuple[int, int, int],
+    spread: float = 1.0,
     name: str = 'table_q',
   ):
     """Initialises the module.
@@ -32,18 +33,20 @@ class TableQ(hk.Module):
     Args:
       factors: sizes of the parts of a state; their product is S.
       shape: number of skills, actions and streams: K, A, R.
+      spread: of the initial values.
       name: of the module.
     """
     super().__init__(name=name)
     self._factors = factors
     self._shape = shape
+    self._spread = spread
 
   def __call__(
     self, state: Int[Array, '*batch'], skill: Int[Array, '*batch']
   ) -> Float[Array, '*batch A R']:
     """Q of every action and stream."""
     num_skills, num_actions, num_streams = self._shape
-    highest = 1.0 / len(self._factors)
+    highest = self._spread / len(self._factors)
     values = jnp.zeros(())
     parts = factors_lib.split(state, self._factors)
     for i, (part, size) in enumerate(zip(parts, self._factors)):
@@ -135,6 +138,7 @@ def make(
       return TableQ(
         config.factors or (problem.num_states,),
         (num_skills, problem.num_actions, num_streams),
+        config.table_spread,
       )(observation, skill)
     return MLPQ(problem, num_skills, num_streams, config.hidden_sizes)(
       observation, skill

@@ -23,13 +23,18 @@ class NetworkConfig:
       whose observations are state indices.
     factors: of tables, the sizes of a state's parts, as in
       `discriminators.DiscriminatorConfig`; values are then a sum over parts.
+    table_spread: tables of values begin random in [0, this); with 0 all values
+      begin equal.
   """
 
   hidden_sizes: tuple[int, ...] | None = None
   factors: tuple[int, ...] | None = None
+  table_spread: float = 1.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
+    if self.table_spread < 0:
+      raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
     factors_lib.check(self.factors, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:

@@ -82,6 +82,7 @@ def make_experiment(folder, num_steps):
     environment='numbered:world',
     num_steps=num_steps,
     config=CONFIG,
+    problem=experiment_lib.problem_of(NumberedEnvironment(0)),
     evaluation_episodes=2,
     output_dir=str(folder),
   )

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from launch import experiment as experiment_lib
 from launch import overrides
 from skills import presets
 from skills import registry
+from skills import settings
 from skills.networks import discriminators
 from tests import problems
 
@@ -44,7 +44,7 @@ def test_assignments_are_split_at_the_first_equals_sign():
 @pytest.mark.parametrize('name, kind', CASES)
 def test_what_flatten_lists_gives_the_same_configuration_again(name, kind):
   config = make(name, kind)
-  flat = overrides.flatten(config)
+  flat = settings.flatten(config)
   # Over any other agent's, as JSON and as text.
   other = make('vic' if name != 'vic' else 'rnd', 'table')
   assert overrides.apply(other, json.loads(json.dumps(flat))) == config
@@ -55,7 +55,7 @@ def test_what_flatten_lists_gives_the_same_configuration_again(name, kind):
 @pytest.mark.parametrize('name', registry.OBJECTIVES)
 def test_every_listed_field_can_be_set_on_its_own(name):
   config = make(name)
-  for path, value in overrides.flatten(config).items():
+  for path, value in settings.flatten(config).items():
     assert overrides.apply(config, {path: str(value)}) == config, path
 
 
@@ -99,7 +99,7 @@ def test_changes_reach_nested_fields_and_leave_the_rest():
   ],
 )
 def test_text_becomes_the_type_that_the_field_wants(path, text, value):
-  flat = overrides.flatten(overrides.apply(make(), {path: text}))
+  flat = settings.flatten(overrides.apply(make(), {path: text}))
   assert flat[path] == value
   assert type(flat[path]) is type(value)
 
@@ -204,4 +204,3 @@ def test_a_configuration_is_changed_in_a_copy():
   assert isinstance(
     config.objective.over.discriminator, discriminators.DiscriminatorConfig
   )
-  assert experiment_lib.CONFIG_FILE == 'config.json'

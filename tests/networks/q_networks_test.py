@@ -35,6 +35,17 @@ def test_a_table_tells_skills_states_actions_and_streams_apart():
   )
 
 
+def test_tables_begin_within_their_spread():
+  for spread in (0.0, 0.5):
+    config = torsos.NetworkConfig(table_spread=spread)
+    network = q_networks.make(config, problems.TABLE, K, R)
+    table = problems.content(network.init(KEY))
+    assert table.min() >= 0
+    assert 0.9 * spread <= table.max() <= spread
+  with pytest.raises(ValueError, match='table_spread must be >= 0, got -1'):
+    torsos.NetworkConfig(table_spread=-1.0)
+
+
 def test_tables_are_at_first_uniform_between_zero_and_one():
   table = problems.content(make(problems.TABLE).init(KEY))
   # Of 144 numbers the mean lies within 4 * sqrt(1/12 / 144) = 0.1 of 1/2.

@@ -208,6 +208,8 @@ def test_the_order_of_skills_in_a_batch_does_not_matter(case):
 def test_updates_lower_the_objective_s_own_loss_on_a_fixed_batch(case):
   batch = problems.trajectory(case.problem)
   state = case.init(key())
+  if not jax.tree.leaves(state):
+    pytest.skip('learns nothing')
   history = []
   for i in range(20):
     state, metrics = case.update(state, batch, key(i))

@@ -1,0 +1,79 @@
+"""A configuration comes back from what a file holds of it, or is refused."""
+
+import dataclasses
+import json
+
+import pytest
+
+from skills import config as config_lib
+from skills import presets
+from skills import registry
+from skills import settings
+from skills import types
+from tests import problems
+
+PROBLEMS = {'table': problems.TABLE, 'networks': problems.VECTOR}
+
+
+def as_json(config):
+  return json.loads(json.dumps(settings.flatten(config)))
+
+
+def refusal(wanted, flat):
+  with pytest.raises(ValueError) as error:
+    settings.restore(wanted, flat)
+  message = str(error.value)
+  assert '\n' not in message
+  return message
+
+
+@pytest.mark.parametrize('kind', PROBLEMS)
+@pytest.mark.parametrize('name', registry.OBJECTIVES)
+def test_every_configuration_comes_back_from_json(name, kind):
+  config = presets.make(name, 'grid:disdain_release', PROBLEMS[kind])
+  restored = settings.restore(config_lib.SkillAgentConfig, as_json(config))
+  assert restored == config
+  assert hash(restored.network) == hash(config.network)  # Tuples, not lists.
+
+
+@pytest.mark.parametrize('problem', PROBLEMS.values())
+def test_the_shapes_of_a_world_come_back_too(problem):
+  as_dict = json.loads(json.dumps(dataclasses.asdict(problem)))
+  assert settings.restore(types.ProblemSpec, as_dict) == problem
+
+
+def test_objectives_and_learners_are_listed_by_their_names():
+  flat = settings.flatten(config_lib.SkillAgentConfig())
+  assert flat['objective'] == 'disdain'
+  assert flat['objective.over'] == 'vic'
+  assert flat['learner'] == 'q_learning'
+  assert flat['objective.bonus_weight'] == 20.0
+  assert 'network' not in flat
+
+
+@pytest.mark.parametrize(
+  'changes, parts',
+  [
+    ({'batch_size': ...}, ['batch_size is missing']),
+    ({'learner.lambda_': ...}, ['learner.lambda_ is missing']),
+    ({'objective': ...}, ['objective']),
+    ({'batchsize': 3}, ['batchsize is no setting of this version']),
+    (
+      {'objective.over.old': 3},
+      ['objective.over.old is no setting of this version'],
+    ),
+    ({'objective': 'disdian'}, ['objective must be one of', "'disdian'"]),
+    ({'learner': 'vic'}, ['learner must be one of q_learning', "'vic'"]),
+    ({'objective.over': 3}, ['objective.over must be one of', 'got 3']),
+    ({'batch_size': 'many'}, ["batch_size must be a whole number, got 'many'"]),
+    ({'batch_size': [1]}, ['batch_size must be a whole number, got [1]']),
+    ({'batch_size.x': 1}, ['batch_size is a plain value']),
+    ({'learner.discount': 2.0}, ['learner.discount must be in [0, 1], got 2']),
+  ],
+)
+def test_what_does_not_fit_is_named(changes, parts):
+  flat = as_json(config_lib.SkillAgentConfig()) | changes
+  flat = {path: value for path, value in flat.items() if value is not ...}
+  message = refusal(config_lib.SkillAgentConfig, flat)
+  for part in parts:
+    assert part in message
