@@ -33,6 +33,8 @@ class _Grid(NamedTuple):
     epsilon: probability of a random action.
     pinned_state: of the discriminators.
     factors: of the tables.
+    capacity: of replay, in trajectories.
+    discriminator_rate: of tables; the loss is a mean over the batch.
   """
 
   num_skills: int
@@ -42,6 +44,10 @@ class _Grid(NamedTuple):
   # DISDAIN's release never learns of the start.
   pinned_state: int | None = 0
   factors: tuple[int, ...] | None = None
+  # Old trajectories tell discriminators of skills that are no more: with tables
+  # at these rates a large buffer keeps skills from being told apart.
+  capacity: int = 1000
+  discriminator_rate: float = 0.8
 
 
 _GRIDS = {
@@ -51,9 +57,22 @@ _GRIDS = {
   'grid:four_rooms': _Grid(
     128, 20, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
   ),
-  'grid:open_11': _Grid(8, 4, epsilon=0.05, pinned_state=None),
+  # Pairs of states are many, and a small buffer has few of them.
+  'grid:open_11': _Grid(
+    8,
+    4,
+    epsilon=0.05,
+    pinned_state=None,
+    capacity=20_000,
+    discriminator_rate=3.2,
+  ),
   'grid:open_41': _Grid(
-    8, 10, epsilon=0.05, pinned_state=None, factors=(41, 41)
+    8,
+    10,
+    epsilon=0.05,
+    pinned_state=None,
+    factors=(41, 41),
+    capacity=20_000,
   ),
 }
 _OTHER = _Grid(16, 20, pinned_state=None)
@@ -68,14 +87,10 @@ reinforcement learning.
 AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
 """Every agent: one for each objective, and what is made of such."""
 
-# Of tables, the second for each member of an ensemble. Far larger than the
-# published rates, which are for a hundred times as many trajectories.
+# Of tables. These and the grids' discriminator rates, of each member of an
+# ensemble, are far larger than the published ones, which are for a hundred
+# times as many trajectories.
 _VALUE_RATE = 0.4
-_DISCRIMINATOR_RATE = 0.8
-
-# Old trajectories tell discriminators of skills that are no more: with tables
-# at these rates a large buffer keeps skills from being told apart.
-_TABLE_REPLAY = config_lib.ReplayConfig(capacity=1000, samples_per_insert=16.0)
 
 _HIDDEN_SIZES = (256, 256)
 
@@ -97,7 +112,7 @@ def make(
   if is_table:
     network = torsos.NetworkConfig(factors=grid.factors)
     discriminator = discriminators.DiscriminatorConfig(
-      learning_rate=_DISCRIMINATOR_RATE,
+      learning_rate=grid.discriminator_rate,
       pinned_state=grid.pinned_state,
       factors=grid.factors,
     )
@@ -118,7 +133,11 @@ def make(
     skill_length=grid.skill_length,
     network=network,
     learner=learner,
-    replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
+    replay=(
+      config_lib.ReplayConfig(capacity=grid.capacity, samples_per_insert=16.0)
+      if is_table
+      else config_lib.ReplayConfig()
+    ),
     updates_per_step=16,
   )
 
