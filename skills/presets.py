@@ -41,6 +41,8 @@ class _Sizes(NamedTuple):
     epsilon: probability of a random action.
     pinned_state: of the discriminators.
     factors: of the tables.
+    capacity: of replay, in trajectories.
+    discriminator_rate: of tables; the loss is a mean over the batch.
   """
 
   num_skills: int
@@ -50,6 +52,10 @@ class _Sizes(NamedTuple):
   # DISDAIN's release never learns of the start.
   pinned_state: int | None = 0
   factors: tuple[int, ...] | None = None
+  # Old trajectories tell discriminators of skills that are no more: with tables
+  # at these rates a large buffer keeps skills from being told apart.
+  capacity: int = 1000
+  discriminator_rate: float = 0.8
 
 
 _GRIDS = {
@@ -59,9 +65,22 @@ _GRIDS = {
   'grid:four_rooms': _Sizes(
     128, 20, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
   ),
-  'grid:open_11': _Sizes(8, 4, epsilon=0.05, pinned_state=None),
+  # Pairs of states are many, and a small buffer has few of them.
+  'grid:open_11': _Sizes(
+    8,
+    4,
+    epsilon=0.05,
+    pinned_state=None,
+    capacity=20_000,
+    discriminator_rate=3.2,
+  ),
   'grid:open_41': _Sizes(
-    8, 10, epsilon=0.05, pinned_state=None, factors=(41, 41)
+    8,
+    10,
+    epsilon=0.05,
+    pinned_state=None,
+    factors=(41, 41),
+    capacity=20_000,
   ),
 }
 _OTHER = _Sizes(16, 20, pinned_state=None)
@@ -76,14 +95,10 @@ reinforcement learning.
 AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
 """Every agent: one for each objective, and what is made of such."""
 
-# Of tables, the second for each member of an ensemble. Far larger than the
-# published rates, which are for a hundred times as many trajectories.
+# Of tables. These and the grids' discriminator rates, of each member of an
+# ensemble, are far larger than the published ones, which are for a hundred
+# times as many trajectories.
 _VALUE_RATE = 0.4
-_DISCRIMINATOR_RATE = 0.8
-
-# Old trajectories tell discriminators of skills that are no more: with tables
-# at these rates a large buffer keeps skills from being told apart.
-_TABLE_REPLAY = config_lib.ReplayConfig(capacity=1000, samples_per_insert=16.0)
 
 _HIDDEN_SIZES = (256, 256)
 
@@ -155,7 +170,7 @@ def make(
 def _tables(sizes: _Sizes) -> _Parts:
   return _Parts(
     discriminators.DiscriminatorConfig(
-      learning_rate=_DISCRIMINATOR_RATE,
+      learning_rate=sizes.discriminator_rate,
       pinned_state=sizes.pinned_state,
       factors=sizes.factors,
     ),
@@ -163,7 +178,7 @@ def _tables(sizes: _Sizes) -> _Parts:
     q_learning.QLearningConfig(
       learning_rate=_VALUE_RATE, epsilon=sizes.epsilon
     ),
-    _TABLE_REPLAY,
+    config_lib.ReplayConfig(capacity=sizes.capacity, samples_per_insert=16.0),
   )
 
 

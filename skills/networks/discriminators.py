@@ -148,8 +148,7 @@ def make(
   pinned, num_states = config.pinned_state, problem.num_states or 0
   if pinned is not None and not 0 <= pinned < num_states:
     raise ValueError(
-      f'pinned_state must be None or in 0..{num_states - 1}, got '
-      f'{pinned}.'
+      f'pinned_state must be None or in 0..{num_states - 1}, got {pinned}.'
     )
 
   def forward(
