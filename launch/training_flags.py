@@ -68,7 +68,7 @@ _RESUME = flags.DEFINE_bool(
 _EVALUATION_EPISODES = flags.DEFINE_integer(
   'evaluation_episodes',
   None,
-  'Episodes of each evaluation. [128; in Atari, whose episodes are long, 2]',
+  'Episodes of each evaluation. [as many as hold 128 skills]',
 )
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
@@ -112,7 +112,7 @@ def experiment_from_flags(
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
     ),
-    evaluation_episodes=_evaluation_episodes(),
+    evaluation_episodes=_EVALUATION_EPISODES.value,
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',
   )
@@ -190,6 +190,7 @@ def report(
     results.SUMMARY_FILE,
     results.LEARNING_CURVE,
     results.SKILL_MAP,
+    results.SKILL_ENDS,
   ):
     if (folder / name).exists():
       print(f'  {folder / name}')
@@ -198,12 +199,6 @@ def report(
       'Interrupted and saved. To continue: add --resume to '
       f'--output_dir={experiment.output_dir}'
     )
-
-
-def _evaluation_episodes() -> int:
-  if _EVALUATION_EPISODES.value is not None:
-    return _EVALUATION_EPISODES.value
-  return 2 if _ENV.value.startswith('atari:') else 128
 
 
 def _number_or_text(value: str) -> int | float | str | None:

@@ -25,6 +25,7 @@ import numpy as np
 from skills import config as config_lib
 from skills import registry
 from skills import types
+from skills.learners import actor_critic
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import torsos
@@ -102,6 +103,8 @@ _VALUE_RATE = 0.4
 
 _HIDDEN_SIZES = (256, 256)
 
+_CONTROL = _Sizes(16, 50)
+
 _ATARI = _Sizes(16, 20, {'disdain': 180.0})
 _ATARI_HEADS = 40
 
@@ -119,15 +122,15 @@ class _Parts(NamedTuple):
     discriminator: how skills are told apart.
     num_heads: of an ensemble, whose members are heads of one torso; None for
       members of their own, as many as the objective has.
-    network: of the values.
-    learner: of the values.
+    network: of values and policies.
+    learner: how it learns.
     replay: how much is kept.
     updates_per_step: how many are made at once.
   """
 
   discriminator: discriminators.DiscriminatorConfig
   network: torsos.NetworkConfig
-  learner: q_learning.QLearningConfig
+  learner: Any
   replay: config_lib.ReplayConfig = config_lib.ReplayConfig()
   updates_per_step: int = 16
   num_heads: int | None = None
@@ -148,7 +151,9 @@ def make(
   sizes = _GRIDS.get(environment, _OTHER)
   if environment.startswith('atari:'):
     sizes = _ATARI
-  if problem.num_states is not None:
+  if problem.num_actions is None:
+    sizes, parts = _CONTROL, _continuous(problem)
+  elif problem.num_states is not None:
     parts = _tables(sizes)
   elif len(problem.observation_shape) == 3:
     parts = _pictures(problem)
@@ -243,6 +248,20 @@ def _bounded(
     replay,
     capacity=capacity,
     min_size=min(replay.min_size, capacity),
+  )
+
+
+def _continuous(problem: types.ProblemSpec) -> _Parts:
+  is_picture = len(problem.observation_shape) == 3
+  seen = _pictures(problem) if is_picture else _vectors()
+  return _Parts(
+    seen.discriminator,
+    seen.network,
+    actor_critic.ActorCriticConfig(),
+    # The newest few thousand steps: older ones tell little of a policy that
+    # has moved on.
+    config_lib.ReplayConfig(capacity=400, min_size=40, samples_per_insert=8.0),
+    updates_per_step=4,
   )
 
 

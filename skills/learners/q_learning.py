@@ -303,8 +303,15 @@ def make_parts(
     objective: what it learns from.
 
   Raises:
-    ValueError: if the network does not fit the observations.
+    ValueError: if actions are continuous, or the network does not fit the
+      observations.
   """
+  if problem.num_actions is None:
+    raise ValueError(
+      'Q-learning compares discrete actions, and those of this environment are '
+      f'vectors of shape {problem.action_shape}; use the learner '
+      "'actor_critic' (--set learner=actor_critic)."
+    )
   network = q_networks.make(
     network_config, problem, num_skills, len(objective.streams)
   )

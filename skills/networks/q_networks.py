@@ -100,11 +100,11 @@ class MLPQ(hk.Module):
       ],
       axis=-1,
     )
-    size = self._problem.num_actions * self._num_streams
+    num_actions = self._problem.num_actions
+    assert num_actions is not None
+    size = num_actions * self._num_streams
     values = hk.nets.MLP(self._hidden_sizes + (size,))(features)
-    return values.reshape(
-      values.shape[:-1] + (self._problem.num_actions, self._num_streams)
-    )
+    return values.reshape(values.shape[:-1] + (num_actions, self._num_streams))
 
 
 class TorsoQ(hk.Module):

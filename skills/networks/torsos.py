@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
+from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
@@ -230,3 +231,33 @@ def make(
   if config.torso == 'resnet':
     return ResNetTorso(config, name)
   return MLPTorso(problem, config.hidden_sizes or (), name)
+
+
+def skill_features(
+  config: NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  observation: Shaped[Array, '*batch_and_observation'],
+  skill: Int[Array, '*batch'],
+) -> Float[Array, '*batch D']:
+  """What a network makes of an observation and a skill, below its heads.
+
+  Within a Haiku transformation; each call makes modules of its own. A residual
+  network meets the skill behind itself, at a hidden layer as large as its last.
+
+  Args:
+    config: of the network, which is no table and has no memory.
+    problem: what observations are.
+    num_skills: number of skills K.
+    observation: any batch of observations.
+    skill: the skill beside each.
+  """
+  assert config.hidden_sizes is not None
+  sizes = config.hidden_sizes
+  seen = encode(observation, problem)
+  if config.torso == 'resnet':
+    seen, sizes = make(config, problem)(observation), sizes[-1:]
+  features = jnp.concatenate([seen, jax.nn.one_hot(skill, num_skills)], axis=-1)
+  if not sizes:
+    return features
+  return hk.nets.MLP(sizes, activate_final=True)(features)
