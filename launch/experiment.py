@@ -19,6 +19,8 @@ from skills import presets
 from skills import registry
 from skills import types
 
+# Of an evaluation that is not told its episodes.
+_EVALUATION_SKILLS = 128
 # Acme's loops run whole episodes. A world without end is cut into some of so
 # many skills, after which it goes on.
 _SKILLS_PER_EPISODE = 4
@@ -40,7 +42,8 @@ class Experiment:
     num_steps: environment steps of training; with `skills`, choices.
     config: the agent's settings.
     problem: the world's shapes.
-    evaluation_episodes: episodes of an evaluation.
+    evaluation_episodes: episodes of an evaluation; None for as many as hold 128
+      skills.
     evaluation_every: environment steps between evaluations; None for 30 of
       them in all.
     checkpoint_every_s: seconds between checkpoints.
@@ -58,7 +61,7 @@ class Experiment:
   num_steps: int
   config: config_lib.SkillAgentConfig
   problem: types.ProblemSpec
-  evaluation_episodes: int = 128
+  evaluation_episodes: int | None = None
   evaluation_every: int | None = None
   checkpoint_every_s: float = 60.0
   output_dir: str
@@ -84,6 +87,13 @@ class Experiment:
   def steps_per_evaluation(self) -> int:
     """Environment steps between evaluations."""
     return self.evaluation_every or max(self.num_steps // 30, 1)
+
+  @property
+  def evaluation_size(self) -> tuple[int, int]:
+    """Episodes and skills that an evaluation has at least."""
+    if self.evaluation_episodes is None:
+      return 1, _EVALUATION_SKILLS
+    return self.evaluation_episodes, 1
 
   def seed_for(self, part: str, index: int = 0, started_at: int = 0) -> int:
     """A seed of its own for each part of the run.
@@ -186,6 +196,24 @@ def make(
     problem=problem,
     **fields,
   )
+
+
+def changed(
+  experiment: Experiment, *, settings: Mapping[str, Any], **fields: Any
+) -> Experiment:
+  """Another experiment, with changes to the agent's settings and to fields.
+
+  Args:
+    experiment: to start from.
+    settings: changes to the agent's settings, by their paths.
+    **fields: other values of fields of `Experiment`.
+
+  Raises:
+    ValueError: if that cannot run.
+  """
+  config = overrides.apply(experiment.config, settings)
+  _check_agent(experiment.agent, config, experiment.problem)
+  return dataclasses.replace(experiment, config=config, **fields)
 
 
 def _check_skills(agent: str, trained: str | None) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from launch import commands
 from launch import experiment as experiment_lib
+from launch import observers
 from launch import progress as progress_lib
 from launch import results
 from launch import run_loggers
@@ -28,6 +29,7 @@ from skills.agents import builder as builder_lib
 from skills.agents import evaluation
 from skills.agents import learning
 from skills.agents import replay
+from skills.learners import base
 
 _POLL_S = 0.1
 _JOIN_S = 12.0
@@ -55,13 +57,19 @@ class Worker(threading.Thread):
 class Run:
   """The parts of a run, and what they do together."""
 
-  def __init__(self, experiment: experiment_lib.Experiment):
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    begin: Callable[[base.State], base.State] | None = None,
+  ):
     """Makes the parts, replay server included; `close` them.
 
     Continues from the newest checkpoint, if the experiment's folder has one.
 
     Args:
       experiment: what to run.
+      begin: fresh state of the learner -> the one to begin with, if there is no
+        checkpoint; None to begin with the fresh one.
     """
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
@@ -98,6 +106,7 @@ class Run:
       jax.random.PRNGKey(experiment.seed_for('learner')),
       self.agent,
       self.iterator,
+      self.client,
       counter=acme_api.counting.Counter(
         self.counter, 'learner', time_delta=0.0
       ),
@@ -114,20 +123,25 @@ class Run:
       self.actor,
       counter=acme_api.counting.Counter(self.counter, 'actor', time_delta=0.0),
       logger=self.loggers[0],
+      observers=observers.make(self.environment),
+    )
+    evaluator_environment = experiment.make_environment(
+      experiment.seed_for('evaluator environment', 0, started_at)
     )
     self.evaluator = evaluation.Evaluator(
       self.agent,
       builder,
-      experiment.make_environment(
-        experiment.seed_for('evaluator environment', 0, started_at)
-      ),
+      evaluator_environment,
       self.learner,
       jax.random.PRNGKey(experiment.seed_for('evaluator', 0, started_at)),
+      observers.make(evaluator_environment),
     )
     self.counter.increment(**counts)
     self.earlier_s = 0.0
     if checkpoint is not None:
       self._restore(checkpoint)
+    elif begin is not None:
+      self.learner.restore(begin(self.learner.save()))
     self.started = time.monotonic()
     self.workers = [
       Worker('actor', self._act),
@@ -227,7 +241,7 @@ class Run:
   def evaluate(self) -> dict[str, float]:
     """Numbers of fresh episodes, which are also logged."""
     counts = self.counts()
-    _, numbers = self.evaluator.run(self.experiment.evaluation_episodes)
+    _, numbers = self.evaluator.run(*self.experiment.evaluation_size)
     self.loggers[2].write({**numbers, **counts})
     results.check_finite(self.learner.get_variables([learning.POLICY]))
     return numbers
@@ -255,6 +269,7 @@ class Run:
         print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
         faulthandler.dump_traceback(all_threads=True)
     self.iterator.close()
+    self.learner.close()
     self.adder.close()
     self.server.stop()
     for logger in self.loggers:
@@ -273,7 +288,10 @@ def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
     environment.restore(state)
 
 
-def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
+def run(
+  experiment: experiment_lib.Experiment,
+  begin: Callable[[base.State], base.State] | None = None,
+) -> commands.Outcome:
   """Trains, and leaves a complete run's folder behind.
 
   Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
@@ -281,6 +299,7 @@ def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
 
   Args:
     experiment: what to run.
+    begin: as `Run` takes it.
 
   Returns:
     How it ended.
@@ -292,7 +311,7 @@ def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
   check(experiment)
   snapshots.check_shards(pathlib.Path(experiment.output_dir), 1)
   with commands.caught_signals() as received:
-    the_run = Run(experiment)
+    the_run = Run(experiment, begin)
     try:
       the_run.watch(lambda: bool(received))
       the_run.save()

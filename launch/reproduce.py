@@ -741,7 +741,9 @@ def successes(
         random_ties=True,
       ),
     ),
-    dataclasses.replace(problem, num_actions=of_skills + problem.num_actions),
+    dataclasses.replace(
+      problem, num_actions=of_skills + (problem.num_actions or 0)
+    ),
   )
   layout = gridworlds.MAPS[name.partition(':')[2]]
   goals = [

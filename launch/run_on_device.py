@@ -165,7 +165,7 @@ class _Run:
         counts = self.counts()
         if counts['actor_steps'] >= next_evaluation:
           next_evaluation = counts['actor_steps'] + every
-          _, numbers = self.evaluate(experiment.evaluation_episodes)
+          _, numbers = self.evaluate(max(experiment.evaluation_size))
           self.loggers[0].write({**learner_metrics, **counts})
           self.loggers[1].write({**numbers, **counts})
         display.update(counts['actor_steps'], counts['learner_steps'], numbers)
@@ -200,7 +200,7 @@ class _Run:
     """Measures the final policy, and writes summary and pictures."""
     experiment = self.experiment
     wall_time_s = self.wall_time_s()
-    episodes = results.final_episodes(experiment)
+    episodes = max(results.final_size(experiment))  # Each is one skill.
     trajectory, numbers = self.evaluate(episodes)
     numbers |= self.information()
     for logger in self.loggers:

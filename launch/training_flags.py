@@ -1,6 +1,7 @@
 """Flags of the training commands, and the experiment that they describe."""
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -65,7 +66,9 @@ _RESUME = flags.DEFINE_bool(
   '--num_steps may be given beside it.',
 )
 _EVALUATION_EPISODES = flags.DEFINE_integer(
-  'evaluation_episodes', 128, 'Episodes of each evaluation.'
+  'evaluation_episodes',
+  None,
+  'Episodes of each evaluation. [as many as hold 128 skills]',
 )
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
@@ -187,6 +190,7 @@ def report(
     results.SUMMARY_FILE,
     results.LEARNING_CURVE,
     results.SKILL_MAP,
+    results.SKILL_ENDS,
   ):
     if (folder / name).exists():
       print(f'  {folder / name}')
@@ -197,7 +201,10 @@ def report(
     )
 
 
-def _number_or_text(value: str) -> int | str | None:
+def _number_or_text(value: str) -> int | float | str | None:
   if value.lower() == 'none':
     return None
-  return int(value) if value.isdigit() else value
+  for number in (int, float):
+    with contextlib.suppress(ValueError):
+      return number(value)
+  return value

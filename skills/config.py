@@ -25,6 +25,13 @@ class ReplayConfig:
       samples_per_insert` and two of the learner's fetches.
     timeout_s: seconds that a learner or actor may wait for replay before the
       run ends with an error.
+    burn_in: steps before a skill that its trajectory brings along, by which a
+      recurrent network's memory is brought up to date.
+    priority_exponent: trajectories are drawn in proportion to their priority to
+      this power ('uniform' only); None draws all alike. Priorities are the
+      learner's newest; new trajectories have the largest of all.
+    importance_exponent: how far the learner makes up for that, by weights of
+      1 / probability to this power, the largest of a batch being 1.
   """
 
   kind: str = 'uniform'
@@ -33,6 +40,9 @@ class ReplayConfig:
   samples_per_insert: float | None = 8.0
   error_buffer: float | None = None
   timeout_s: float = 60.0
+  burn_in: int = 0
+  priority_exponent: float | None = None
+  importance_exponent: float = 0.6
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -42,6 +52,15 @@ class ReplayConfig:
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
+    for name in ('burn_in', 'priority_exponent', 'importance_exponent'):
+      value = getattr(self, name)
+      if value is not None and value < 0:
+        raise ValueError(f'{name} must be >= 0, got {value}.')
+    if self.kind == 'queue' and self.priority_exponent is not None:
+      raise ValueError(
+        "priority_exponent must be None for kind='queue', which hands out "
+        f'every trajectory once, got {self.priority_exponent}.'
+      )
     if self.min_size > self.capacity:
       raise ValueError(
         f'min_size must be at most capacity ({self.capacity}), got '
@@ -65,6 +84,7 @@ class SkillAgentConfig:
     objective: configuration of an objective in `skills.registry.OBJECTIVES`.
     num_skills: number of skills K; 1 where there are none to tell apart.
     skill_length: environment steps of a skill, T.
+    fixed_skill: the one skill that actors follow; None where they draw one.
     network: what the learner's networks are made of.
     learner: how it learns and acts; configuration of an algorithm in
       `skills.registry.LEARNERS`.
@@ -77,6 +97,7 @@ class SkillAgentConfig:
   objective: Any = dataclasses.field(default_factory=disdain.DisdainConfig)
   num_skills: int = 16
   skill_length: int = 20
+  fixed_skill: int | None = None
   network: torsos.NetworkConfig = torsos.NetworkConfig()
   learner: Any = dataclasses.field(default_factory=q_learning.QLearningConfig)
   replay: ReplayConfig = ReplayConfig()
@@ -90,6 +111,18 @@ class SkillAgentConfig:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be >= 1, got {getattr(self, name)}.')
+    if self.replay.burn_in and self.network.lstm_size is None:
+      raise ValueError(
+        'replay.burn_in must be 0 for a network without a memory '
+        f'(network.lstm_size=None), got {self.replay.burn_in}.'
+      )
+    if self.fixed_skill is not None and not (
+      0 <= self.fixed_skill < self.num_skills
+    ):
+      raise ValueError(
+        f'fixed_skill must be None or in 0..{self.num_skills - 1}, got '
+        f'{self.fixed_skill}.'
+      )
     if self.replay.kind == 'queue' and self.replay.capacity < self.fetch_size:
       raise ValueError(
         'replay.capacity must be >= batch_size * updates_per_step '

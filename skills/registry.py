@@ -13,6 +13,7 @@ from typing import NamedTuple
 from skills import acting
 from skills import config as config_lib
 from skills import types
+from skills.learners import actor_critic
 from skills.learners import base as learners
 from skills.learners import q_learning
 from skills.objectives import base
@@ -64,6 +65,9 @@ class Algorithm(NamedTuple):
 
 
 LEARNERS: Mapping[str, Algorithm] = {
+  'actor_critic': Algorithm(
+    actor_critic.ActorCriticConfig, actor_critic.make_parts
+  ),
   'q_learning': Algorithm(q_learning.QLearningConfig, q_learning.make_parts),
 }
 
@@ -146,8 +150,20 @@ def make_agent(
     config.learner, config.network, problem, config.num_skills, objective
   )
 
+  if (
+    config.replay.priority_exponent is not None
+    and parts.learner.update_with_priorities is None
+  ):
+    raise ValueError(
+      'replay.priority_exponent must be None for the learner '
+      f'{name_of(config.learner)!r}, which gives no priorities, got '
+      f'{config.replay.priority_exponent}.'
+    )
+
   def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
-    return acting.make(behaviour, config.num_skills, config.skill_length)
+    return acting.make(
+      behaviour, config.num_skills, config.skill_length, config.fixed_skill
+    )
 
   return Agent(
     config,

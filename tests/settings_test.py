@@ -72,7 +72,7 @@ def test_objectives_and_learners_are_listed_by_their_names():
       ['objective.over.old is no setting of this version'],
     ),
     ({'objective': 'disdian'}, ['objective must be one of', "'disdian'"]),
-    ({'learner': 'vic'}, ['learner must be one of q_learning', "'vic'"]),
+    ({'learner': 'vic'}, ['learner must be one of', 'q_learning', "'vic'"]),
     ({'objective.over': 3}, ['objective.over must be one of', 'got 3']),
     ({'batch_size': 'many'}, ["batch_size must be a whole number, got 'many'"]),
     ({'batch_size': [1]}, ['batch_size must be a whole number, got [1]']),

@@ -1,5 +1,6 @@
 """Runs skills in an environment of their own and records what they do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from acme import core
@@ -7,6 +8,7 @@ from acme import environment_loop
 from acme.adders import base as adders
 from acme.utils import counting
 from acme.utils import loggers
+from acme.utils import observers as observers_lib
 import dm_env
 import jax
 import numpy as np
@@ -26,6 +28,11 @@ class Recorder(adders.Adder):
     self._skill_length = skill_length
     self._skills: list[dict[str, list[Any]]] = []
     self._observation: Any = None
+
+  @property
+  def num_skills(self) -> int:
+    """Skills that were begun."""
+    return len(self._skills)
 
   def clear(self) -> None:
     """Forgets what was recorded."""
@@ -76,7 +83,7 @@ class Recorder(adders.Adder):
     mask: Any = (steps < lengths).astype(np.float32)
     return types.Trajectory(
       observation=stack('observation', self._skill_length + 1),
-      action=stack('action', self._skill_length, np.int32),
+      action=stack('action', self._skill_length),
       reward=stack('reward', self._skill_length, np.float32),
       discount=stack('discount', self._skill_length, np.float32),
       skill=stack('skill', self._skill_length, np.int32),
@@ -94,6 +101,7 @@ class Evaluator:
     environment: dm_env.Environment,
     variable_source: core.VariableSource,
     random_key: types.PRNGKey,
+    observers: Sequence[observers_lib.EnvLoopObserver] = (),
   ):
     """Initialises the evaluator.
 
@@ -103,6 +111,8 @@ class Evaluator:
       environment: for the evaluator alone.
       variable_source: the learner.
       random_key: of its own.
+      observers: of its episodes. Of what they count, names that begin with
+        'episode_' are averaged, and such with 'lifetime_' are kept.
     """
     self._variable_source = variable_source
     self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
@@ -118,30 +128,36 @@ class Evaluator:
       self._actor,
       counter=counting.Counter(),
       logger=loggers.NoOpLogger(),
+      observers=observers,
     )
 
-  def run(self, num_episodes: int) -> tuple[types.Trajectory, dict[str, float]]:
+  def run(
+    self, num_episodes: int, num_skills: int = 1
+  ) -> tuple[types.Trajectory, dict[str, float]]:
     """Runs fresh episodes of the newest policy.
 
     Args:
-      num_episodes: how many.
+      num_episodes: at least so many.
+      num_skills: at least so many, in whole episodes.
 
     Returns:
       What was done, and its numbers.
     """
     self._recorder.clear()
     self._actor.fetch()  # It still has those of the last evaluation.
-    results = [self._loop.run_episode() for _ in range(num_episodes)]
+    results = []
+    while len(results) < num_episodes or self._recorder.num_skills < num_skills:
+      results.append(self._loop.run_episode())
     trajectory = self._recorder.trajectory()
     [state] = self._variable_source.get_variables([learning.OBJECTIVE])
     numbers: dict[str, float] = {
       name: float(value)
       for name, value in self._measure(state, trajectory).items()
     }
-    numbers['episode_return'] = float(
-      np.mean([result['episode_return'] for result in results])
-    )
-    numbers['episode_length'] = float(
-      np.mean([result['episode_length'] for result in results])
-    )
+    numbers['evaluation_episodes'] = len(results)
+    for name in results[-1]:
+      if name.startswith('episode_'):
+        numbers[name] = float(np.mean([result[name] for result in results]))
+      elif name.startswith('lifetime_'):
+        numbers[name] = float(results[-1][name])
     return trajectory, numbers

@@ -245,4 +245,6 @@ def _describe(problem: types.ProblemSpec) -> str:
   else:
     shape = 'x'.join(map(str, problem.observation_shape)) or 'scalar'
     seen = f'observations {shape} of {problem.observation_dtype}'
-  return f'{seen} and {problem.num_actions} actions'
+  if problem.num_actions is not None:
+    return f'{seen} and {problem.num_actions} actions'
+  return f'{seen} and actions in [-1, 1] of shape {problem.action_shape}'

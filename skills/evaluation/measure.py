@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 
 from skills import types
 from skills.evaluation import metrics
 from skills.objectives import base
+
+# Of observations that the discriminators judge at once.
+_MAX_NUMBERS = 2**22
 
 
 def measure(
@@ -30,6 +36,23 @@ def measure(
   """
   discriminator = objective.discriminator
 
+  def logits(
+    state: base.State, trajectory: types.Trajectory
+  ) -> Float[Array, 'N M B K']:
+    assert discriminator is not None
+    if trajectory.observation.size <= _MAX_NUMBERS:
+      return discriminator.logits(state, trajectory)
+    # Of pictures so many at once that what layers make of them fits in memory.
+    per_skill = trajectory.observation[:, 0].size
+    by_skill = jax.lax.map(
+      lambda skill: discriminator.logits(
+        state, jax.tree.map(lambda x: x[:, None], skill)
+      )[:, :, 0],
+      jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), trajectory),
+      batch_size=max(_MAX_NUMBERS // per_skill, 1),
+    )
+    return jnp.moveaxis(by_skill, 0, 2)
+
   def compute(state: base.State, trajectory: types.Trajectory) -> types.Metrics:
     mask = trajectory.mask
     numbers = {
@@ -43,7 +66,7 @@ def measure(
     if discriminator is not None:
       moments = discriminator.view.select(trajectory)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
-        discriminator.logits(state, trajectory), moments.skill, moments.mask
+        logits(state, trajectory), moments.skill, moments.mask
       )
     if problem.num_states is not None:
       visited = jnp.zeros(problem.num_states)

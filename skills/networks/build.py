@@ -30,6 +30,20 @@ def pure(
   return types.Network(init, transformed.apply)
 
 
+def recurrent(
+  network: types.Network | types.RecurrentNetwork,
+) -> types.RecurrentNetwork:
+  """The network itself, or one without memory as one whose memory is empty."""
+  if isinstance(network, types.RecurrentNetwork):
+    return network
+
+  def unroll(params: types.Params, memory, is_first, *inputs: Array):
+    del is_first
+    return network.apply(params, *inputs), memory
+
+  return types.RecurrentNetwork(network.init, lambda: (), unroll)
+
+
 def ensemble(network: types.Network, size: int) -> types.Network:
   """`size` members that differ by their initial parameters only.
 
