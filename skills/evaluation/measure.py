@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
-from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 

@@ -70,6 +70,7 @@ class MLPQ(hk.Module):
     num_skills: int,
     num_streams: int,
     hidden_sizes: tuple[int, ...],
+    scale: float = 1.0,
     name: str = 'mlp_q',
   ):
     """Initialises the module.
@@ -79,6 +80,7 @@ class MLPQ(hk.Module):
       num_skills: number of skills K.
       num_streams: number of reward streams R.
       hidden_sizes: units of each hidden layer.
+      scale: factor on numbers that are seen.
       name: of the module.
     """
     super().__init__(name=name)
@@ -86,6 +88,7 @@ class MLPQ(hk.Module):
     self._num_skills = num_skills
     self._num_streams = num_streams
     self._hidden_sizes = hidden_sizes
+    self._scale = scale
 
   def __call__(
     self,
@@ -95,7 +98,7 @@ class MLPQ(hk.Module):
     """Q of every action and stream."""
     features = jnp.concatenate(
       [
-        torsos.encode(observation, self._problem),
+        torsos.encode(observation, self._problem, self._scale),
         jax.nn.one_hot(skill, self._num_skills),
       ],
       axis=-1,
@@ -213,9 +216,13 @@ def make(
         config.table_spread,
       )(observation, skill)
     if config.torso == 'mlp':
-      return MLPQ(problem, num_skills, num_streams, config.hidden_sizes)(
-        observation, skill
-      )
+      return MLPQ(
+        problem,
+        num_skills,
+        num_streams,
+        config.hidden_sizes,
+        config.input_scale,
+      )(observation, skill)
     return TorsoQ(config, problem, num_skills, num_streams)(observation, skill)
 
   if config.lstm_size is None:
