@@ -159,7 +159,7 @@ def _pictures(problem: types.ProblemSpec) -> _Parts:
     torso = {
       'torso': 'resnet',
       'channels': (16,),
-      'num_blocks': 1,
+      'num_blocks': 0,
       'hidden_sizes': (128,),
     }
     return _Parts(
