@@ -685,6 +685,11 @@ class TabularEnvironment(dm_env.Environment):
     return self._observations
 
   @property
+  def is_endless(self) -> bool:
+    """Whether episodes end in terminal states alone, if at all."""
+    return self._mdp.horizon is None
+
+  @property
   def state(self) -> int | None:
     """Index of the current state; None before the first episode."""
     return self._state

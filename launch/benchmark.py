@@ -177,7 +177,7 @@ def _parts(
   """Where an update's time goes; parts overlap when compiled together."""
   learner, objective = state.learner, agent.objective
   size = agent.config.batch_size
-  trajectory = program.evaluate(learner, state.key, size)
+  trajectory = program.evaluate(state, state.key, size)
   skill = trajectory.skill[0]
   behaviour = agent.behaviour
   uniform = jnp.ones((*trajectory.action.shape, behaviour.num_uniforms))
@@ -268,9 +268,8 @@ def measure_limits(tries: int) -> Counts:
     for _ in range(_LOOP_STEPS // config.skill_length):
       loop.run_episode()
 
-  trajectory = on_device.make(agent, environment.functional()).evaluate(
-    state, key, config.batch_size
-  )
+  program = on_device.make(agent, environment.functional())
+  trajectory = program.evaluate(program.init(key), key, config.batch_size)
   update = repeated(
     lambda s: agent.learner.update(s, trajectory)[0], config.updates_per_step
   )

@@ -29,6 +29,7 @@ from skills.agents import builder as builder_lib
 from skills.agents import evaluation
 from skills.agents import learning
 from skills.agents import replay
+from skills.learners import base
 
 _POLL_S = 0.1
 _JOIN_S = 12.0
@@ -56,13 +57,19 @@ class Worker(threading.Thread):
 class Run:
   """The parts of a run, and what they do together."""
 
-  def __init__(self, experiment: experiment_lib.Experiment):
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    begin: Callable[[base.State], base.State] | None = None,
+  ):
     """Makes the parts, replay server included; `close` them.
 
     Continues from the newest checkpoint, if the experiment's folder has one.
 
     Args:
       experiment: what to run.
+      begin: fresh state of the learner -> the one to begin with, if there is no
+        checkpoint; None to begin with the fresh one.
     """
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
@@ -133,6 +140,8 @@ class Run:
     self.earlier_s = 0.0
     if checkpoint is not None:
       self._restore(checkpoint)
+    elif begin is not None:
+      self.learner.restore(begin(self.learner.save()))
     self.started = time.monotonic()
     self.workers = [
       Worker('actor', self._act),
@@ -232,7 +241,7 @@ class Run:
   def evaluate(self) -> dict[str, float]:
     """Numbers of fresh episodes, which are also logged."""
     counts = self.counts()
-    _, numbers = self.evaluator.run(self.experiment.evaluation_episodes)
+    _, numbers = self.evaluator.run(*self.experiment.evaluation_size)
     self.loggers[2].write({**numbers, **counts})
     results.check_finite(self.learner.get_variables([learning.POLICY]))
     return numbers
@@ -279,7 +288,10 @@ def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
     environment.restore(state)
 
 
-def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
+def run(
+  experiment: experiment_lib.Experiment,
+  begin: Callable[[base.State], base.State] | None = None,
+) -> commands.Outcome:
   """Trains, and leaves a complete run's folder behind.
 
   Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
@@ -287,6 +299,7 @@ def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
 
   Args:
     experiment: what to run.
+    begin: as `Run` takes it.
 
   Returns:
     How it ended.
@@ -298,7 +311,7 @@ def run(experiment: experiment_lib.Experiment) -> commands.Outcome:
   check(experiment)
   snapshots.check_shards(pathlib.Path(experiment.output_dir), 1)
   with commands.caught_signals() as received:
-    the_run = Run(experiment)
+    the_run = Run(experiment, begin)
     try:
       the_run.watch(lambda: bool(received))
       the_run.save()

@@ -579,7 +579,7 @@ class Evaluator(Node):
         next_evaluation = (
           counts['actor_steps'] + self._experiment.steps_per_evaluation
         )
-        _, numbers = self._evaluator.run(self._experiment.evaluation_episodes)
+        _, numbers = self._evaluator.run(*self._experiment.evaluation_size)
         self._logger.write({**numbers, **counts})
         results.check_finite(self._source.get_variables([learning.POLICY]))
         if self._index == 0:

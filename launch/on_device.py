@@ -49,13 +49,16 @@ class Program(NamedTuple):
     init: random key -> state.
     train: state, number of updates (static) -> state and the metrics of the
       last update.
-    evaluate: learner state, random key, number of trajectories (static) ->
-      fresh trajectories of the evaluation policy.
+    evaluate: state, random key, number of skills (static) -> fresh trajectories
+      of the evaluation policy. Where episodes end, each begins with a reset.
+      Where they do not, there are B chains of skills, each of which goes on
+      from where the one before it ended, and the first ones from where training
+      is: trajectory i + B follows trajectory i.
   """
 
   init: Callable[[types.PRNGKey], State]
   train: Callable[[State, int], tuple[State, types.Metrics]]
-  evaluate: Callable[[base.State, types.PRNGKey, int], types.Trajectory]
+  evaluate: Callable[[State, types.PRNGKey, int], types.Trajectory]
 
 
 def rollout(
@@ -156,6 +159,21 @@ def make(
     environments, memory = reset(reset_key, batch)
     return State(agent.learner.init(learner_key), environments, memory, key)
 
+  def go_on(
+    trajectory: types.Trajectory,
+    end: tuple[Int[Array, 'B'], base.Memory],
+    key: types.PRNGKey,
+  ) -> tuple[Int[Array, 'B'], base.Memory]:
+    # Worlds go on, but for those that ended, which begin anew.
+    has_ended = jnp.any(trajectory.discount == 0, axis=0)
+    return jax.tree.map(
+      lambda new, old: jnp.where(
+        has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
+      ),
+      reset(key, has_ended.shape[0]),
+      end,
+    )
+
   def update(state, inputs):
     skill, uniform, key = inputs
     start = state.environments, state.memory
@@ -171,15 +189,7 @@ def make(
       key,
     )
     if not is_episodic:
-      # Worlds go on, but for those that ended, which begin anew.
-      has_ended = jnp.any(trajectory.discount == 0, axis=0)
-      end = jax.tree.map(
-        lambda new, old: jnp.where(
-          has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
-        ),
-        reset(key, batch),
-        end,
-      )
+      end = go_on(trajectory, end, key)
     learner, metrics = agent.learner.update(state.learner, trajectory)
     environments, memory = end
     return State(learner, environments, memory, state.key), metrics
@@ -212,22 +222,51 @@ def make(
     )
     return block(state, num_updates - num_blocks * BLOCK)
 
-  def evaluate(
-    learner: base.State, key: types.PRNGKey, size: int
-  ) -> types.Trajectory:
+  def evaluate(state: State, key: types.PRNGKey, size: int) -> types.Trajectory:
     reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
     behaviour = agent.evaluation_behaviour
-    trajectory, _ = rollout(
-      behaviour,
-      environment,
-      agent.learner.variables(learner),
-      reset(reset_key, size),
-      jax.random.randint(skill_key, (size,), 0, config.num_skills, jnp.int32),
-      jax.random.uniform(
-        uniform_key, (num_steps, size, behaviour.num_uniforms)
-      ),
-      key,
+    variables = agent.learner.variables(state.learner)
+    length = -(-size // batch)
+    shape = (size,) if is_episodic else (length, batch)
+    skill = jax.random.randint(
+      skill_key, shape, 0, config.num_skills, jnp.int32
     )
-    return trajectory
+    if is_episodic:
+      trajectory, _ = rollout(
+        behaviour,
+        environment,
+        variables,
+        reset(reset_key, size),
+        skill,
+        jax.random.uniform(
+          uniform_key, (num_steps, size, behaviour.num_uniforms)
+        ),
+        key,
+      )
+      return trajectory
+
+    def link(start, inputs):
+      skill, key = inputs
+      uniform_key, key = jax.random.split(key)
+      uniform = jax.random.uniform(
+        uniform_key, (num_steps, batch, behaviour.num_uniforms)
+      )
+      trajectory, end = rollout(
+        behaviour, environment, variables, start, skill, uniform, key
+      )
+      return go_on(trajectory, end, key), trajectory
+
+    _, chains = jax.lax.scan(
+      link,
+      (state.environments, state.memory),
+      (skill, jax.random.split(key, length)),
+    )
+    # Chains are [length, T, batch]; not all of the last links were asked for.
+    return jax.tree.map(
+      lambda x: jnp.moveaxis(x, 0, 1).reshape(
+        (x.shape[1], length * batch) + x.shape[3:]
+      )[:, :size],
+      chains,
+    )
 
   return Program(init, train, evaluate)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 from typing import Any
+from typing import NamedTuple
 
 import dm_env
 import jax
@@ -30,6 +31,7 @@ from skills.objectives import disdain
 SUMMARY_FILE = 'summary.json'
 LEARNING_CURVE = 'learning_curve.png'
 SKILL_MAP = 'skill_map.png'
+SKILL_ENDS = 'skill_ends.png'
 
 _VERSIONS = ('jax', 'dm-haiku', 'optax', 'dm-acme', 'dm-reverb', 'numpy')
 
@@ -66,9 +68,10 @@ def check_finite(parameters: types.Params) -> None:
     )
 
 
-def final_skills(experiment: experiment_lib.Experiment) -> int:
-  """Skills of the final evaluation: enough to see each of them often."""
-  return 20 * experiment.config.num_skills
+def final_size(experiment: experiment_lib.Experiment) -> tuple[int, int]:
+  """Episodes and skills of the final evaluation: to see every skill often."""
+  episodes, skills = experiment.evaluation_size
+  return episodes, max(skills, 20 * experiment.config.num_skills)
 
 
 def finish(
@@ -93,11 +96,11 @@ def finish(
     wall_time_s: seconds since the run began.
     received: the signal that interrupted the run, if one did.
   """
-  trajectory, numbers = evaluator.run(
-    experiment.evaluation_episodes,
-    # Whoever interrupts a run does not want to wait.
-    final_skills(experiment) if received is None else 0,
+  # Whoever interrupts a run does not want to wait.
+  size = (
+    final_size(experiment) if received is None else (experiment.evaluation_size)
   )
+  trajectory, numbers = evaluator.run(*size)
   [objective_state] = variable_source.get_variables([learning.OBJECTIVE])
   summary = {
     'complete': counts['environment_steps'] >= experiment.num_steps,
@@ -130,7 +133,8 @@ def write(
   Args:
     experiment: what was run.
     agent: its parts.
-    environment: the world; one with a `grid` gets a map.
+    environment: the world; one with a `grid` gets a map, others with vectors of
+      numbers a picture of where skills end.
     objective_state: what the objective learned.
     trajectory: of the final policy.
     summary: final numbers.
@@ -146,32 +150,94 @@ def write(
   }
   write_json(folder / SUMMARY_FILE, summary)
   draw_learning_curve(experiment)
-  if hasattr(environment, 'grid') and agent.objective.discriminator:
+  if agent.objective.discriminator is None:
+    return
+  title = f'{experiment.agent} in {experiment.environment}'
+  title += f', seed {experiment.seed}'
+  if hasattr(environment, 'grid'):
     draw_skill_map(
       folder / SKILL_MAP,
-      f'{experiment.agent} in {experiment.environment}, seed {experiment.seed}',
+      title,
       agent,
       environment,
       objective_state,
       trajectory,
       summary['skills_learned'],
     )
+  elif plane := plane_of(environment, agent.problem):
+    steps = np.asarray(trajectory.mask).sum(axis=0).astype(int)
+    plots.skill_ends(
+      folder / SKILL_ENDS,
+      paths=np.asarray(trajectory.observation)[..., plane.indices],
+      lengths=steps,
+      skills=np.asarray(trajectory.skill)[0],
+      labels=plane.labels,
+      title=title,
+      caption=f'{summary["skills_learned"]:.1f} of '
+      f'{experiment.config.num_skills} skills learned',
+    )
+
+
+class Plane(NamedTuple):
+  """Two entries of an observation, to draw.
+
+  Attributes:
+    indices: which two.
+    labels: what they are.
+  """
+
+  indices: list[int]
+  labels: tuple[str, str]
+
+
+def plane_of(
+  environment: dm_env.Environment, problem: types.ProblemSpec
+) -> Plane | None:
+  """The first two coordinates of the position, or of whatever is seen.
+
+  Args:
+    environment: one with `observation_slices` also says their names.
+    problem: its shapes.
+
+  Returns:
+    None if what is seen is not a vector of two numbers or more.
+  """
+  shape = problem.observation_shape
+  if (
+    len(shape) != 1 or shape[0] < 2 or 'float' not in problem.observation_dtype
+  ):
+    return None
+  names = [f'observation[{i}]' for i in range(shape[0])]
+  slices = getattr(environment, 'observation_slices', {})
+  for name, where in slices.items():
+    for i in range(where.start, where.stop):
+      names[i] = f'{name}[{i - where.start}]'
+  position = slices.get('position', slice(0, 2))
+  first = position.start if position.stop - position.start >= 2 else 0
+  return Plane([first, first + 1], (names[first], names[first + 1]))
 
 
 def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
-  """Draws the skills learned over the run, from the evaluator's CSV file."""
+  """Draws the course of the run, from the evaluator's CSV file.
+
+  The skills learned; where there are none to tell apart, what the world paid.
+  """
   folder = pathlib.Path(experiment.output_dir)
   rows = read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
-  if not rows or 'skills_learned' not in rows[0]:
+  if not rows:
+    return
+  has_skills = 'skills_learned' in rows[0]
+  column = 'skills_learned' if has_skills else 'episode_return'
+  if column not in rows[0]:
     return
   steps = np.array([float(row['actor_steps']) for row in rows])
-  values = np.array([float(row['skills_learned']) for row in rows])
+  values = np.array([float(row[column]) for row in rows])
   plots.learning_curve(
     folder / LEARNING_CURVE,
     {experiment.agent: (steps, values)},
     xlabel='environment steps',
-    ylabel='skills learned',
-    num_skills=experiment.config.num_skills,
+    ylabel=column.replace('_', ' '),
+    num_skills=experiment.config.num_skills if has_skills else None,
     title=f'{experiment.environment}, seed {experiment.seed}',
   )
 
@@ -211,8 +277,10 @@ def draw_skill_map(
     trajectory: of the final policy.
     skills_learned: for the caption.
   """
-  logits = state_logits(agent, environment.observations, objective_state)
   grid = environment.grid
+  logits = state_logits(
+    agent, environment.observations, objective_state, grid.start
+  )
   plots.skill_map(
     path,
     walls=grid.walls,
@@ -231,15 +299,25 @@ def draw_skill_map(
 
 
 def state_logits(
-  agent: registry.Agent, observations: np.ndarray, objective_state: Any
+  agent: registry.Agent,
+  observations: np.ndarray,
+  objective_state: Any,
+  start: int,
 ) -> Float[jax.Array, 'N S K']:
-  """What the discriminators say of every state of a tabular world."""
+  """What the discriminators say of every state of a tabular world.
+
+  Args:
+    agent: whose objective has discriminators.
+    observations: of each state.
+    objective_state: what the objective learned.
+    start: where skills began, for those that see it.
+  """
   discriminator = agent.objective.discriminator
   if discriminator is None:
     raise ValueError(f'{agent.objective.streams} have no discriminators.')
-  return discriminator.logits(
-    objective_state, types.arrival(jnp.asarray(observations))
-  )[:, 0]
+  ends = jnp.asarray(observations)
+  begun = jnp.broadcast_to(ends[start], ends.shape)
+  return discriminator.logits(objective_state, types.arrival(ends, begun))[:, 0]
 
 
 def end_counts(

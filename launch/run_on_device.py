@@ -35,6 +35,9 @@ _DEFAULT_NUM_STEPS = 8_000_000
 # Updates in one call: short enough to answer to Ctrl-C.
 _CHUNK = 10 * on_device.BLOCK
 
+# Enough to count which skill leads from where to where.
+_COUNTED_SKILLS = 2**17
+
 
 class _Parts(NamedTuple):
   """What an experiment on device is made of."""
@@ -50,6 +53,10 @@ def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
   Raises:
     ValueError: if they cannot be compiled together, naming why.
   """
+  if experiment.skills is not None:
+    raise ValueError(
+      f'agent {experiment.agent!r} cannot run on device; use launch.run_local.'
+    )
   environment: Any = experiment.make_environment(experiment.seed)
   if not hasattr(environment, 'functional'):
     raise ValueError(
@@ -158,7 +165,7 @@ class _Run:
         counts = self.counts()
         if counts['actor_steps'] >= next_evaluation:
           next_evaluation = counts['actor_steps'] + every
-          _, numbers = self.evaluate(experiment.evaluation_episodes)
+          _, numbers = self.evaluate(max(experiment.evaluation_size))
           self.loggers[0].write({**learner_metrics, **counts})
           self.loggers[1].write({**numbers, **counts})
         display.update(counts['actor_steps'], counts['learner_steps'], numbers)
@@ -172,19 +179,30 @@ class _Run:
   ) -> tuple[types.Trajectory, dict[str, float]]:
     # Does not touch the state: how often one looks changes nothing.
     key = jax.random.fold_in(self.evaluation_key, self.updates)
-    trajectory = self._evaluate(self.state.learner, key, episodes)
+    trajectory = self._evaluate(self.state, key, episodes)
     results.check_finite(self.state.learner.params)
     numbers = self._measure(self.state.learner.objective, trajectory)
     return trajectory, {name: float(value) for name, value in numbers.items()}
+
+  def information(self) -> dict[str, float]:
+    """What states tell of skills, in grids in which skills are chained."""
+    if (
+      not getattr(self.environment, 'is_endless', False)
+      or not hasattr(self.environment, 'grid')
+      or self.agent.problem.num_states is None
+    ):
+      return {}
+    key = jax.random.fold_in(self.evaluation_key, self.updates)
+    trajectory = self._evaluate(self.state, key, _COUNTED_SKILLS)
+    return measure.information(trajectory, self.environment.grid.positions)
 
   def finish(self, number: int | None) -> commands.Outcome:
     """Measures the final policy, and writes summary and pictures."""
     experiment = self.experiment
     wall_time_s = self.wall_time_s()
-    episodes = max(
-      experiment.evaluation_episodes, results.final_skills(experiment)
-    )
+    episodes = max(results.final_size(experiment))  # Each is one skill.
     trajectory, numbers = self.evaluate(episodes)
+    numbers |= self.information()
     for logger in self.loggers:
       logger.close()
     summary = {

@@ -15,13 +15,13 @@ from launch import overrides
 from launch import results
 from skills import checkpoints
 from skills import loading
-from skills import registry
+from skills import presets
 
 # Enough for DISDAIN to learn most of the release grid's skills through Acme.
 _DEFAULT_NUM_STEPS = 240_000
 
 _AGENT = flags.DEFINE_string(
-  'agent', 'disdain', f'What to train: {", ".join(registry.OBJECTIVES)}.'
+  'agent', 'disdain', f'What to train: {", ".join(presets.AGENTS)}.'
 )
 _GRIDS = [name for name in factory.names() if name.startswith('grid:')]
 _ENV = flags.DEFINE_string(
@@ -32,6 +32,17 @@ _ENV = flags.DEFINE_string(
 )
 _ENV_OPTION = flags.DEFINE_multi_string(
   'env_option', [], 'An option of the world: --env_option observation=one_hot'
+)
+_SKILLS = flags.DEFINE_string(
+  'skills',
+  None,
+  'Folder of a run whose skills are the actions of --agent=hierarchy, beside '
+  "the world's own.",
+)
+_SKILLS_DISCOUNT = flags.DEFINE_float(
+  'skills_discount',
+  experiment_lib.Experiment.skills_discount,
+  'Gamma of each step while such skills run.',
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
 _NUM_STEPS = flags.DEFINE_integer(
@@ -57,7 +68,7 @@ _RESUME = flags.DEFINE_bool(
 _EVALUATION_EPISODES = flags.DEFINE_integer(
   'evaluation_episodes',
   None,
-  'Episodes of each evaluation. [128; in Atari, whose episodes are long, 2]',
+  'Episodes of each evaluation. [as many as hold 128 skills]',
 )
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
@@ -95,11 +106,13 @@ def experiment_from_flags(
     environment=_ENV.value,
     environment_options=options,
     settings=overrides.parse(_SET.value),
+    skills=_SKILLS.value,
+    skills_discount=_SKILLS_DISCOUNT.value,
     seed=_SEED.value,
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
     ),
-    evaluation_episodes=_evaluation_episodes(),
+    evaluation_episodes=_EVALUATION_EPISODES.value,
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',
   )
@@ -113,6 +126,8 @@ def _continued() -> experiment_lib.Experiment:
     _AGENT,
     _ENV,
     _ENV_OPTION,
+    _SKILLS,
+    _SKILLS_DISCOUNT,
     _SEED,
     _SET,
     _EVALUATION_EPISODES,
@@ -175,6 +190,7 @@ def report(
     results.SUMMARY_FILE,
     results.LEARNING_CURVE,
     results.SKILL_MAP,
+    results.SKILL_ENDS,
   ):
     if (folder / name).exists():
       print(f'  {folder / name}')
@@ -183,12 +199,6 @@ def report(
       'Interrupted and saved. To continue: add --resume to '
       f'--output_dir={experiment.output_dir}'
     )
-
-
-def _evaluation_episodes() -> int:
-  if _EVALUATION_EPISODES.value is not None:
-    return _EVALUATION_EPISODES.value
-  return 2 if _ENV.value.startswith('atari:') else 128
 
 
 def _number_or_text(value: str) -> int | float | str | None:

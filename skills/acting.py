@@ -72,7 +72,10 @@ class PolicyCore(NamedTuple):
 
 
 def make(
-  behaviour: base.Behaviour, num_skills: int, skill_length: int
+  behaviour: base.Behaviour,
+  num_skills: int,
+  skill_length: int,
+  fixed_skill: int | None = None,
 ) -> PolicyCore:
   """Acts by one skill after the other.
 
@@ -83,6 +86,7 @@ def make(
     behaviour: chooses the actions.
     num_skills: number of skills K.
     skill_length: environment steps of a skill.
+    fixed_skill: what is followed all the time, in place of skills drawn.
   """
 
   def init(key: types.PRNGKey) -> ActorState:
@@ -107,6 +111,8 @@ def make(
     drawn = jnp.minimum(
       (uniform[0] * num_skills).astype(jnp.int32), num_skills - 1
     )
+    if fixed_skill is not None:
+      drawn = jnp.full_like(drawn, fixed_skill)
     is_over = state.skill_step >= skill_length
     skill = jnp.where(is_over, drawn, state.skill)
     skill_step = jnp.where(is_over, 0, state.skill_step) + 1

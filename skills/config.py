@@ -84,6 +84,7 @@ class SkillAgentConfig:
     objective: configuration of an objective in `skills.registry.OBJECTIVES`.
     num_skills: number of skills K; 1 where there are none to tell apart.
     skill_length: environment steps of a skill, T.
+    fixed_skill: the one skill that actors follow; None where they draw one.
     network: what the learner's networks are made of.
     learner: how it learns and acts; configuration of an algorithm in
       `skills.registry.LEARNERS`.
@@ -96,6 +97,7 @@ class SkillAgentConfig:
   objective: Any = dataclasses.field(default_factory=disdain.DisdainConfig)
   num_skills: int = 16
   skill_length: int = 20
+  fixed_skill: int | None = None
   network: torsos.NetworkConfig = torsos.NetworkConfig()
   learner: Any = dataclasses.field(default_factory=q_learning.QLearningConfig)
   replay: ReplayConfig = ReplayConfig()
@@ -113,6 +115,13 @@ class SkillAgentConfig:
       raise ValueError(
         'replay.burn_in must be 0 for a network without a memory '
         f'(network.lstm_size=None), got {self.replay.burn_in}.'
+      )
+    if self.fixed_skill is not None and not (
+      0 <= self.fixed_skill < self.num_skills
+    ):
+      raise ValueError(
+        f'fixed_skill must be None or in 0..{self.num_skills - 1}, got '
+        f'{self.fixed_skill}.'
       )
     if self.replay.kind == 'queue' and self.replay.capacity < self.fetch_size:
       raise ValueError(

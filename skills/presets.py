@@ -3,9 +3,11 @@
 The grids take DISDAIN's own sizes (arXiv:2107.14226): 24 skills of 8 steps on
 the release's grid, 128 of 20 in Four Rooms. Rates are ours, chosen for learning
 from replay in minutes; BUILD_NOTES.md has the measurements behind them.
-`launch.reproduce` sets the published rates over these. Any other world gets
-networks in place of tables; where it shows pictures, IMPALA's residual network,
-or a small one for the few pixels of a grid.
+`launch.reproduce` sets the published rates over these. The open grids have 8
+skills, of 4 steps in the small one and of 10 in the large one, whose tables are
+factored into rows and columns. Any other world gets networks in place of
+tables; where it shows pictures, IMPALA's residual network, or a small one for
+the few pixels of a grid.
 
 Atari's games have skills of 20 steps and an ensemble of 40, here heads of one
 torso, and for two cores 16 skills, which is what is known of DISDAIN's own
@@ -23,6 +25,7 @@ import numpy as np
 from skills import config as config_lib
 from skills import registry
 from skills import types
+from skills.learners import actor_critic
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import torsos
@@ -33,13 +36,27 @@ class _Sizes(NamedTuple):
 
   Attributes:
     num_skills: number of skills K.
-    skill_length: steps of a skill T; in the grids, the episode's length.
+    skill_length: steps of a skill T, which is the episode's length where
+      episodes end.
     bonus_weights: by objective.
+    epsilon: probability of a random action.
+    pinned_state: of the discriminators.
+    factors: of the tables.
+    capacity: of replay, in trajectories.
+    discriminator_rate: of tables; the loss is a mean over the batch.
   """
 
   num_skills: int
   skill_length: int
-  bonus_weights: Mapping[str, float]
+  bonus_weights: Mapping[str, float] = {}
+  epsilon: float = 0.001
+  # DISDAIN's release never learns of the start.
+  pinned_state: int | None = 0
+  factors: tuple[int, ...] | None = None
+  # Old trajectories tell discriminators of skills that are no more: with tables
+  # at these rates a large buffer keeps skills from being told apart.
+  capacity: int = 1000
+  discriminator_rate: float = 0.8
 
 
 _GRIDS = {
@@ -49,20 +66,44 @@ _GRIDS = {
   'grid:four_rooms': _Sizes(
     128, 20, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
   ),
+  # Pairs of states are many, and a small buffer has few of them.
+  'grid:open_11': _Sizes(
+    8,
+    4,
+    epsilon=0.05,
+    pinned_state=None,
+    capacity=20_000,
+    discriminator_rate=3.2,
+  ),
+  'grid:open_41': _Sizes(
+    8,
+    10,
+    epsilon=0.05,
+    pinned_state=None,
+    factors=(41, 41),
+    capacity=20_000,
+  ),
 }
+_OTHER = _Sizes(16, 20, pinned_state=None)
 
-_OTHER = _Sizes(16, 20, {})
+HIERARCHY = 'hierarchy'
+"""Learns a task with trained skills among its actions.
 
-# Of tables, the second for each member of an ensemble. Far larger than the
-# published rates, which are for a hundred times as many trajectories.
+`skills.agents.hierarchy` makes a world of them in which that is plain
+reinforcement learning.
+"""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
+"""Every agent: one for each objective, and what is made of such."""
+
+# Of tables. These and the grids' discriminator rates, of each member of an
+# ensemble, are far larger than the published ones, which are for a hundred
+# times as many trajectories.
 _VALUE_RATE = 0.4
-_DISCRIMINATOR_RATE = 0.8
-
-# Old trajectories tell discriminators of skills that are no more: with tables
-# at these rates a large buffer keeps skills from being told apart.
-_TABLE_REPLAY = config_lib.ReplayConfig(capacity=1000, samples_per_insert=16.0)
 
 _HIDDEN_SIZES = (256, 256)
+
+_CONTROL = _Sizes(16, 50)
 
 _ATARI = _Sizes(16, 20, {'disdain': 180.0})
 _ATARI_HEADS = 40
@@ -81,15 +122,15 @@ class _Parts(NamedTuple):
     discriminator: how skills are told apart.
     num_heads: of an ensemble, whose members are heads of one torso; None for
       members of their own, as many as the objective has.
-    network: of the values.
-    learner: of the values.
+    network: of values and policies.
+    learner: how it learns.
     replay: how much is kept.
     updates_per_step: how many are made at once.
   """
 
   discriminator: discriminators.DiscriminatorConfig
   network: torsos.NetworkConfig
-  learner: q_learning.QLearningConfig
+  learner: Any
   replay: config_lib.ReplayConfig = config_lib.ReplayConfig()
   updates_per_step: int = 16
   num_heads: int | None = None
@@ -101,20 +142,23 @@ def make(
   """The settings to start from.
 
   Args:
-    agent: an objective's name; the agent of the same name learns from it.
+    agent: one of `AGENTS`. That of an objective's name learns from it.
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
   """
-  sizes = _GRIDS.get(environment)
+  if agent == HIERARCHY:
+    return _hierarchy(make('extrinsic', environment, problem))
+  sizes = _GRIDS.get(environment, _OTHER)
   if environment.startswith('atari:'):
     sizes = _ATARI
-  if problem.num_states is not None:
-    parts = _tables(is_pinned=sizes is not None)
+  if problem.num_actions is None:
+    sizes, parts = _CONTROL, _continuous(problem)
+  elif problem.num_states is not None:
+    parts = _tables(sizes)
   elif len(problem.observation_shape) == 3:
     parts = _pictures(problem)
   else:
     parts = _vectors()
-  sizes = sizes or _OTHER
   return config_lib.SkillAgentConfig(
     objective=_objective(
       agent, parts.discriminator, parts.num_heads, sizes.bonus_weights
@@ -128,16 +172,18 @@ def make(
   )
 
 
-def _tables(is_pinned: bool) -> _Parts:
+def _tables(sizes: _Sizes) -> _Parts:
   return _Parts(
     discriminators.DiscriminatorConfig(
-      learning_rate=_DISCRIMINATOR_RATE,
-      # DISDAIN's release never learns of the start.
-      pinned_state=0 if is_pinned else None,
+      learning_rate=sizes.discriminator_rate,
+      pinned_state=sizes.pinned_state,
+      factors=sizes.factors,
     ),
-    torsos.NetworkConfig(),
-    q_learning.QLearningConfig(learning_rate=_VALUE_RATE, epsilon=0.001),
-    _TABLE_REPLAY,
+    torsos.NetworkConfig(factors=sizes.factors),
+    q_learning.QLearningConfig(
+      learning_rate=_VALUE_RATE, epsilon=sizes.epsilon
+    ),
+    config_lib.ReplayConfig(capacity=sizes.capacity, samples_per_insert=16.0),
   )
 
 
@@ -202,6 +248,41 @@ def _bounded(
     replay,
     capacity=capacity,
     min_size=min(replay.min_size, capacity),
+  )
+
+
+def _continuous(problem: types.ProblemSpec) -> _Parts:
+  is_picture = len(problem.observation_shape) == 3
+  seen = _pictures(problem) if is_picture else _vectors()
+  return _Parts(
+    seen.discriminator,
+    seen.network,
+    actor_critic.ActorCriticConfig(),
+    # The newest few thousand steps: older ones tell little of a policy that
+    # has moved on.
+    config_lib.ReplayConfig(capacity=400, min_size=40, samples_per_insert=8.0),
+    updates_per_step=4,
+  )
+
+
+def _hierarchy(
+  config: config_lib.SkillAgentConfig,
+) -> config_lib.SkillAgentConfig:
+  """The settings of a controller, from those of an agent of its world."""
+  return dataclasses.replace(
+    config,
+    # Its steps are skills, of which an episode holds few.
+    skill_length=4,
+    # Rewards are rare, and nothing but chance finds the first one: values that
+    # begin at random would lead it about for long.
+    network=dataclasses.replace(config.network, factors=None, table_spread=0.0),
+    learner=dataclasses.replace(
+      config.learner,
+      # Gamma is in the discounts that its environment hands up.
+      discount=1.0,
+      epsilon=0.1,
+      random_ties=True,
+    ),
   )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from skills import acting
 from skills import config as config_lib
 from skills import types
+from skills.learners import actor_critic
 from skills.learners import base as learners
 from skills.learners import q_learning
 from skills.objectives import base
@@ -21,6 +22,7 @@ from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import extrinsic
 from skills.objectives import rnd
+from skills.objectives import rvic
 from skills.objectives import vic
 
 
@@ -42,6 +44,7 @@ OBJECTIVES: Mapping[str, Objective] = {
   'disdain': Objective(disdain.DisdainConfig, disdain.make),
   'extrinsic': Objective(extrinsic.ExtrinsicConfig, extrinsic.make),
   'rnd': Objective(rnd.RndConfig, rnd.make),
+  'rvic': Objective(rvic.RvicConfig, rvic.make),
   'vic': Objective(vic.VicConfig, vic.make),
 }
 
@@ -62,6 +65,9 @@ class Algorithm(NamedTuple):
 
 
 LEARNERS: Mapping[str, Algorithm] = {
+  'actor_critic': Algorithm(
+    actor_critic.ActorCriticConfig, actor_critic.make_parts
+  ),
   'q_learning': Algorithm(q_learning.QLearningConfig, q_learning.make_parts),
 }
 
@@ -155,7 +161,9 @@ def make_agent(
     )
 
   def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
-    return acting.make(behaviour, config.num_skills, config.skill_length)
+    return acting.make(
+      behaviour, config.num_skills, config.skill_length, config.fixed_skill
+    )
 
   return Agent(
     config,

@@ -58,7 +58,7 @@ class Trajectory(NamedTuple):
 
   Attributes:
     observation: what the agent saw, one more than there are steps.
-    action: what it did.
+    action: what it did; an index, or a vector where actions are continuous.
     reward: the environment's own reward for the step.
     discount: the environment's discount: 0 where the step ended the world in a
       terminal state, 1 elsewhere, also where an episode was merely cut off.
@@ -73,7 +73,7 @@ class Trajectory(NamedTuple):
   """
 
   observation: Shaped[Array, 'T+1 B *observation']
-  action: Int[Array, 'T B']
+  action: Shaped[Array, 'T B *action']
   reward: Float[Array, 'T B']
   discount: Float[Array, 'T B']
   skill: Int[Array, 'T B']
@@ -143,13 +143,26 @@ class ProblemSpec:
     observation_dtype: its NumPy type's name.
     num_states: number of values of an observation that is a state's index;
       None for any other observation.
-    num_actions: number of discrete actions.
+    num_actions: number of discrete actions; None where they are continuous.
+    action_shape: of a continuous action, whose entries lie in [-1, 1]; () where
+      actions are discrete.
   """
 
   observation_shape: tuple[int, ...]
   observation_dtype: str
   num_states: int | None
-  num_actions: int
+  num_actions: int | None
+  action_shape: tuple[int, ...] = ()
+
+  def __post_init__(self) -> None:
+    """Refuses what is neither discrete nor continuous."""
+    is_vector = len(self.action_shape) == 1 and self.action_shape[0] > 0
+    if is_vector != (self.num_actions is None):
+      raise ValueError(
+        'action_shape must be () beside a number of discrete actions and have '
+        'one axis beside None, got '
+        f'action_shape={self.action_shape}, num_actions={self.num_actions}.'
+      )
 
   @classmethod
   def from_specs(cls, observation_spec: Any, action_spec: Any) -> 'ProblemSpec':
@@ -157,13 +170,14 @@ class ProblemSpec:
 
     Args:
       observation_spec: one array spec; with `num_values` if it is an index.
-      action_spec: a discrete array spec.
+      action_spec: a discrete array spec, or of a vector in [-1, 1].
 
     Returns:
       The problem's shapes and sizes.
 
     Raises:
-      ValueError: if observations are nested or actions are not discrete.
+      ValueError: if observations are nested, or actions neither discrete nor
+        a vector in [-1, 1].
     """
     if not hasattr(observation_spec, 'shape'):
       raise ValueError(
@@ -171,14 +185,22 @@ class ProblemSpec:
         f'{observation_spec!r}; flatten it with an environment wrapper.'
       )
     num_actions = getattr(action_spec, 'num_values', None)
+    action_shape = ()
     if num_actions is None:
-      raise ValueError(
-        f'actions must be discrete (dm_env.specs.DiscreteArray), '
-        f'got {action_spec!r}.'
-      )
+      action_shape = tuple(getattr(action_spec, 'shape', ()))
+      low = getattr(action_spec, 'minimum', None)
+      high = getattr(action_spec, 'maximum', None)
+      is_unit = low is not None and np.all(low == -1) and np.all(high == 1)
+      if len(action_shape) != 1 or not is_unit:
+        raise ValueError(
+          'actions must be discrete (dm_env.specs.DiscreteArray) or a vector '
+          f'in [-1, 1] (dm_env.specs.BoundedArray), got {action_spec!r}; '
+          'rescale them with an environment wrapper.'
+        )
     return cls(
       observation_shape=tuple(observation_spec.shape),
       observation_dtype=np.dtype(observation_spec.dtype).name,
       num_states=getattr(observation_spec, 'num_values', None),
-      num_actions=int(num_actions),
+      num_actions=None if num_actions is None else int(num_actions),
+      action_shape=action_shape,
     )

@@ -10,8 +10,12 @@ import sys
 import jax
 import pytest
 
+from skills import checkpoints
+from skills import loading
 from skills import objectives
+from skills import presets
 from skills import registry
+from skills import types
 from tests import problems
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -25,7 +29,7 @@ def programs(document):
 
 
 def test_readme_shows_the_example_as_it_is():
-  shown, _ = programs('README.md')
+  shown, *_ = programs('README.md')
   assert shown == EMBED.read_text()
 
 
@@ -46,13 +50,43 @@ def test_the_example_learns_skills_in_a_world_of_its_own():
 
 
 def test_the_readme_s_pure_program_does_what_it_says(capsys):
-  _, pure = programs('README.md')
+  _, pure, _ = programs('README.md')
   assert 'agents' not in pure
   exec(compile(pure, 'README.md', 'exec'), {'__name__': 'readme'})
   first, second, third = capsys.readouterr().out.splitlines()
   assert first == "('skill', 'disdain') (5, 8, 2) [ 1. 20.]"
   assert second == "('skill', 'disdain', 'counts') [ 1.  20.   0.5]"
   assert "'loss/skill'" in third
+
+
+def test_the_readme_s_program_for_trained_skills_goes_through_all(
+  tmp_path, monkeypatch, capsys
+):
+  *_, program = programs('README.md')
+  assert 'agents' not in program and 'launch' not in program
+  monkeypatch.chdir(tmp_path)
+  problem = types.ProblemSpec(
+    observation_shape=(),
+    observation_dtype='int32',
+    num_states=24,
+    num_actions=5,
+  )
+  config = presets.make('disdain', 'grid:disdain_release', problem)
+  agent = registry.make_agent(config, problem)
+  folder = pathlib.Path('runs/demo')
+  loading.write_description(folder, loading.Description(config, problem, {}))
+  state = agent.learner.init(jax.random.PRNGKey(0))
+  checkpoints.save(folder / checkpoints.FOLDER, 1, {'learner': state}, {})
+  exec(compile(program, 'README.md', 'exec'), {'__name__': 'readme'})
+  *skills, last = capsys.readouterr().out.splitlines()
+  assert len(skills) == 24
+  for number, line in enumerate(skills):
+    # Nothing was learned: of 24 skills each is about as likely.
+    found = re.fullmatch(rf'skill {number} ends in (\d+): (\d+)%', line)
+    assert found and int(found[1]) < 24 and 1 <= int(found[2]) <= 12, line
+  loss = re.fullmatch(r'a discriminator loss of ([\d.]+) nats', last)
+  # log 24 is 3.18.
+  assert loss and 2.9 < float(loss[1]) < 3.6
 
 
 def test_the_objective_of_contributing_passes_its_own_test(

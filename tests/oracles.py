@@ -36,6 +36,44 @@ def lambda_returns(rewards, discounts, values, lambda_):
   return returns
 
 
+def vtrace(rewards, discounts, values, ratios, lambda_, max_rho, max_c):
+  """V-trace targets and advantages from their definition, a sum for each step.
+
+      vs_s = v_s + sum_t (prod_{i<t} discount_i c_i) delta_t,
+      advantage_t = r_t + discount_t ((1 - lambda) v_{t+1} + lambda vs_{t+1})
+                    - v_t,
+
+  with the last value in place of a target where nothing follows.
+
+  Args:
+    rewards: list of T numbers.
+    discounts: list of T numbers.
+    values: list of T + 1 numbers, values[t] of the state before step t.
+    ratios: list of T importance ratios.
+    lambda_: mixing.
+    max_rho: limit of the ratio in the errors.
+    max_c: limit of the ratio in the trace.
+
+  Returns:
+    Lists of T targets and T advantages.
+  """
+  num_steps = len(rewards)
+  targets = []
+  for start in range(num_steps):
+    target, factor = values[start], 1.0
+    for t in range(start, num_steps):
+      error = rewards[t] + discounts[t] * values[t + 1] - values[t]
+      target += factor * min(max_rho, ratios[t]) * error
+      factor *= discounts[t] * lambda_ * min(max_c, ratios[t])
+    targets.append(target)
+  advantages = []
+  for t, value in enumerate(values[1:]):
+    follows = targets[t + 1] if t + 1 < num_steps else value
+    mixed = (1 - lambda_) * value + lambda_ * follows
+    advantages.append(rewards[t] + discounts[t] * mixed - values[t])
+  return targets, advantages
+
+
 def softmax(logits):
   """Probabilities of one list of logits."""
   highest = max(logits)

@@ -156,3 +156,26 @@ def test_members_of_large_ensembles_share_what_sees_the_pictures():
     inner = getattr(objective, 'over', objective).discriminator
     assert inner.ensemble_size == size
     assert inner.is_torso_shared == (size > 1)
+
+
+def continuous(environment):
+  world = factory.make(environment)
+  return types.ProblemSpec.from_specs(
+    world.observation_spec(), world.action_spec()
+  )
+
+
+@pytest.mark.parametrize('name', sorted(set(registry.OBJECTIVES) - {'counts'}))
+def test_continuous_actions_get_a_learner_that_can_choose_them(name):
+  problem = continuous('control:point_mass_easy')
+  assert problem.num_actions is None
+  assert problem.action_shape == (2,)
+  config = presets.make(name, 'control:point_mass_easy', problem)
+  assert registry.name_of(config.learner) == 'actor_critic'
+  agent = registry.make_agent(config, problem)
+  jax.eval_shape(agent.learner.init, jax.random.PRNGKey(0))
+
+
+def test_actions_without_bounds_are_refused_in_one_line():
+  with pytest.raises(ValueError, match='rescale them'):
+    continuous('control:lqr_lqr_2_1')

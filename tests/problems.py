@@ -108,13 +108,21 @@ def permuted(trajectory, order):
   return jax.tree.map(lambda x: x[:, jnp.asarray(order)], trajectory)
 
 
-def ending_in(problem, skills, states):
-  """Skills of one step each, that lead from state 0 to the given states."""
+def ending_in(problem, skills, states, starts=0):
+  """Skills of one step each, that lead to the given states.
+
+  Args:
+    problem: of the states.
+    skills: one each.
+    states: in which they end.
+    starts: in which they begin; one for all, or one each.
+  """
   states = jnp.asarray(states, problem.observation_dtype)
+  starts = jnp.broadcast_to(jnp.asarray(starts, states.dtype), states.shape)
   skills = jnp.asarray(skills, jnp.int32)[None]
   ones = jnp.ones(skills.shape)
   return types.Trajectory(
-    observation=jnp.stack([jnp.zeros_like(states), states]),
+    observation=jnp.stack([starts, states]),
     action=jnp.zeros_like(skills),
     reward=jnp.zeros_like(ones),
     discount=ones,

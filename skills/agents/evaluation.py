@@ -29,14 +29,14 @@ class Recorder(adders.Adder):
     self._skills: list[dict[str, list[Any]]] = []
     self._observation: Any = None
 
+  @property
+  def num_skills(self) -> int:
+    """Skills that were begun."""
+    return len(self._skills)
+
   def clear(self) -> None:
     """Forgets what was recorded."""
     self._skills = []
-
-  @property
-  def num_skills(self) -> int:
-    """How many skills it has recorded."""
-    return len(self._skills)
 
   def reset(self) -> None:
     """Nothing to do: an episode's skills are complete as they are."""
@@ -83,7 +83,7 @@ class Recorder(adders.Adder):
     mask: Any = (steps < lengths).astype(np.float32)
     return types.Trajectory(
       observation=stack('observation', self._skill_length + 1),
-      action=stack('action', self._skill_length, np.int32),
+      action=stack('action', self._skill_length),
       reward=stack('reward', self._skill_length, np.float32),
       discount=stack('discount', self._skill_length, np.float32),
       skill=stack('skill', self._skill_length, np.int32),
@@ -137,14 +137,13 @@ class Evaluator:
     )
 
   def run(
-    self, num_episodes: int, num_skills: int = 0
+    self, num_episodes: int, num_skills: int = 1
   ) -> tuple[types.Trajectory, dict[str, float]]:
     """Runs fresh episodes of the newest policy.
 
     Args:
-      num_episodes: how many at least.
-      num_skills: how many skills to run in them at least, for which further
-        episodes are added.
+      num_episodes: at least so many.
+      num_skills: at least so many, in whole episodes.
 
     Returns:
       What was done, and its numbers.

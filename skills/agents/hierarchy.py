@@ -69,9 +69,8 @@ class HierarchicalEnvironment(dm_env.Environment):
     self._num_skills = trained.config.num_skills
     self._skill_length = trained.config.skill_length
     self._discount = discount
-    self._num_primitives = (
-      environment.action_spec().num_values if primitives else 0
-    )
+    action_spec: Any = environment.action_spec()
+    self._num_primitives = action_spec.num_values if primitives else 0
     self._key = jax.random.PRNGKey(seed)
     self._episode = 0
     self._steps = 0
@@ -246,4 +245,6 @@ def _describe(problem: types.ProblemSpec) -> str:
   else:
     shape = 'x'.join(map(str, problem.observation_shape)) or 'scalar'
     seen = f'observations {shape} of {problem.observation_dtype}'
-  return f'{seen} and {problem.num_actions} actions'
+  if problem.num_actions is not None:
+    return f'{seen} and {problem.num_actions} actions'
+  return f'{seen} and actions in [-1, 1] of shape {problem.action_shape}'

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
+from jaxtyping import Int
+import numpy as np
 
 from skills import types
 from skills.evaluation import metrics
@@ -28,8 +30,9 @@ def measure(
   Returns:
     A function of the objective's state and of fresh trajectories with uniformly
     drawn skills. It gives `skill_return`, the environment's reward summed over
-    a skill; `skills_learned`, in (0, K]; and in worlds of S states `coverage`,
-    the fraction of them that some skill visited.
+    a skill; `intrinsic_return/<stream>`, the same of each of the objective's
+    own rewards; `skills_learned`, in (0, K]; and in worlds of S states
+    `coverage`, the fraction of them that some skill visited.
   """
   discriminator = objective.discriminator
 
@@ -55,6 +58,11 @@ def measure(
     numbers = {
       'skill_return': jnp.mean(jnp.sum(trajectory.reward * mask, axis=0))
     }
+    rewards = objective.reward(state, trajectory)
+    for i, stream in enumerate(objective.streams):
+      numbers[f'intrinsic_return/{stream}'] = jnp.mean(
+        jnp.sum(rewards[..., i] * mask, axis=0)
+      )
     if discriminator is not None:
       moments = discriminator.view.select(trajectory)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
@@ -67,3 +75,37 @@ def measure(
     return numbers
 
   return compute
+
+
+def information(
+  trajectory: types.Trajectory, positions: Int[np.ndarray, 'S D']
+) -> dict[str, float]:
+  """What states tell of skills, by counting; see `metrics.skill_information`.
+
+  Args:
+    trajectory: of a world whose observations are state indices; many times more
+      skills than there are outcomes.
+    positions: of each state, such as row and column.
+
+  Returns:
+    `information_final`, `information_pair` and `information_displacement`, in
+    bits, and `effective_states`, in [1, S], of all states that were visited.
+  """
+  observation, skill, mask = (
+    np.asarray(part)
+    for part in (trajectory.observation, trajectory.skill, trajectory.mask)
+  )
+  last = mask.sum(axis=0).astype(int)
+  found = metrics.skill_information(
+    skill[0],
+    observation[0],
+    observation[last, np.arange(len(last))],
+    positions,
+  )
+  visits = np.bincount(observation[1:][mask > 0], minlength=len(positions))
+  return {
+    'information_final': found.final,
+    'information_pair': found.pair,
+    'information_displacement': found.displacement,
+    'effective_states': metrics.effective_states(visits),
+  }

@@ -5,6 +5,8 @@ measured in JAX and may stand inside a compiled evaluation; histograms of states
 and skills are counted in NumPy, in double precision, after it.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -184,6 +186,73 @@ def joint_counts(
   flat = np.asarray(x, np.int64).ravel() * num_y + np.asarray(y).ravel()
   counts = np.bincount(flat, minlength=num_x * num_y)
   return counts.reshape(num_x, num_y)
+
+
+class SkillInformation(NamedTuple):
+  """What is known of a skill by whoever sees where it began and ended, in bits.
+
+  Attributes:
+    final: I(Z; s_T), from the final state.
+    pair: I(Z; (s_0, s_T)), from both.
+    displacement: I(Z; x_T - x_0), from the difference of their positions.
+  """
+
+  final: float
+  pair: float
+  displacement: float
+
+  @property
+  def relative(self) -> float:
+    """I(Z; s_0 | s_T) = I(Z; (s_0, s_T)) - I(Z; s_T)."""
+    return self.pair - self.final
+
+
+def skill_information(
+  skill: Int[AnyArray, '*batch'],
+  start: Int[AnyArray, '*batch'],
+  end: Int[AnyArray, '*batch'],
+  positions: Int[AnyArray, 'S D'],
+) -> SkillInformation:
+  """Counts (z, s_0, s_T) and says what parts of it tell of z.
+
+  Plug-in estimates: see `mutual_information` for how far they are too high.
+
+  Args:
+    skill: that was run.
+    start: state in which it began, in [0, S).
+    end: state in which it ended.
+    positions: of each state, such as row and column.
+
+  Raises:
+    ValueError: if a state is out of its range.
+  """
+  positions = np.asarray(positions)
+  num_states = len(positions)
+  _check_indices('start', start, num_states)
+  _check_indices('end', end, num_states)
+  skill, start, end = (
+    np.asarray(index, np.int64).ravel() for index in (skill, start, end)
+  )
+  skill = _occurring(skill)
+
+  def information(outcome: Int[np.ndarray, 'n']) -> float:
+    # Only what occurs is counted: of S^2 pairs most do not.
+    outcome = _occurring(outcome)
+    sizes = (int(index.max(initial=-1)) + 1 for index in (skill, outcome))
+    return mutual_information(joint_counts(skill, outcome, *sizes))
+
+  moved = positions[end] - positions[start]
+  _, displacement = np.unique(moved, axis=0, return_inverse=True)
+  return SkillInformation(
+    final=information(end),
+    pair=information(start * num_states + end),
+    displacement=information(displacement.ravel()),
+  )
+
+
+def _occurring(index: Int[np.ndarray, 'n']) -> Int[np.ndarray, 'n']:
+  """Numbers what occurs from 0 on, without gaps."""
+  return np.unique(index, return_inverse=True)[1].ravel()
 
 
 def confusion_matrix(

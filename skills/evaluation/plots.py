@@ -299,6 +299,108 @@ def draw_skill_map(
   return figure
 
 
+def skill_ends(
+  path: Path,
+  *,
+  paths: Num[np.ndarray, 'T_plus_1 n 2'],
+  lengths: Int[np.ndarray, 'n'],
+  skills: Int[np.ndarray, 'n'],
+  labels: tuple[str, str],
+  title: str,
+  caption: str = '',
+) -> None:
+  """Draws where skills go and writes it; see `draw_skill_ends`."""
+  figure = draw_skill_ends(
+    paths=paths,
+    lengths=lengths,
+    skills=skills,
+    labels=labels,
+    title=title,
+    caption=caption,
+  )
+  save(figure, path)
+
+
+def draw_skill_ends(
+  *,
+  paths: Num[np.ndarray, 'T_plus_1 n 2'],
+  lengths: Int[np.ndarray, 'n'],
+  skills: Int[np.ndarray, 'n'],
+  labels: tuple[str, str],
+  title: str,
+  caption: str = '',
+) -> mpl_figure.Figure:
+  """Where skills go and end in a world of continuous positions.
+
+  Each run of a skill is a faint line that ends in a dot. A skill's number
+  stands at the median of its ends.
+
+  Args:
+    paths: two coordinates of each of n runs, over time; what stands after the
+      end of one that was cut short is not drawn.
+    lengths: steps of each.
+    skills: the skill of each.
+    labels: of the two coordinates.
+    title: of the picture.
+    caption: a line below it.
+
+  Returns:
+    The picture.
+
+  Raises:
+    ValueError: if there is nothing to draw, or the numbers of runs do not
+      match.
+  """
+  paths, lengths = np.asarray(paths), np.asarray(lengths)
+  skills = np.asarray(skills)
+  if not len(skills) or paths.shape[1:] != (len(skills), 2):
+    raise ValueError(
+      'paths must hold two coordinates of at least one run, as many as skills, '
+      f'got shapes {paths.shape} of paths and {skills.shape} of skills.'
+    )
+  _check_shape('lengths', lengths, skills.shape)
+  figure = mpl_figure.Figure(figsize=(6.4, 6.4), layout='constrained')
+  axes = figure.add_subplot(label='skills')
+  palette = _palette()
+  # Neighbours on the circle of hues get numbers far apart.
+  order = np.argsort((np.arange(len(palette)) * 7) % len(palette))
+  ends = paths[lengths, np.arange(len(skills))]
+  for skill in np.unique(skills):
+    colour = palette[order[skill % len(palette)]]
+    own = np.flatnonzero(skills == skill)
+    axes.add_collection(
+      collections.LineCollection(
+        [paths[: lengths[run] + 1, run] for run in own],
+        colors=[colour],
+        linewidths=0.8,
+        alpha=0.35,
+      )
+    )
+    axes.plot(*ends[own].T, ls='', marker='o', ms=4.5, color=colour, mew=0)
+    axes.annotate(
+      str(skill),
+      np.median(ends[own], axis=0),
+      ha='center',
+      va='center',
+      color=_INK,
+      fontsize=10,
+      fontweight='bold',
+      bbox={'boxstyle': 'circle,pad=0.15', 'fc': 'white', 'ec': colour},
+      zorder=5,
+    )
+  axes.autoscale_view()
+  axes.set_title(title, loc='left', color=_INK, fontweight='bold', fontsize=12)
+  axes.set_xlabel('\n'.join(filter(None, (labels[0], caption))), color=_INK)
+  axes.set_ylabel(labels[1], color=_INK)
+  axes.set_aspect('equal', adjustable='datalim')
+  axes.grid(color='#e5e7eb', linewidth=0.8)
+  axes.set_axisbelow(True)
+  axes.tick_params(colors=_INK, length=0)
+  for spine in axes.spines.values():
+    spine.set_color('#9ca3af')
+  return figure
+
+
 def ending_skill(
   end_counts: Num[np.ndarray, 'K S'], posterior: Num[np.ndarray, 'S K']
 ) -> Int[np.ndarray, 'S']:
@@ -721,6 +823,6 @@ def _check_shape(
   """Refuses arrays that belong to another world or number of skills."""
   if array.shape != expected:
     raise ValueError(
-      f'{name} must have shape {expected} to go with posterior, '
+      f'{name} must have shape {expected} to go with the rest, '
       f'got {array.shape}.'
     )

@@ -54,6 +54,8 @@ class QLearningConfig:
       network that bootstraps; None bootstraps from the parameters themselves.
     epsilon: probability of a random action while training.
     evaluation_epsilon: the same while evaluating.
+    random_ties: whether any of several best actions is taken, and not always
+      the first one; it matters where values begin equal.
     rescale_values: whether values are of returns made small by R2D2's
       h(x) = sign(x) (sqrt(|x| + 1) - 1) + x / 1000, for tasks whose rewards are
       large or differ much.
@@ -70,6 +72,7 @@ class QLearningConfig:
   target_update_period: int | None = None
   epsilon: float = 0.05
   evaluation_epsilon: float = 0.001
+  random_ties: bool = False
   rescale_values: bool = False
   max_error_weight: float = 0.9
 
@@ -144,17 +147,28 @@ def epsilon_greedy(
   values: Float[Array, '*batch A'],
   uniform: Float[Array, '*batch'],
   epsilon: float,
+  *,
+  random_ties: bool = False,
 ) -> Int[Array, '*batch']:
   """The best action, or with probability `epsilon` any.
 
   Args:
-    values: of each action; the first of equal ones wins.
-    uniform: one random number in [0, 1) for each choice. Where it is below
-      epsilon it also says which action, so that none further is needed.
+    values: of each action.
+    uniform: one random number in [0, 1) for each choice. It also says which
+      action is taken where there is a choice, so that none further is needed.
     epsilon: in [0, 1].
+    random_ties: whether any of the best actions is taken, and not the first.
   """
   num_actions = values.shape[-1]
   greedy = jnp.argmax(values, axis=-1).astype(jnp.int32)
+  if random_ties:
+    # What is left of the random number where it is no random action.
+    left = (uniform - epsilon) / max(1 - epsilon, 1e-6)
+    is_best = values == jnp.max(values, axis=-1, keepdims=True)
+    rank = jnp.cumsum(is_best, axis=-1)
+    wanted = jnp.floor(left * rank[..., -1]) + 1
+    wanted = jnp.clip(wanted, 1, rank[..., -1])
+    greedy = jnp.argmax(rank >= wanted[..., None], axis=-1).astype(jnp.int32)
   if epsilon == 0:
     return greedy
   scaled = (uniform * (num_actions / epsilon)).astype(jnp.int32)
@@ -270,6 +284,7 @@ def behaviour(
   network: types.Network | types.RecurrentNetwork,
   epsilon: float,
   *,
+  random_ties: bool = False,
   rescale_values: bool = False,
 ) -> base.Behaviour:
   """Chooses epsilon-greedily among a skill's mixed action values.
@@ -277,6 +292,7 @@ def behaviour(
   Args:
     network: the action values, as `make` takes them.
     epsilon: probability of a random action.
+    random_ties: as in `epsilon_greedy`.
     rescale_values: as in the configuration.
   """
   network = build.recurrent(network)
@@ -294,7 +310,10 @@ def behaviour(
     if rescale_values:
       values = returns.signed_parabolic(values)
     actions = epsilon_greedy(
-      mix(values, variables.weights), uniform[..., 0], epsilon
+      mix(values, variables.weights),
+      uniform[..., 0],
+      epsilon,
+      random_ties=random_ties,
     )
     return actions, Memory(now, memory.now)
 
@@ -323,13 +342,23 @@ def make_parts(
     objective: what it learns from.
 
   Raises:
-    ValueError: if the network does not fit the observations.
+    ValueError: if actions are continuous, or the network does not fit the
+      observations.
   """
+  if problem.num_actions is None:
+    raise ValueError(
+      'Q-learning compares discrete actions, and those of this environment are '
+      f'vectors of shape {problem.action_shape}; use the learner '
+      "'actor_critic' (--set learner=actor_critic)."
+    )
   network = q_networks.make(
     network_config, problem, num_skills, len(objective.streams)
   )
   act = functools.partial(
-    behaviour, network, rescale_values=config.rescale_values
+    behaviour,
+    network,
+    random_ties=config.random_ties,
+    rescale_values=config.rescale_values,
   )
   return base.Parts(
     make(config, network, objective),

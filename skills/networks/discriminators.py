@@ -1,5 +1,6 @@
 """Networks that name the skill behind an observation: log q(z|o).
 
+Or behind a pair of them, where a skill began and where it got: log q(z|s_0, o).
 They have a torso of their own. The agents of Hansen et al., "Entropic Desired
 Dynamics for Intrinsic Control", 2021, share it with the values, and let the
 gradients of both into it; here an objective is a thing apart from its learner,
@@ -19,6 +20,7 @@ from jaxtyping import Shaped
 from skills import optimizers
 from skills import types
 from skills.networks import build
+from skills.networks import factors as factors_lib
 from skills.networks import torsos
 
 
@@ -37,7 +39,8 @@ class DiscriminatorConfig(torsos.TorsoConfig):
       with SGD each moves by `learning_rate / N` times its own gradient.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     pinned_state: of a table, the state that is always predicted uniformly and
-      never learned of (the start, in DISDAIN's release); None for none.
+      never learned of (the start, in DISDAIN's release); None for none. Of a
+      pair it is the state that the skill got to.
   """
 
   ensemble_size: int = 1
@@ -69,11 +72,15 @@ class DiscriminatorConfig(torsos.TorsoConfig):
 
 
 class TableDiscriminator(hk.Module):
-  """Logits looked up by state; initially uniform in [0, 1)."""
+  """Logits looked up by state, or by a pair of states.
+
+  A sum of one table for each part of a state. Sums are initially random in
+  [0, 1), uniformly if there is one part.
+  """
 
   def __init__(
     self,
-    num_states: int,
+    factors: tuple[int, ...],
     num_skills: int,
     pinned_state: int | None,
     name: str = 'table_discriminator',
@@ -81,29 +88,44 @@ class TableDiscriminator(hk.Module):
     """Initialises the module.
 
     Args:
-      num_states: rows of the table, S.
-      num_skills: columns, K.
-      pinned_state: row that counts as zero; None for none.
+      factors: sizes of the parts of a state; their product is S.
+      num_skills: columns of each table, K.
+      pinned_state: outcome that counts as zero; None for none.
       name: of the module.
     """
     super().__init__(name=name)
-    self._shape = (num_states, num_skills)
+    self._factors = factors
+    self._num_skills = num_skills
     self._pinned_state = pinned_state
 
-  def __call__(self, state: Int[Array, '*batch']) -> Float[Array, '*batch K']:
-    """Unnormalised log q(z|s)."""
-    table = hk.get_parameter(
-      'logits', self._shape, init=hk.initializers.RandomUniform(0.0, 1.0)
-    )
-    logits = table[state]
+  def __call__(self, *states: Int[Array, '*batch']) -> Float[Array, '*batch K']:
+    """Unnormalised log q(z|s), or log q(z|s_0, s)."""
+    parts = [factors_lib.split(state, self._factors) for state in states]
+    highest = 1.0 / len(self._factors)
+    logits = jnp.zeros(())
+    for i, size in enumerate(self._factors):
+      # A row for each pair, and one gather along one axis.
+      row = parts[0][i]
+      for part in parts[1:]:
+        row = row * size + part[i]
+      table = hk.get_parameter(
+        'logits' if len(self._factors) == 1 else f'logits_{i}',
+        (size ** len(states), self._num_skills),
+        init=hk.initializers.RandomUniform(0.0, highest),
+      )
+      logits = logits + table[row]
     if self._pinned_state is None:
       return logits
     # Also stops the gradient to the pinned row.
-    return logits * (state != self._pinned_state)[..., None]
+    return logits * (states[-1] != self._pinned_state)[..., None]
 
 
 def make(
-  config: DiscriminatorConfig, problem: types.ProblemSpec, num_skills: int
+  config: DiscriminatorConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  *,
+  sees_start: bool = False,
 ) -> types.Network:
   """Makes an ensemble of discriminators.
 
@@ -111,42 +133,44 @@ def make(
     config: of the ensemble.
     problem: what the observations are.
     num_skills: number of skills K.
+    sees_start: whether they take two observations, where the skill began and
+      where it got.
 
   Returns:
-    A network from observations `[*batch, ...]` to logits `[N, *batch, K]`.
+    A network from observations `[*batch, ...]`, one or two, to logits
+    `[N, *batch, K]`.
 
   Raises:
     ValueError: if a table is asked for where observations are no indices, or
-      the pinned state is none of them.
+      the pinned state or the factors do not fit them.
   """
   config.check(problem)
-  pinned = config.pinned_state
-  if pinned is not None and not 0 <= pinned < problem.num_states:
+  pinned, num_states = config.pinned_state, problem.num_states or 0
+  if pinned is not None and not 0 <= pinned < num_states:
     raise ValueError(
-      f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
-      f'{pinned}.'
+      f'pinned_state must be None or in 0..{num_states - 1}, got {pinned}.'
     )
 
   def forward(
-    observation: Shaped[Array, '*batch_and_observation'],
+    *observations: Shaped[Array, '*batch_and_observation'],
   ) -> Float[Array, '*batch K']:
     if config.hidden_sizes is None:
       return TableDiscriminator(
-        problem.num_states, num_skills, config.pinned_state
-      )(observation)
-    features = torsos.make(config, problem)(observation)
+        config.factors or (num_states,), num_skills, config.pinned_state
+      )(*observations)
+    features = torsos.make(config, problem)(*observations)
     return hk.Linear(num_skills, name='logits')(features)
 
   def forward_together(
-    observation: Shaped[Array, '*batch_and_observation'],
+    *observations: Shaped[Array, '*batch_and_observation'],
   ) -> Float[Array, 'N *batch K']:
-    features = torsos.make(config, problem)(observation)
+    features = torsos.make(config, problem)(*observations)
     size = config.ensemble_size
     logits = hk.Linear(size * num_skills, name='logits')(features)
     logits = logits.reshape(features.shape[:-1] + (size, num_skills))
     return jnp.moveaxis(logits, -2, 0)
 
-  example = build.example_observation(problem)
+  examples = [build.example_observation(problem)] * (2 if sees_start else 1)
   if config.is_torso_shared:
-    return build.pure(forward_together, example)
-  return build.ensemble(build.pure(forward, example), config.ensemble_size)
+    return build.pure(forward_together, *examples)
+  return build.ensemble(build.pure(forward, *examples), config.ensemble_size)

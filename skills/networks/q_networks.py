@@ -11,34 +11,54 @@ from jaxtyping import Shaped
 
 from skills import types
 from skills.networks import build
+from skills.networks import factors as factors_lib
 from skills.networks import torsos
 
 
 class TableQ(hk.Module):
-  """Values looked up by skill and state; initially uniform in [0, 1)."""
+  """Values looked up by skill and state.
 
-  def __init__(self, shape: tuple[int, int, int, int], name: str = 'table_q'):
+  A sum of one table for each part of a state. Sums are initially random in
+  [0, spread), uniformly if there is one part.
+  """
+
+  def __init__(
+    self,
+    factors: tuple[int, ...],
+    shape: tuple[int, int, int],
+    spread: float = 1.0,
+    name: str = 'table_q',
+  ):
     """Initialises the module.
 
     Args:
-      shape: number of skills, states, actions and streams: K, S, A, R.
+      factors: sizes of the parts of a state; their product is S.
+      shape: number of skills, actions and streams: K, A, R.
+      spread: of the initial values.
       name: of the module.
     """
     super().__init__(name=name)
+    self._factors = factors
     self._shape = shape
+    self._spread = spread
 
   def __call__(
     self, state: Int[Array, '*batch'], skill: Int[Array, '*batch']
   ) -> Float[Array, '*batch A R']:
     """Q of every action and stream."""
-    num_skills, num_states, num_actions, num_streams = self._shape
-    # Stored by row, since a gather along one axis costs half of one along two.
-    table = hk.get_parameter(
-      'values',
-      (num_skills * num_states, num_actions, num_streams),
-      init=hk.initializers.RandomUniform(0.0, 1.0),
-    )
-    return table[skill * num_states + state]
+    num_skills, num_actions, num_streams = self._shape
+    highest = self._spread / len(self._factors)
+    values = jnp.zeros(())
+    parts = factors_lib.split(state, self._factors)
+    for i, (part, size) in enumerate(zip(parts, self._factors)):
+      # Stored by row: a gather along one axis costs half of one along two.
+      table = hk.get_parameter(
+        'values' if len(parts) == 1 else f'values_{i}',
+        (num_skills * size, num_actions, num_streams),
+        init=hk.initializers.RandomUniform(0.0, highest),
+      )
+      values = values + table[skill * size + part]
+    return values
 
 
 class MLPQ(hk.Module):
@@ -80,11 +100,11 @@ class MLPQ(hk.Module):
       ],
       axis=-1,
     )
-    size = self._problem.num_actions * self._num_streams
+    num_actions = self._problem.num_actions
+    assert num_actions is not None
+    size = num_actions * self._num_streams
     values = hk.nets.MLP(self._hidden_sizes + (size,))(features)
-    return values.reshape(
-      values.shape[:-1] + (self._problem.num_actions, self._num_streams)
-    )
+    return values.reshape(values.shape[:-1] + (num_actions, self._num_streams))
 
 
 class TorsoQ(hk.Module):
@@ -187,8 +207,11 @@ def make(
     skill: Int[Array, '*batch'],
   ) -> Float[Array, '*batch A R']:
     if config.hidden_sizes is None:
-      shape = (num_skills, problem.num_states, problem.num_actions, num_streams)
-      return TableQ(shape)(observation, skill)
+      return TableQ(
+        config.factors or (problem.num_states,),
+        (num_skills, problem.num_actions, num_streams),
+        config.table_spread,
+      )(observation, skill)
     if config.torso == 'mlp':
       return MLPQ(problem, num_skills, num_streams, config.hidden_sizes)(
         observation, skill

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
+from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
+from skills.networks import factors as factors_lib
 
 TORSOS = ('mlp', 'resnet')
 
@@ -29,12 +31,19 @@ class TorsoConfig:
       IMPALA's residual network on pictures, whose hidden layers come after it.
     hidden_sizes: units of each hidden layer. None makes tables, for worlds
       whose observations are state indices.
+    factors: of tables, for worlds whose states are combinations, such as those
+      of row and column: the sizes of a state's parts, in the order in which
+      `numpy.unravel_index` splits its index. What is looked up is then a sum
+      over parts, f(row) + g(column), and of pairs of states f(row_0, row_T) +
+      g(column_0, column_T), so that what is learned in one row holds in all
+      columns. None for one table of all states.
     channels: of each section of the residual network.
     num_blocks: residual blocks in each of its sections.
   """
 
   torso: str = 'mlp'
   hidden_sizes: tuple[int, ...] | None = None
+  factors: tuple[int, ...] | None = None
   channels: tuple[int, ...] = (16, 32, 32)
   num_blocks: int = 2
 
@@ -53,13 +62,15 @@ class TorsoConfig:
       raise ValueError(f'channels must be sizes >= 1, got {self.channels}.')
     if self.num_blocks < 0:
       raise ValueError(f'num_blocks must be >= 0, got {self.num_blocks}.')
+    factors_lib.check(self.factors, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:
     """Refuses what does not fit the observations.
 
     Raises:
       ValueError: if a table is asked for where observations are no indices, or
-        a residual network where they are no pictures.
+        the factors do not fit them, or a residual network where they are no
+        pictures.
     """
     if self.hidden_sizes is None and problem.num_states is None:
       raise ValueError(
@@ -68,6 +79,7 @@ class TorsoConfig:
         f'{problem.observation_shape}; give hidden_sizes, for instance '
         '(256, 256).'
       )
+    factors_lib.check_product(self.factors, problem.num_states)
     if self.torso == 'resnet' and len(problem.observation_shape) != 3:
       raise ValueError(
         "torso='resnet' needs pictures, [height, width, channels], got "
@@ -82,13 +94,18 @@ class NetworkConfig(TorsoConfig):
   Attributes:
     lstm_size: units of a recurrent core behind the torso, which remembers an
       episode across its skills; None for a policy that sees the present alone.
+    table_spread: tables of values begin random in [0, this); with 0 all values
+      begin equal.
   """
 
   lstm_size: int | None = None
+  table_spread: float = 1.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     super().__post_init__()
+    if self.table_spread < 0:
+      raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
     if self.lstm_size is None:
       return
     if self.lstm_size < 1:
@@ -120,7 +137,7 @@ def encode(
 
 
 class MLPTorso(hk.Module):
-  """A multi-layer perceptron on the flattened observation."""
+  """A multi-layer perceptron on flattened observations, side by side."""
 
   def __init__(
     self,
@@ -140,10 +157,13 @@ class MLPTorso(hk.Module):
     self._hidden_sizes = tuple(hidden_sizes)
 
   def __call__(
-    self, observation: Shaped[Array, '*batch_and_observation']
+    self, *observations: Shaped[Array, '*batch_and_observation']
   ) -> Float[Array, '*batch D']:
-    """Features of each observation."""
-    features = encode(observation, self._problem)
+    """Features of each observation, or of each pair of them."""
+    features = jnp.concatenate(
+      [encode(observation, self._problem) for observation in observations],
+      axis=-1,
+    )
     if not self._hidden_sizes:
       return features
     return hk.nets.MLP(self._hidden_sizes, activate_final=True)(features)
@@ -173,9 +193,10 @@ class ResNetTorso(hk.Module):
     self._config = config
 
   def __call__(
-    self, picture: Shaped[Array, '*batch H W C']
+    self, *pictures: Shaped[Array, '*batch H W C']
   ) -> Float[Array, '*batch D']:
-    """Features of each picture."""
+    """Features of each picture, or of each pair, one behind the other."""
+    picture = jnp.concatenate(pictures, axis=-1)
     batch_shape = picture.shape[:-3]
     x = picture.reshape((-1,) + picture.shape[-3:]).astype(jnp.float32)
     if picture.dtype == jnp.uint8:
@@ -195,7 +216,7 @@ class ResNetTorso(hk.Module):
 
 def make(
   config: TorsoConfig, problem: types.ProblemSpec, name: str = 'torso'
-) -> Callable[[Shaped[Array, '*batch_and_observation']], Array]:
+) -> Callable[..., Array]:
   """Makes the torso that a configuration asks for; call it within Haiku.
 
   Args:
@@ -204,8 +225,39 @@ def make(
     name: of the module.
 
   Returns:
-    A module from observations `[*batch, ...]` to features `[*batch, D]`.
+    A module from observations `[*batch, ...]`, one or two, to features
+    `[*batch, D]`.
   """
   if config.torso == 'resnet':
     return ResNetTorso(config, name)
   return MLPTorso(problem, config.hidden_sizes or (), name)
+
+
+def skill_features(
+  config: NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  observation: Shaped[Array, '*batch_and_observation'],
+  skill: Int[Array, '*batch'],
+) -> Float[Array, '*batch D']:
+  """What a network makes of an observation and a skill, below its heads.
+
+  Within a Haiku transformation; each call makes modules of its own. A residual
+  network meets the skill behind itself, at a hidden layer as large as its last.
+
+  Args:
+    config: of the network, which is no table and has no memory.
+    problem: what observations are.
+    num_skills: number of skills K.
+    observation: any batch of observations.
+    skill: the skill beside each.
+  """
+  assert config.hidden_sizes is not None
+  sizes = config.hidden_sizes
+  seen = encode(observation, problem)
+  if config.torso == 'resnet':
+    seen, sizes = make(config, problem)(observation), sizes[-1:]
+  features = jnp.concatenate([seen, jax.nn.one_hot(skill, num_skills)], axis=-1)
+  if not sizes:
+    return features
+  return hk.nets.MLP(sizes, activate_final=True)(features)

@@ -26,11 +26,13 @@ class Moments(NamedTuple):
 
   Attributes:
     observation: what was seen then.
+    start: what was seen when the skill began, s_0.
     skill: the skill that led there.
     mask: 1 for moments that happened.
   """
 
   observation: Shaped[Array, 'M B *observation']
+  start: Shaped[Array, 'M B *observation']
   skill: Int[Array, 'M B']
   mask: Float[Array, 'M B']
 
@@ -53,8 +55,19 @@ def _select_final(trajectory: types.Trajectory) -> Moments:
   batch = jnp.arange(mask.shape[1])
   return Moments(
     episodes.final(trajectory.observation, mask)[None],
+    trajectory.observation[:1],
     trajectory.skill[last, batch][None],
     jnp.ones((1,) + mask.shape[1:]),
+  )
+
+
+def _select_every(trajectory: types.Trajectory) -> Moments:
+  reached = trajectory.observation[1:]
+  return Moments(
+    reached,
+    jnp.broadcast_to(trajectory.observation[:1], reached.shape),
+    trajectory.skill,
+    trajectory.mask,
   )
 
 
@@ -65,9 +78,7 @@ FINAL = View(
 """The state in which a skill ends, paid at its last step."""
 
 EVERY = View(
-  lambda trajectory: Moments(
-    trajectory.observation[1:], trajectory.skill, trajectory.mask
-  ),
+  _select_every,
   lambda values, trajectory: values * trajectory.mask,
 )
 """Every state that a skill leads to, paid as it is reached."""

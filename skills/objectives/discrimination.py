@@ -66,15 +66,18 @@ def make(
   optimizer: optax.GradientTransformation,
   *,
   clip_at_zero: bool,
+  sees_start: bool = False,
 ) -> base.IntrinsicReward:
   """Makes an objective that pays for skills that can be told apart.
 
   Args:
     view: the moments that the discriminators see and that are paid for.
-    network: observations `[*batch, ...]` -> logits `[N, *batch, K]`.
+    network: observations `[*batch, ...]` -> logits `[N, *batch, K]`; it takes
+      two of them, s_0 first, if `sees_start`.
     optimizer: of the discriminators.
     clip_at_zero: whether a skill that is named worse than by chance costs
       nothing.
+    sees_start: whether the discriminators see where the skill began, too.
 
   Returns:
     An objective of the one stream 'skill'.
@@ -84,8 +87,13 @@ def make(
     params = network.init(key)
     return State(params, optimizer.init(params))
 
+  def apply(params: types.Params, moments: base.Moments):
+    if sees_start:
+      return network.apply(params, moments.start, moments.observation)
+    return network.apply(params, moments.observation)
+
   def logits(state: State, trajectory: types.Trajectory):
-    return network.apply(state.params, view.select(trajectory).observation)
+    return apply(state.params, view.select(trajectory))
 
   def reward(state: State, trajectory: types.Trajectory):
     skill = view.select(trajectory).skill
@@ -99,7 +107,7 @@ def make(
     moments = view.select(trajectory)
 
     def loss_fn(params: types.Params):
-      outputs = network.apply(params, moments.observation)
+      outputs = apply(params, moments)
       losses = cross_entropy(outputs, moments.skill)
       mask = jnp.broadcast_to(moments.mask, losses.shape)
       return base.masked_mean(losses, mask), outputs

@@ -2,9 +2,11 @@
 
 Gregor, Rezende and Wierstra, "Variational intrinsic control", 2016
 (arXiv:1611.07507), in the form that DISDAIN builds on: a fixed uniform prior
-over skills, and q(z|s_T) on the final state alone.
+over skills, and q(z|s_T) on the final state alone. With `sees_start` it is
+q(z|s_0, s_T), as in the paper and in the experiments of RVIC.
 
-Departures from the paper: the prior is not learned, and q does not see s_0.
+Departures from the paper: the prior is not learned, and unless asked q does not
+see s_0.
 """
 
 import dataclasses
@@ -23,21 +25,29 @@ class VicConfig:
     discriminator: the network q(z|s_T) and how it learns.
     clip_at_zero: whether the reward of a skill that is named worse than by
       chance counts as 0, as DISDAIN's release does.
+    sees_start: whether the discriminator sees s_0 beside s_T.
   """
 
   discriminator: discriminators.DiscriminatorConfig = (
     discriminators.DiscriminatorConfig()
   )
   clip_at_zero: bool = True
+  sees_start: bool = False
 
 
 def make(config: VicConfig, given: base.Given) -> base.IntrinsicReward:
   """Pays log q(z|s_T) - log p(z), in nats, at a skill's last step."""
   return discrimination.make(
     base.FINAL,
-    discriminators.make(config.discriminator, given.problem, given.num_skills),
+    discriminators.make(
+      config.discriminator,
+      given.problem,
+      given.num_skills,
+      sees_start=config.sees_start,
+    ),
     optimizers.make(
       config.discriminator.optimizer, config.discriminator.learning_rate
     ),
     clip_at_zero=config.clip_at_zero,
+    sees_start=config.sees_start,
   )

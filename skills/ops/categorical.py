@@ -34,3 +34,16 @@ def log_mean(log_p: Float[Array, 'N *batch']) -> Float[Array, '*batch']:
   if log_p.shape[0] == 1:
     return log_p[0]
   return jax.nn.logsumexp(log_p, axis=0) - jnp.log(float(log_p.shape[0]))
+
+
+def sample(
+  log_p: Float[Array, '*batch K'], uniform: Float[Array, '*batch']
+) -> Int[Array, '*batch']:
+  """Draws a category of each distribution, by the inverse of its sums.
+
+  Args:
+    log_p: log-probabilities.
+    uniform: one random number in [0, 1) for each draw.
+  """
+  below = jnp.cumsum(jnp.exp(log_p), axis=-1)[..., :-1]
+  return jnp.sum(below <= uniform[..., None], axis=-1).astype(jnp.int32)

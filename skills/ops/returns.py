@@ -1,4 +1,6 @@
-"""Multi-step returns, and their scale."""
+"""Multi-step returns, their scale, and what they say of the actions taken."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,3 +76,81 @@ def signed_parabolic(
   # (root - 1) / (2 epsilon), without the difference of numbers that are close.
   inner = 2.0 * (epsilon + 1.0 + jnp.abs(x)) / (root + 1.0)
   return jnp.sign(x) * (jnp.square(inner) - 1.0)
+
+
+class VTrace(NamedTuple):
+  """What V-trace makes of sequences.
+
+  Attributes:
+    targets: what the values of the states before each step regress to.
+    advantages: of each action over that value, not yet weighted by how likely
+      the action is under the policy that learns.
+  """
+
+  targets: Float[Array, 'T *batch']
+  advantages: Float[Array, 'T *batch']
+
+
+def vtrace(
+  r_t: Float[Array, 'T *batch'],
+  discount_t: Float[Array, 'T *batch'],
+  v_tm1: Float[Array, 'T *batch'],
+  v_t: Float[Array, 'T *batch'],
+  ratio: Float[Array, 'T *#batch'],
+  lambda_: float | Float[Array, 'T *#batch'],
+  max_rho: float = 1.0,
+  max_c: float = 1.0,
+) -> VTrace:
+  """Values of one policy from the steps of another.
+
+  Espeholt et al., "IMPALA: Scalable distributed deep-RL with importance
+  weighted actor-learner architectures", 2018 (arXiv:1802.01561), eq. 1 and
+  remark 2:
+
+      vs_t = v_t + delta_t + discount_t c_t (vs_{t+1} - v_{t+1}),
+      delta_t = min(max_rho, ratio_t) (r_t + discount_t v_{t+1} - v_t),
+      c_t = lambda_t min(max_c, ratio_t),
+
+  where nothing follows the last step. An action is worth what it paid and what
+  follows, r_t + discount_t ((1 - lambda_t) v_{t+1} + lambda_t vs_{t+1}).
+  Without clipping the values' fixed point is that of the policy in the ratio's
+  numerator; with it, that of a policy between the two.
+
+  Args:
+    r_t: reward of each step.
+    discount_t: discount between a step and the next; 0 where nothing follows.
+    v_tm1: value of the state before each step.
+    v_t: value of the state that each step leads to; where the next row is the
+      next step, that row of `v_tm1`.
+    ratio: probability of the action under the policy that learns, over that
+      under the policy that chose it.
+    lambda_: mixing, as in `lambda_returns`; 0 at a step also keeps what the
+      later rows hold from it.
+    max_rho: limit of the ratio in the errors; infinite for none.
+    max_c: limit of the ratio in the trace.
+
+  Returns:
+    Targets and advantages, in units of reward.
+  """
+  mixing = jnp.broadcast_to(lambda_, r_t.shape)
+  ratio = jnp.broadcast_to(ratio, r_t.shape)
+  delta = jnp.minimum(ratio, max_rho) * (r_t + discount_t * v_t - v_tm1)
+
+  def step(error, inputs):
+    delta, discount, c = inputs
+    error = delta + discount * c * error
+    return error, error
+
+  _, errors = jax.lax.scan(
+    step,
+    jnp.zeros_like(delta[-1]),
+    (delta, discount_t, mixing * jnp.minimum(ratio, max_c)),
+    reverse=True,
+    unroll=min(r_t.shape[0], _UNROLL),
+  )
+  # How far the target of the next state lies from its value.
+  following = jnp.concatenate([errors[1:], jnp.zeros_like(errors[:1])])
+  return VTrace(
+    targets=v_tm1 + errors,
+    advantages=r_t + discount_t * (v_t + mixing * following) - v_tm1,
+  )

@@ -128,12 +128,31 @@ def test_returns_and_lengths_are_those_of_the_environment(agent):
   # Rewards 1..4 in episode 0, 101..108 in episode 1.
   assert numbers['episode_return'] == (1 + 2 + 3 + 4 + 8 * 100 + 36) / 2
   assert numbers['episode_length'] == 6
+  assert numbers['evaluation_episodes'] == 2
   # Three skills of one and two episodes.
   assert numbers['skill_return'] == pytest.approx((10 + 836) / 3)
   assert trajectory.mask.sum() == 12
   # Observations are no states, so nothing is covered.
   assert 'coverage' not in numbers
   assert all(type(number) is float for number in numbers.values())
+
+
+def test_an_evaluation_has_as_many_episodes_as_hold_the_skills_asked_for(agent):
+  evaluator = make_evaluator(
+    hand_made(agent, naming_rightly_with(0.5)),
+    counting.CountingEnvironment([4, 8]),
+    Source(agent),
+  )
+  # Episodes hold one skill and two, in turns; none is cut short.
+  for asked, episodes, skills in (
+    ((1, 1), 1, 1),
+    ((1, 2), 1, 2),
+    ((1, 2), 2, 3),
+    ((3, 1), 3, 4),
+  ):
+    trajectory, numbers = evaluator.run(*asked)
+    assert numbers['evaluation_episodes'] == episodes
+    assert trajectory.mask.shape[1] == skills
 
 
 def test_an_evaluation_is_of_the_newest_variables_and_of_its_own_episodes(

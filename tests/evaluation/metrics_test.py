@@ -237,3 +237,67 @@ def test_confusion_matrix_has_a_row_for_each_skill_that_was_run():
   np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [0, 1, 0]])
   with pytest.raises(ValueError, match=r'predicted must lie in \[0, 3\)'):
     metrics.confusion_matrix(np.array([3]), np.array([0]), 3)
+
+
+# A row of three cells.
+LINE = np.arange(3)[:, None]
+
+
+def information(rows, positions=LINE):
+  """Of (skill, start, end)."""
+  return metrics.skill_information(*np.array(rows).T, positions)
+
+
+def test_skills_that_go_to_places_of_their_own_are_known_by_their_ends():
+  # Wherever they begin, skill 0 ends in 0 and skill 1 in 2.
+  found = information([(z, s, 2 * z) for z in range(2) for s in range(3)])
+  assert found.final == pytest.approx(1)
+  assert found.pair == pytest.approx(1)
+  assert found.relative == pytest.approx(0)
+  # Displacements are 0, -1, -2 and 2, 1, 0: only 0 tells nothing, one in three.
+  assert found.displacement == pytest.approx(2 / 3)
+
+
+def test_skills_that_move_relatively_are_known_by_pair_and_displacement():
+  # On a ring of three cells skill 0 steps forth and skill 1 back: each end is
+  # as likely by either, and the start settles it.
+  rows = [
+    (z, s, (s + (1 if z == 0 else -1)) % 3) for z in range(2) for s in range(3)
+  ]
+  found = information(rows)
+  assert found.final == pytest.approx(0)
+  assert found.pair == pytest.approx(1)
+  assert found.relative == pytest.approx(1)
+  # +1, +1, -2 against -1, -1, +2.
+  assert found.displacement == pytest.approx(1)
+
+
+def test_displacement_is_that_of_positions_and_not_of_indices():
+  # Two rows of two cells; skill 0 goes from 1 to 2, skill 1 from 0 to 1: both
+  # one index on, but left and down against right.
+  square = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+  found = information([(0, 1, 2), (1, 0, 1)], square)
+  assert found.displacement == pytest.approx(1)
+  alike = information([(0, 0, 2), (1, 1, 3)], square)
+  assert alike.displacement == pytest.approx(0)
+  assert alike.final == pytest.approx(1)
+
+
+def test_relative_information_is_that_of_its_definition():
+  rng = np.random.default_rng(0)
+  skill, start, end = rng.integers(0, 3, (3, 200))
+  found = metrics.skill_information(skill, start, end, LINE)
+  # I(Z; s_0 | s_T): mean over ends of what the start tells there.
+  expected = sum(
+    np.mean(end == s)
+    * metrics.mutual_information(
+      metrics.joint_counts(skill[end == s], start[end == s], 3, 3)
+    )
+    for s in range(3)
+  )
+  assert found.relative == pytest.approx(expected)
+
+
+def test_states_that_are_none_of_the_world_s_are_refused():
+  with pytest.raises(ValueError, match='end must lie in .0, 3., got'):
+    information([(0, 1, 3)])

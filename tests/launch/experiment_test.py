@@ -24,6 +24,33 @@ def make(tmp_path, **fields):
   )
 
 
+def test_a_world_without_end_is_cut_into_episodes_and_goes_on(tmp_path):
+  environment = make(tmp_path, environment='grid:open_11').make_environment(0)
+  timestep = environment.reset()
+  for _ in range(2):
+    assert timestep.first()
+    steps = 0
+    while not timestep.last():
+      timestep = environment.step(1)
+      steps += 1
+    # Whole skills, of four steps.
+    assert steps % 4 == 0
+    assert timestep.discount == 1.0
+    end, timestep = timestep, environment.reset()
+    assert timestep.observation == end.observation
+  # But not one that can end, nor one that is asked to.
+  for name, options in (
+    ('grid:four_rooms', {}),
+    ('grid:open_11', {'horizon': 7}),
+  ):
+    world = make(tmp_path, environment=name, environment_options=options)
+    environment = world.make_environment(0)
+    start = environment.reset().observation
+    while not environment.step(1).last():
+      pass
+    assert environment.reset().observation == start
+
+
 def refusal(call, *args, **kwargs):
   with pytest.raises(ValueError) as error:
     call(*args, **kwargs)

@@ -177,9 +177,7 @@ def test_transitions_are_those_of_the_dm_env_environment():
   agent = make_agent(environment, learner={'evaluation_epsilon': 1.0})
   program = on_device.make(agent, environment.functional())
   state = program.init(KEY)
-  trajectory = jax.jit(program.evaluate, static_argnums=2)(
-    state.learner, KEY, 64
-  )
+  trajectory = jax.jit(program.evaluate, static_argnums=2)(state, KEY, 64)
   chex.assert_shape(trajectory.mask, (8, 64))
   for b in range(64):
     timestep, length = replay(environment, trajectory, b)
@@ -194,7 +192,7 @@ def test_transitions_are_those_of_the_dm_env_environment():
 def test_a_skill_that_ends_the_world_is_masked_from_there_on():
   environment = world()
   program = on_device.make(small_agent(environment), environment.functional())
-  trajectory = program.evaluate(program.init(KEY).learner, KEY, 32)
+  trajectory = program.evaluate(program.init(KEY), KEY, 32)
   lengths = set()
   for b in range(32):
     timestep, length = replay(environment, trajectory, b)
@@ -209,7 +207,7 @@ def test_a_skill_that_ends_the_world_is_masked_from_there_on():
 def test_chance_follows_the_transition_probabilities():
   environment = world(sure=False)
   program = on_device.make(small_agent(environment), environment.functional())
-  trajectory = program.evaluate(program.init(KEY).learner, KEY, 500)
+  trajectory = program.evaluate(program.init(KEY), KEY, 500)
   trajectory = jax.tree.map(np.asarray, trajectory)
   real = trajectory.mask > 0
   before, after = trajectory.observation[:-1], trajectory.observation[1:]
@@ -255,10 +253,10 @@ def test_actions_are_the_greedy_ones_of_what_was_learned():
   environment = release()
   agent = make_agent(environment, learner={'evaluation_epsilon': 0.0})
   program = on_device.make(agent, environment.functional())
-  learner = program.init(KEY).learner
-  trajectory = program.evaluate(learner, KEY, 64)
+  state = program.init(KEY)
+  trajectory = program.evaluate(state, KEY, 64)
   values = problems.action_values(agent)(
-    learner.params, trajectory.observation[:-1], trajectory.skill
+    state.learner.params, trajectory.observation[:-1], trajectory.skill
   )
   mixed = values[..., 0] + 20.0 * values[..., 1]
   np.testing.assert_array_equal(trajectory.action, jnp.argmax(mixed, axis=-1))
@@ -278,6 +276,28 @@ def test_a_world_without_end_goes_on_where_the_last_skill_ended():
     np.testing.assert_array_equal(observation[0], start)
     np.testing.assert_array_equal(observation[-1], state.environments)
     assert len(np.unique(observation[-1])) > 1
+
+
+def test_evaluation_of_a_world_without_end_goes_on_from_where_training_is():
+  environment = factory.make('grid:disdain_release', horizon=None)
+  agent = make_agent(
+    environment, learner={'epsilon': 1.0, 'evaluation_epsilon': 1.0}
+  )
+  program = on_device.make(agent, environment.functional())
+  state, _ = program.train(program.init(KEY), 2)
+  size = 3 * 16 + 5
+  trajectory = program.evaluate(state, KEY, size)
+  chex.assert_shape(trajectory.mask, (8, size))
+  first, last = np.asarray(trajectory.observation)[[0, -1]]
+  np.testing.assert_array_equal(first[:16], state.environments)
+  # Each of the 16 chains goes on where it was.
+  np.testing.assert_array_equal(first[16:], last[:-16])
+  assert len(np.unique(first)) > 6
+  assert len(np.unique(trajectory.skill[0])) > 12
+  # Links have random numbers of their own.
+  assert not np.array_equal(
+    trajectory.action[:, :16], trajectory.action[:, 16:32]
+  )
 
 
 def test_skills_that_do_not_fill_an_episode_are_refused():
@@ -301,7 +321,7 @@ def skills_learned(objective, num_updates):
 
   def run(key):
     state, _ = program.train(program.init(key), num_updates)
-    trajectory = program.evaluate(state.learner, key, 512)
+    trajectory = program.evaluate(state, key, 512)
     # This metric is never clipped.
     _, metrics = agent.objective.update(
       state.learner.objective, trajectory, key

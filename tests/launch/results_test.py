@@ -126,7 +126,7 @@ def test_the_discriminators_are_asked_about_every_state(tmp_path):
   agent = make_agent(make_experiment(tmp_path))
   observations = factory.make(ENVIRONMENT).observations
   state = agent.learner.init(jax.random.PRNGKey(0)).objective
-  logits = results.state_logits(agent, observations, state)
+  logits = results.state_logits(agent, observations, state, start=0)
   ensemble = agent.config.objective.over.discriminator.ensemble_size
   assert logits.shape == (ensemble, len(observations), agent.config.num_skills)
   # As they are asked in learning: of skills that end there.
@@ -140,7 +140,22 @@ def test_the_discriminators_are_asked_about_every_state(tmp_path):
   )
 
 
-@pytest.mark.parametrize('name', ['disdain', 'vic', 'counts'])
+def test_those_that_see_the_start_are_asked_about_skills_from_there(tmp_path):
+  agent = make_agent(make_experiment(tmp_path, 'rvic'))
+  observations = factory.make(ENVIRONMENT).observations
+  state = agent.learner.init(jax.random.PRNGKey(0)).objective
+  logits = results.state_logits(agent, observations, state, start=5)
+  ending = problems.ending_in(
+    agent.problem, np.zeros(len(observations), int), observations, starts=5
+  )
+  np.testing.assert_allclose(
+    logits,
+    agent.objective.discriminator.logits(state, ending)[:, 0],
+    rtol=1e-6,
+  )
+
+
+@pytest.mark.parametrize('name', ['disdain', 'vic', 'counts', 'rvic'])
 def test_a_run_leaves_numbers_and_pictures(tmp_path, name):
   experiment = make_experiment(tmp_path, name)
   environment = experiment.make_environment(0)

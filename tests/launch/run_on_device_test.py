@@ -58,6 +58,20 @@ def wait_for_checkpoint(
 
 
 @pytest.mark.integration
+def test_skills_that_are_chained_are_judged_by_what_states_tell(tmp_path):
+  flags = ('--agent=rvic', '--env=grid:open_11', '--num_steps=640000')
+  finish(start(tmp_path / 'run', *flags))
+  summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
+  # Ten thousand updates gave 2.4 and 0.5 bits.
+  pair, final = (summary[f'information_{part}'] for part in ('pair', 'final'))
+  assert 1 < pair - final < 3
+  assert 0 < summary['information_displacement'] < pair
+  assert 1 < summary['effective_states'] < 121
+  # The classifiers' own estimate of the same, from fewer skills: 1.4 bits.
+  assert 0.7 < summary['intrinsic_return/skill'] / np.log(2) < 3
+
+
+@pytest.mark.integration
 def test_a_killed_run_continues_to_the_same_parameters_bit_for_bit(tmp_path):
   whole = start(tmp_path / 'whole', f'--num_steps={STEPS}')
   finish(whole)

@@ -106,6 +106,21 @@ def test_actions_are_in_range_at_the_edges_of_what_is_drawn():
     np.testing.assert_array_equal(actions, [0, 6])
 
 
+def test_ties_are_broken_evenly_if_they_are_to_be():
+  # 300 of 1000 are random, 75 of each; actions 1 and 3 share the other 700.
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0, 2.0]), (1000, 4))
+  actions = q_learning.epsilon_greedy(values, GRID, 0.3, random_ties=True)
+  np.testing.assert_array_equal(np.bincount(actions), [75, 425, 75, 425])
+  actions = q_learning.epsilon_greedy(values, GRID, 0.0, random_ties=True)
+  np.testing.assert_array_equal(np.bincount(actions), [0, 500, 0, 500])
+  # Where nothing is equal nothing changes.
+  values = jnp.broadcast_to(jnp.array([0.0, 2.0, 1.0, -2.0]), (1000, 4))
+  np.testing.assert_array_equal(
+    q_learning.epsilon_greedy(values, GRID, 0.3, random_ties=True),
+    q_learning.epsilon_greedy(values, GRID, 0.3),
+  )
+
+
 def test_of_equal_values_the_first_wins():
   values = jnp.array([[1.0, 1.0], [0.0, 0.0]])
   np.testing.assert_array_equal(

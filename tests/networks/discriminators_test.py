@@ -14,9 +14,12 @@ K = problems.NUM_SKILLS
 S = problems.TABLE.num_states
 
 
-def make(problem=problems.TABLE, **settings):
+def make(problem=problems.TABLE, sees_start=False, **settings):
   return discriminators.make(
-    discriminators.DiscriminatorConfig(**settings), problem, K
+    discriminators.DiscriminatorConfig(**settings),
+    problem,
+    K,
+    sees_start=sees_start,
   )
 
 
@@ -93,6 +96,77 @@ def test_no_hidden_layers_make_a_linear_discriminator():
   assert shapes == [(1, 4), (1, 6, 4)]
 
 
+def test_a_table_of_pairs_has_a_row_for_each_in_their_order():
+  network = make(sees_start=True, ensemble_size=2)
+  params = network.init(KEY)
+  table = problems.content(params).reshape(2, S, S, K)
+  start, end = np.array([[3, 0], [5, 3]]), np.array([[0, 3], [5, 1]])
+  np.testing.assert_array_equal(
+    network.apply(params, jnp.asarray(start), jnp.asarray(end)),
+    table[:, start, end],
+  )
+
+
+def test_the_pinned_state_of_a_pair_is_where_the_skill_got_to():
+  network = make(sees_start=True, pinned_state=3)
+  logits = network.apply(
+    network.init(KEY), jnp.array([3, 0, 1]), jnp.array([0, 3, 2])
+  )
+  np.testing.assert_array_equal(logits[:, 1], 0.0)
+  assert np.all(logits[:, [0, 2]] != 0)
+
+
+def test_a_factored_table_adds_up_the_parts_of_a_state():
+  # Six states in two rows of three: state 5 is row 1, column 2.
+  network = make(factors=(2, 3))
+  params = network.init(KEY)
+  rows, columns = sorted(jax.tree.leaves(params), key=lambda x: x.shape[1])
+  assert (rows.shape, columns.shape) == ((1, 2, K), (1, 3, K))
+  logits = network.apply(params, jnp.arange(S))
+  for state in range(S):
+    row, column = np.unravel_index(state, (2, 3))
+    np.testing.assert_allclose(
+      logits[:, state], rows[:, row] + columns[:, column], rtol=1e-6
+    )
+
+
+def test_a_factored_table_of_pairs_adds_up_the_pairs_of_parts():
+  network = make(sees_start=True, factors=(2, 3))
+  params = network.init(KEY)
+  rows, columns = sorted(jax.tree.leaves(params), key=lambda x: x.shape[1])
+  rows, columns = rows.reshape(2, 2, K), columns.reshape(3, 3, K)
+  for start, end in ((0, 5), (5, 0), (2, 2), (4, 1)):
+    logits = network.apply(params, jnp.array([start]), jnp.array([end]))[0, 0]
+    (y_0, x_0), (y, x) = divmod(start, 3), divmod(end, 3)
+    np.testing.assert_allclose(
+      logits, rows[y_0, y] + columns[x_0, x], rtol=1e-6
+    )
+
+
+def test_factored_logits_are_at_first_between_zero_and_one():
+  logits = make(factors=(2, 3), ensemble_size=100)
+  logits = logits.apply(logits.init(KEY), jnp.arange(S))
+  assert logits.min() >= 0
+  assert logits.max() < 1
+  assert logits.max() > 0.9
+
+
+def test_perceptrons_of_pairs_tell_the_two_apart():
+  network = make(problems.VECTOR, sees_start=True, hidden_sizes=(8,))
+  observation = problems.trajectory(problems.VECTOR).observation
+  params = network.init(KEY)
+  logits = network.apply(params, observation[:1], observation[1:2])
+  chex.assert_shape(logits, (1, 1, observation.shape[1], K))
+  swapped = network.apply(params, observation[1:2], observation[:1])
+  assert np.all(logits != swapped)
+
+
+@pytest.mark.parametrize('factors', [(2, 2), (6, 2)])
+def test_factors_of_another_number_of_states_are_refused(factors):
+  with pytest.raises(ValueError, match='factors must have the product 6'):
+    make(factors=factors)
+
+
 def test_a_table_of_what_is_no_index_is_refused():
   with pytest.raises(ValueError, match=r'hidden_sizes.*shape \(2, 3\)'):
     make(problems.VECTOR)
@@ -113,6 +187,12 @@ def test_a_pinned_state_that_is_none_of_the_world_s_is_refused(pinned_state):
     ({'ensemble_size': 0}, 'ensemble_size must be >= 1, got 0'),
     ({'learning_rate': 0.0}, 'learning_rate must be positive, got 0'),
     ({'optimizer': 'sdg'}, "optimizer must be one of .*got 'sdg'"),
+    ({'factors': ()}, r'factors must be sizes >= 1, got \(\)'),
+    ({'factors': (3, 0)}, r'factors must be sizes >= 1, got \(3, 0\)'),
+    (
+      {'factors': (3, 2), 'hidden_sizes': ()},
+      'factors must be None for a network',
+    ),
     (
       {'pinned_state': 2, 'hidden_sizes': (8,)},
       'pinned_state must be None for a network .*got 2',

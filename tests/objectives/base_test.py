@@ -124,6 +124,7 @@ def test_the_final_view_shows_one_moment_and_pays_it_at_the_last_step():
   )
   moments = base.FINAL.select(batch)
   np.testing.assert_array_equal(moments.observation, [[4, 3]])
+  np.testing.assert_array_equal(moments.start, [[0, 1]])
   np.testing.assert_array_equal(moments.skill, [[1, 2]])
   np.testing.assert_array_equal(moments.mask, [[1, 1]])
   np.testing.assert_array_equal(
@@ -135,6 +136,7 @@ def test_the_view_of_every_step_shows_what_each_real_step_led_to():
   batch = BATCH._replace(observation=jnp.array([[0, 1], [2, 3], [4, 5]]))
   moments = base.EVERY.select(batch)
   np.testing.assert_array_equal(moments.observation, [[2, 3], [4, 5]])
+  np.testing.assert_array_equal(moments.start, [[0, 1], [0, 1]])
   np.testing.assert_array_equal(moments.mask, [[1, 1], [1, 0]])
   np.testing.assert_array_equal(
     base.EVERY.place(jnp.array([[6.0, 7.0], [8.0, 9.0]]), batch),

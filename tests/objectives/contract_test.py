@@ -17,13 +17,21 @@ from skills.objectives import counts
 from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import rnd
+from skills.objectives import rvic
+from skills.objectives import vic
 from tests import problems
 
 # Objectives that only know states by their indices.
 TABLE_ONLY = frozenset({'counts'})
 
 # What objectives report of their own loss, all of it to fall.
-LOSSES = ('discriminator_loss', 'rnd_error', 'count_bonus')
+LOSSES = (
+  'discriminator_loss',
+  'relative_loss',
+  'absolute_loss',
+  'rnd_error',
+  'count_bonus',
+)
 
 
 def _configs():
@@ -37,6 +45,10 @@ def _configs():
   )
   configs['counts-every-over-disdain'] = counts.CountsConfig(
     over=disdain.DisdainConfig(), view='every'
+  )
+  configs['vic-pair'] = vic.VicConfig(sees_start=True)
+  configs['disdain-over-rvic'] = disdain.DisdainConfig(
+    over=rvic.RvicConfig(discriminator=ensemble)
   )
   configs['rnd-every'] = rnd.RndConfig(view='every')
   return configs

@@ -66,3 +66,20 @@ def test_what_one_member_holds_for_impossible_costs_only_its_share():
   assert jnp.all(
     jnp.isfinite(jax.grad(lambda x: categorical.log_mean(x)[0])(log_p))
   )
+
+
+def test_samples_split_the_unit_interval_by_the_probabilities():
+  # Sums are .2, .7 and 1.
+  log_p = jnp.log(jnp.array([0.2, 0.5, 0.3]))
+  uniform = jnp.array([0.0, 0.19, 0.21, 0.69, 0.71, 0.999])
+  np.testing.assert_array_equal(
+    categorical.sample(jnp.broadcast_to(log_p, (6, 3)), uniform),
+    [0, 0, 1, 1, 2, 2],
+  )
+
+
+def test_what_is_impossible_is_never_drawn():
+  log_p = jnp.log(jnp.array([0.0, 0.5, 0.0, 0.5, 0.0]))
+  uniform = jnp.linspace(0.0, np.nextafter(np.float32(1), np.float32(0)), 101)
+  drawn = categorical.sample(jnp.broadcast_to(log_p, (101, 5)), uniform)
+  assert set(np.asarray(drawn).tolist()) == {1, 3}

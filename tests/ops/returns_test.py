@@ -121,3 +121,123 @@ def test_rescaling_is_that_of_rlax():
   np.testing.assert_allclose(
     returns.signed_parabolic(x), rlax.signed_parabolic(x), rtol=1e-3, atol=1e-3
   )
+
+
+def random_steps_of_another_policy(num_steps=7, batch=5):
+  """Rewards, discounts, values before and after each step, and ratios."""
+  r_t, discount_t, _ = random_sequences(num_steps, batch)
+  rng = np.random.default_rng(1)
+  v = jnp.asarray(rng.normal(size=(num_steps + 1, batch)), jnp.float32)
+  ratio = jnp.asarray(rng.lognormal(size=(num_steps, batch)), jnp.float32)
+  return r_t, discount_t, v[:-1], v[1:], ratio
+
+
+def test_vtrace_of_two_steps_by_hand():
+  # Ratios 2 and 1/2; at the limits 1 they count as 1 and 1/2.
+  # delta_1 = .5 * (4 + .5 * 2 - 6) = -.5, so target_1 = 5.5
+  # delta_0 = 1 * (1 + .5 * 6 - 3) = 1, and target_0 = 3 + 1 + .5 * 1 * -.5
+  # advantage_0 = 1 + .5 * 5.5 - 3 = .75; advantage_1 = 4 + .5 * 2 - 6 = -1
+  trace = returns.vtrace(
+    jnp.array([1.0, 4.0]),
+    jnp.array([0.5, 0.5]),
+    jnp.array([3.0, 6.0]),
+    jnp.array([6.0, 2.0]),
+    jnp.array([2.0, 0.5]),
+    1.0,
+  )
+  np.testing.assert_allclose(trace.targets, [3.75, 5.5])
+  np.testing.assert_allclose(trace.advantages, [0.75, -1.0])
+
+
+@pytest.mark.parametrize('lambda_', [0.0, 0.6, 1.0])
+@pytest.mark.parametrize(('max_rho', 'max_c'), [(1.0, 1.0), (3.0, 0.5)])
+def test_vtrace_is_its_definition(lambda_, max_rho, max_c):
+  r_t, discount_t, v_tm1, v_t, ratio = random_steps_of_another_policy()
+  trace = jax.jit(returns.vtrace, static_argnums=(5, 6, 7))(
+    r_t, discount_t, v_tm1, v_t, ratio, lambda_, max_rho, max_c
+  )
+  for b in range(r_t.shape[1]):
+    targets, advantages = oracles.vtrace(
+      np.asarray(r_t)[:, b].tolist(),
+      np.asarray(discount_t)[:, b].tolist(),
+      [*np.asarray(v_tm1)[:, b].tolist(), float(v_t[-1, b])],
+      np.asarray(ratio)[:, b].tolist(),
+      lambda_,
+      max_rho,
+      max_c,
+    )
+    np.testing.assert_allclose(trace.targets[:, b], targets, atol=1e-5)
+    np.testing.assert_allclose(trace.advantages[:, b], advantages, atol=1e-5)
+
+
+def test_vtrace_is_that_of_rlax():
+  rlax = pytest.importorskip('rlax')
+  inputs = random_steps_of_another_policy()
+  rng = np.random.default_rng(2)
+  # A mixing for each step: where it is 0, trajectories end.
+  mixing = jnp.asarray(rng.uniform(size=7) * (rng.uniform(size=7) < 0.7))
+  trace = returns.vtrace(*inputs, mixing[:, None], max_rho=2.0)
+  r_t, discount_t, v_tm1, v_t, ratio = inputs
+  for b in range(r_t.shape[1]):
+    expected = rlax.vtrace_td_error_and_advantage(
+      v_tm1[:, b],
+      v_t[:, b],
+      r_t[:, b],
+      discount_t[:, b],
+      ratio[:, b],
+      mixing,
+      clip_rho_threshold=2.0,
+      clip_pg_rho_threshold=2.0,
+    )
+    np.testing.assert_allclose(
+      trace.targets[:, b] - v_tm1[:, b], expected.errors, atol=1e-5
+    )
+    np.testing.assert_allclose(
+      jnp.minimum(ratio[:, b], 2.0) * trace.advantages[:, b],
+      expected.pg_advantage,
+      atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('lambda_', [0.0, 0.6, 1.0])
+def test_on_policy_vtrace_targets_are_lambda_returns(lambda_):
+  r_t, discount_t, v_tm1, v_t, ratio = random_steps_of_another_policy()
+  trace = returns.vtrace(
+    r_t, discount_t, v_tm1, v_t, jnp.ones_like(ratio), lambda_
+  )
+  g = returns.lambda_returns(r_t, discount_t, v_t, lambda_)
+  np.testing.assert_allclose(trace.targets, g, atol=1e-5)
+  # An advantage is the return over the value.
+  np.testing.assert_allclose(trace.advantages, g - v_tm1, atol=1e-5)
+
+
+def test_vtrace_after_a_mixing_of_zero_hears_nothing_of_later_rows():
+  r_t, discount_t, v_tm1, v_t, ratio = random_steps_of_another_policy()
+  mixing = jnp.ones((7, 1)).at[3].set(0.0)
+  trace = returns.vtrace(r_t, discount_t, v_tm1, v_t, ratio, mixing)
+  other = returns.vtrace(
+    r_t.at[4:].add(7.0),
+    discount_t,
+    v_tm1.at[4:].add(5.0),
+    v_t.at[4:].add(3.0),
+    ratio,
+    mixing,
+  )
+  for one, another in zip(trace, other):
+    np.testing.assert_array_equal(one[:4], another[:4])
+
+
+def test_vtrace_of_streams_is_that_of_each_stream_alone():
+  r_t, discount_t, v_tm1, v_t, ratio = random_steps_of_another_policy()
+  together = returns.vtrace(
+    jnp.stack([r_t, 10 * r_t], -1),
+    jnp.stack([discount_t, discount_t], -1),
+    jnp.stack([v_tm1, 10 * v_tm1], -1),
+    jnp.stack([v_t, 10 * v_t], -1),
+    ratio[..., None],
+    0.9,
+  )
+  alone = returns.vtrace(r_t, discount_t, v_tm1, v_t, ratio, 0.9)
+  for streams, one in zip(together, alone):
+    np.testing.assert_allclose(streams[..., 0], one, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(streams[..., 1], 10 * one, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,334 @@
+"""Fine-tunes trained skills for a task, and learns it from scratch beside them.
+
+  python -m launch.run_local --agent=diayn --env=control:walker_stand
+  python -m launch.finetune --skills=runs/diayn-control-walker_stand-0 \
+    --env=control:walker_walk
+
+The protocol of Laskin et al., "URLB: Unsupervised reinforcement learning
+benchmark", 2021 (arXiv:2110.15191). Skills were learned without a reward. Each
+is tried in the task for a few episodes; with the best one the policy then
+learns from the task's reward, as the agent 'extrinsic' does. Beside it the same
+agent, with the same networks, starts from nothing. Both have the same number of
+environment steps, those in which skills were tried included.
+
+The policy is taken over as it is, with that skill for good; the values, which
+were of another reward, and the optimisers' states begin anew in both runs. So
+the values must first learn what the policy is worth: `--set` changes settings
+of both runs alike.
+
+Leaves in --output_dir: skill_returns.csv (each skill's return before it learns
+more), curves.csv, finetune.png, summary.json, and the two runs themselves, in
+`finetuned` and `scratch`, with all that `launch.run_local` leaves.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+import dm_env
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+import numpy as np
+
+from launch import commands
+from launch import experiment as experiment_lib
+from launch import local
+from launch import overrides
+from launch import results
+from launch import run_loggers
+from skills import acting
+from skills import loading
+from skills import registry
+from skills.agents import hierarchy
+from skills.agents import learning
+from skills.evaluation import plots
+from skills.learners import actor_critic
+
+SKILL_RETURNS = 'skill_returns.csv'
+CURVES = 'curves.csv'
+PICTURE = 'finetune.png'
+FINETUNED = 'finetuned'
+SCRATCH = 'scratch'
+
+_SKILLS = flags.DEFINE_string(
+  'skills', None, 'Folder of the run that trained the skills.'
+)
+_ENV = flags.DEFINE_string(
+  'env', None, 'The task: control:walker_walk. [the world of the skills]'
+)
+_NUM_STEPS = flags.DEFINE_integer(
+  'num_steps', 200_000, 'Environment steps of each of the two runs.'
+)
+_EPISODES_PER_SKILL = flags.DEFINE_integer(
+  'episodes_per_skill', 2, 'Episodes in which each skill is tried.'
+)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
+_SET = flags.DEFINE_multi_string(
+  'set', [], 'A change to a setting of both runs: --set learner.discount=0.98'
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+  'output_dir', None, 'The folder of all of it. [runs/finetune-<env>-<seed>]'
+)
+
+
+def prepare(
+  trained: loading.TrainedSkills,
+  *,
+  environment: str,
+  environment_options: Mapping[str, Any],
+  settings: Mapping[str, str],
+  **fields: Any,
+) -> experiment_lib.Experiment:
+  """The run of the task that both begin from.
+
+  Args:
+    trained: the skills.
+    environment: the task.
+    environment_options: the suite's options.
+    settings: changes to the settings of both runs.
+    **fields: the other fields of `Experiment`.
+
+  Raises:
+    ValueError: if the skills or settings do not fit the task.
+  """
+  learner = trained.config.learner
+  if not isinstance(learner, actor_critic.ActorCriticConfig):
+    raise ValueError(
+      f'skills must be those of the learner actor_critic, got '
+      f'{registry.name_of(learner)}: its values are of the reward that they '
+      'were learned from, and there is no policy beside them to take over. '
+      '--agent=hierarchy of launch.run_local can use such skills.'
+    )
+  # What the policy's parameters mean, and the shape they have.
+  fixed = {
+    'network.hidden_sizes': trained.config.network.hidden_sizes,
+    'network.factors': trained.config.network.factors,
+    'num_skills': trained.config.num_skills,
+    'fixed_skill': 0,
+    'learner': registry.name_of(learner),
+    'learner.initial_deviation': learner.initial_deviation,
+  }
+  for name in settings:
+    if name in fixed:
+      raise ValueError(
+        f'{name} cannot be changed: it is that of the skills, {fixed[name]!r}.'
+      )
+  experiment = experiment_lib.make(
+    agent='extrinsic',
+    environment=environment,
+    environment_options=environment_options,
+    settings={**fixed, **settings},
+    **fields,
+  )
+  hierarchy.check(experiment.make_environment(0), trained, primitives=False)
+  return experiment
+
+
+def returns_of_skills(
+  trained: loading.TrainedSkills,
+  environment: dm_env.Environment,
+  num_episodes: int,
+  seed: int,
+) -> tuple[Float[np.ndarray, 'K episodes'], int]:
+  """What each skill brings in the task, if it is followed without an end.
+
+  Args:
+    trained: the skills; they act as in an evaluation.
+    environment: the task.
+    num_episodes: of each skill.
+    seed: of what is random in the skills.
+
+  Returns:
+    The returns, and the environment steps that it took to find out.
+  """
+  select_action = jax.jit(trained.select_action, backend='cpu')
+  variables = trained.variables
+  shape = trained.config.num_skills, num_episodes
+  returns = np.zeros(shape)
+  num_steps = 0
+  for skill, episode in np.ndindex(*shape):
+    key = jax.random.fold_in(jax.random.PRNGKey(seed), num_steps)
+    state = trained.init(key, skill)
+    timestep = environment.reset()
+    while not timestep.last():
+      action, state = select_action(
+        variables, jnp.asarray(timestep.observation), state
+      )
+      # The same skill again, from the first step of it.
+      state = acting.with_skill(state, skill)
+      timestep = environment.step(np.asarray(action))
+      returns[skill, episode] += timestep.reward
+      num_steps += 1
+  return returns, num_steps
+
+
+def curve(folder: pathlib.Path, earlier_steps: int) -> list[tuple[int, float]]:
+  """Environment steps and the return after them, of a run.
+
+  Args:
+    folder: of the run.
+    earlier_steps: made before it began.
+  """
+  rows = results.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
+  return [
+    (
+      round(float(row['actor_steps'])) + earlier_steps,
+      float(row['episode_return']),
+    )
+    for row in rows
+  ]
+
+
+def write_curves(
+  folder: pathlib.Path,
+  curves: Mapping[str, Sequence[tuple[int, float]]],
+  title: str,
+) -> None:
+  """Writes curves as a table and as a picture.
+
+  Args:
+    folder: where to.
+    curves: name -> environment steps and the return after them.
+    title: of the picture.
+  """
+  with open(folder / CURVES, 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['run', 'environment_steps', 'episode_return'])
+    for name, points in curves.items():
+      writer.writerows([name, *point] for point in points)
+  plots.learning_curve(
+    folder / PICTURE,
+    {
+      name: (np.array(points)[:, 0], np.array(points)[:, 1])
+      for name, points in curves.items()
+      if points
+    },
+    xlabel='environment steps in the task',
+    ylabel='return of an episode',
+    title=title,
+  )
+
+
+def _write_returns(
+  folder: pathlib.Path, returns: Float[np.ndarray, 'K episodes']
+) -> None:
+  with open(folder / SKILL_RETURNS, 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['skill', 'episode', 'episode_return'])
+    for (skill, episode), value in np.ndenumerate(returns):
+      writer.writerow([skill, episode, value])
+
+
+def run(
+  trained: loading.TrainedSkills,
+  experiment: experiment_lib.Experiment,
+  num_episodes: int,
+) -> tuple[dict[str, Any], int]:
+  """Tries the skills, fine-tunes the best one, and learns from scratch.
+
+  Args:
+    trained: the skills.
+    experiment: the task, as `prepare` gives it; its folder is that of all.
+    num_episodes: in which each skill is tried.
+
+  Returns:
+    What `summary.json` holds, and the exit status.
+  """
+  folder = pathlib.Path(experiment.output_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  environment = experiment.make_environment(experiment.seed_for('skills'))
+  returns, tried_steps = returns_of_skills(
+    trained, environment, num_episodes, experiment.seed_for('skills')
+  )
+  _write_returns(folder, returns)
+  best = int(returns.mean(axis=1).argmax())
+  print(
+    f'skill {best} is the best of {len(returns)}, with a return of '
+    f'{returns[best].mean():.1f}; their mean is {returns.mean():.1f} '
+    f'({tried_steps:,} steps).',
+    flush=True,
+  )
+
+  def take_over(state: actor_critic.State) -> actor_critic.State:
+    policy = learning.to_host(trained.state.params.policy)
+    return state._replace(params=state.params._replace(policy=policy))
+
+  summary: dict[str, Any] = {
+    'best_skill': best,
+    'best_skill_return': float(returns[best].mean()),
+    'mean_skill_return': float(returns.mean()),
+    'steps_of_trying': tried_steps,
+  }
+  curves = {}
+  for name, start, earlier in (
+    (FINETUNED, take_over, tried_steps),
+    (SCRATCH, None, 0),
+  ):
+    own = experiment_lib.changed(
+      experiment,
+      settings={'fixed_skill': best},
+      num_steps=experiment.num_steps - earlier,
+      output_dir=str(folder / name),
+    )
+    experiment_lib.save(own)
+    print(f'{name}:', flush=True)
+    outcome = local.run(own, start)
+    summary[name] = outcome.summary
+    curves[name] = curve(folder / name, earlier)
+    if outcome.signal is not None:
+      return summary, outcome.status
+  write_curves(
+    folder,
+    curves,
+    f'{experiment.environment} from trained skills, seed {experiment.seed}',
+  )
+  return summary, 0
+
+
+def main(argv: Sequence[str]) -> int:
+  """Reads the flags and does it."""
+  with commands.users_mistakes():
+    if len(argv) > 1:
+      raise ValueError(f'unexpected argument {argv[1]!r}.')
+    if _SKILLS.value is None:
+      raise ValueError('--skills is missing: the folder of a trained run.')
+    if _EPISODES_PER_SKILL.value < 1:
+      raise ValueError(
+        f'--episodes_per_skill must be >= 1, got {_EPISODES_PER_SKILL.value}.'
+      )
+    origin = experiment_lib.load(_SKILLS.value)
+    trained = loading.load(_SKILLS.value)
+    environment = _ENV.value or origin.environment
+    name = f'finetune-{environment}-{_SEED.value}'.replace(':', '-')
+    folder = pathlib.Path(_OUTPUT_DIR.value or f'runs/{name}')
+    if folder.exists() and any(folder.iterdir()):
+      raise ValueError(
+        f'there is something in {folder}; choose another --output_dir.'
+      )
+    experiment = prepare(
+      trained,
+      environment=environment,
+      environment_options=origin.environment_options,
+      settings=overrides.parse(_SET.value),
+      seed=_SEED.value,
+      num_steps=_NUM_STEPS.value,
+      output_dir=str(folder),
+    )
+    local.check(experiment)
+  summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value)
+  results.write_json(folder / results.SUMMARY_FILE, summary)
+  for file in (results.SUMMARY_FILE, SKILL_RETURNS, CURVES, PICTURE):
+    if (folder / file).exists():
+      print(f'  {folder / file}')
+  if status:
+    print('Interrupted; what there is was kept.', file=sys.stderr)
+  return status
+
+
+if __name__ == '__main__':
+  commands.run(main)

@@ -1,0 +1,371 @@
+"""An actor-critic from replay, with a value for each reward stream.
+
+V-trace (Espeholt et al., 2018, arXiv:1802.01561) makes of old steps what they
+say of the newest policy: the probability of each action when it was chosen
+comes back with the trajectory. Each stream has a value and advantages of its
+own; they are mixed by the objective's weights only where the policy is made, so
+that each value keeps its own scale and a weight may change at any time.
+
+Where the policy has moved far from the one that chose an action, the step is
+not followed further in that direction: the clipped objective of Schulman et
+al., "Proximal policy optimization algorithms", 2017 (arXiv:1707.06347), eq. 7,
+without which what replay repeats is followed to the end.
+
+Policy and values share no parameters, and each has its own step size and its
+own limit of gradients: the scale of a reward is nothing to the policy's
+features.
+"""
+
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+import optax
+
+from skills import optimizers
+from skills import types
+from skills.learners import base
+from skills.networks import heads
+from skills.networks import policies
+from skills.networks import torsos
+from skills.objectives import base as objectives
+from skills.ops import returns
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActorCriticConfig:
+  """Settings of the learner.
+
+  Attributes:
+    discount: gamma per environment step, in [0, 1]. A skill's last step is
+      discounted by 0.
+    lambda_: mixing of the multi-step returns, in [0, 1].
+    max_rho: limit of the importance ratio in errors and in the policy's
+      gradient.
+    max_c: limit of the importance ratio in traces, at most `max_rho`.
+    max_change: how far the importance ratio may move from 1 in the direction of
+      an action's advantage before the action is not followed any more; None for
+      no limit, as V-trace's authors had it.
+    policy_rate: step size of the policy's `optimizer`.
+    value_rate: step size of the values' `optimizer`. Losses are means over all
+      real steps, that of the values with a factor 1/2 and a sum over streams.
+    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    max_gradient_norm: the policy's and the values' gradients are each scaled
+      down to this global norm; None for no limit.
+    entropy_weight: of the policy's entropy in nats, beside the advantages.
+    normalize_advantages: whether the mixed advantages are shifted and scaled
+      to mean 0 and deviation 1 in each batch. Then `entropy_weight` means the
+      same whatever is paid.
+    initial_deviation: of the Gaussian under the hyperbolic tangent that chooses
+      continuous actions; unused for discrete ones, whose policy begins
+      uniform.
+  """
+
+  discount: float = 0.99
+  lambda_: float = 0.95
+  max_rho: float = 1.0
+  max_c: float = 1.0
+  max_change: float | None = 0.2
+  policy_rate: float = 3e-4
+  value_rate: float = 1e-3
+  optimizer: str = 'adam'
+  max_gradient_norm: float | None = 1.0
+  entropy_weight: float = 0.01
+  normalize_advantages: bool = True
+  initial_deviation: float = 0.7
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    for name in ('discount', 'lambda_'):
+      value = getattr(self, name)
+      if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}.')
+    for name in ('max_rho', 'max_c', 'policy_rate', 'value_rate'):
+      value = getattr(self, name)
+      if value <= 0:
+        raise ValueError(f'{name} must be positive, got {value}.')
+    if self.max_c > self.max_rho:
+      raise ValueError(
+        f'max_c must be at most max_rho ({self.max_rho}), got {self.max_c}.'
+      )
+    for name in ('max_gradient_norm', 'max_change'):
+      value = getattr(self, name)
+      if value is not None and value <= 0:
+        raise ValueError(f'{name} must be positive or None, got {value}.')
+    if self.entropy_weight < 0:
+      raise ValueError(
+        f'entropy_weight must be >= 0, got {self.entropy_weight}.'
+      )
+    if not 0.05 <= self.initial_deviation <= 2:
+      raise ValueError(
+        f'initial_deviation must be in [0.05, 2], got {self.initial_deviation}.'
+      )
+    optimizers.check(self.optimizer)
+
+
+class Parts(NamedTuple):
+  """Something of the policy and the same of the values."""
+
+  policy: Any
+  values: Any
+
+
+class State(NamedTuple):
+  """Everything that learning changes.
+
+  Attributes:
+    params: of policy and values.
+    optimizer: the state of the optimiser of each.
+    objective: the objective's state.
+    key: constant; random numbers of update n come from folding n into it.
+    steps: number of updates so far.
+  """
+
+  params: Parts
+  optimizer: Parts
+  objective: objectives.State
+  key: types.PRNGKey
+  steps: Int[Array, '']
+
+
+class Variables(NamedTuple):
+  """What actors need to act.
+
+  Attributes:
+    params: of the policy.
+    steps: number of the learner's updates when these were made.
+  """
+
+  params: types.Params
+  steps: Int[Array, '']
+
+
+def mix(
+  advantages: Float[Array, 'T B R'], weights: Float[Array, 'R']
+) -> Float[Array, 'T B']:
+  """The one advantage that the policy follows; streams meet only here."""
+  return advantages @ weights
+
+
+def normalized(
+  values: Float[Array, 'T B'], mask: Float[Array, 'T B']
+) -> Float[Array, 'T B']:
+  """Values with mean 0 and deviation 1 over the entries that `mask` marks."""
+  centred = values - objectives.masked_mean(values, mask)
+  variance = objectives.masked_mean(jnp.square(centred), mask)
+  return centred / jnp.sqrt(variance + 1e-8)
+
+
+def behaviour(
+  network: types.Network, distribution: policies.ActionDistribution
+) -> base.Behaviour:
+  """Draws actions, and notes how likely they were.
+
+  Args:
+    network: the policy, as `make` takes it.
+    distribution: of actions by its outputs.
+  """
+
+  def choose(variables: Variables, observation, skill, memory, uniform):
+    del memory
+    outputs = network.apply(variables.params, observation, skill)
+    return distribution.sample(outputs, uniform)
+
+  return base.Behaviour(
+    distribution.num_uniforms, distribution.notes, choose, dict
+  )
+
+
+def evaluation_behaviour(
+  network: types.Network, distribution: policies.ActionDistribution
+) -> base.Behaviour:
+  """Chooses the most likely actions.
+
+  Args:
+    network: the policy, as `make` takes it.
+    distribution: of actions by its outputs.
+  """
+
+  def choose(variables: Variables, observation, skill, memory, uniform):
+    del uniform
+    outputs = network.apply(variables.params, observation, skill)
+    return distribution.mode(outputs), memory
+
+  return base.Behaviour(0, lambda: (), choose, lambda memory: {})
+
+
+def make_parts(
+  config: ActorCriticConfig,
+  network_config: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  objective: objectives.IntrinsicReward,
+) -> base.Parts:
+  """Makes the learner and how it acts.
+
+  Args:
+    config: its settings.
+    network_config: of the policy and of the values.
+    problem: the environment's shapes.
+    num_skills: number of skills K.
+    objective: what it learns from.
+
+  Raises:
+    ValueError: if the network does not fit the observations or has a memory.
+  """
+  if network_config.lstm_size is not None:
+    raise ValueError(
+      'network.lstm_size must be None for the actor-critic, whose policy has no '
+      f'memory, got {network_config.lstm_size}; use learner=q_learning.'
+    )
+  distribution = policies.make(problem, config.initial_deviation)
+  policy, values = (
+    heads.make(network_config, problem, num_skills, size)
+    for size in (distribution.size, len(objective.streams))
+  )
+  return base.Parts(
+    make(config, policy, values, distribution, objective),
+    behaviour(policy, distribution),
+    evaluation_behaviour(policy, distribution),
+  )
+
+
+def make(
+  config: ActorCriticConfig,
+  policy: types.Network,
+  values: types.Network,
+  distribution: policies.ActionDistribution,
+  objective: objectives.IntrinsicReward,
+) -> base.Learner:
+  """Makes the learner.
+
+  Args:
+    config: its settings.
+    policy: observations `[*batch, ...]`, skills `[*batch]` -> what the
+      distribution takes, `[*batch, D]`.
+    values: the same -> values `[*batch, R]`.
+    distribution: of actions.
+    objective: what it learns from; R streams.
+  """
+  optimizer = Parts(
+    *(
+      optimizers.make(config.optimizer, rate, config.max_gradient_norm)
+      for rate in (config.policy_rate, config.value_rate)
+    )
+  )
+
+  def init(key: types.PRNGKey) -> State:
+    policy_key, values_key, objective_key, key = jax.random.split(key, 4)
+    params = Parts(policy.init(policy_key), values.init(values_key))
+    return State(
+      params=params,
+      optimizer=Parts(*(o.init(p) for o, p in zip(optimizer, params))),
+      objective=objective.init(objective_key),
+      key=key,
+      steps=jnp.zeros((), jnp.int32),
+    )
+
+  def loss(
+    params: Parts,
+    state: State,
+    trajectory: types.Trajectory,
+    rewards: Float[Array, 'T B R'],
+  ) -> tuple[Float[Array, ''], types.Metrics]:
+    mask = trajectory.mask
+    outputs = policy.apply(
+      params.policy, trajectory.observation[:-1], trajectory.skill
+    )
+    log_prob = distribution.log_prob(
+      outputs, trajectory.action, trajectory.record
+    )
+    ratio = jax.lax.stop_gradient(
+      jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
+    )
+    # The skill that leads to the last observation is the one that is valued.
+    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+    v = values.apply(params.values, trajectory.observation, skill)
+    constant = jax.lax.stop_gradient(v)
+    discounts = base.discounts(
+      trajectory.discount, mask, config.discount, continues=objective.continues
+    )
+    trace = returns.vtrace(
+      rewards,
+      jnp.broadcast_to(discounts[..., None], rewards.shape),
+      constant[:-1],
+      constant[1:],
+      ratio[..., None],
+      # Where a skill was cut short, what follows is its last value alone.
+      config.lambda_ * base.goes_on(mask)[..., None],
+      config.max_rho,
+      config.max_c,
+    )
+    advantages = mix(trace.advantages, objective.weights(state.objective))
+    if config.normalize_advantages:
+      advantages = normalized(advantages, mask)
+    pull = jnp.minimum(ratio, config.max_rho) * advantages
+    if config.max_change is not None:
+      moved = jnp.sign(advantages) * (ratio - 1)
+      pull = jnp.where(moved > config.max_change, 0.0, pull)
+    gain = pull * log_prob
+    entropy = objectives.masked_mean(distribution.entropy(outputs), mask)
+    policy_loss = (
+      -objectives.masked_mean(gain, mask) - config.entropy_weight * entropy
+    )
+    errors = 0.5 * jnp.square(trace.targets - v[:-1])
+    value_losses = [
+      objectives.masked_mean(errors[..., i], mask)
+      for i in range(len(objective.streams))
+    ]
+    metrics = {
+      f'loss/{stream}': value_losses[i]
+      for i, stream in enumerate(objective.streams)
+    }
+    metrics['entropy'] = entropy
+    # 1 where the newest policy chose all actions itself.
+    metrics['mean_ratio'] = objectives.masked_mean(
+      jnp.minimum(ratio, config.max_rho), mask
+    )
+    return policy_loss + sum(value_losses), metrics
+
+  def update(
+    state: State, trajectory: types.Trajectory
+  ) -> tuple[State, types.Metrics]:
+    # Rewards are made anew from the newest discriminators at every update, and
+    # no gradient leaves them.
+    rewards = objective.reward(state.objective, trajectory)
+    grads, metrics = jax.grad(loss, has_aux=True)(
+      state.params, state, trajectory, rewards
+    )
+    updates, optimizer_state = zip(
+      *(
+        part.update(*arguments)
+        for part, *arguments in zip(
+          optimizer, grads, state.optimizer, state.params
+        )
+      )
+    )
+    params = Parts(*map(optax.apply_updates, state.params, updates))
+    objective_state, objective_metrics = objective.update(
+      state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
+    )
+    num_skills = trajectory.mask.shape[1]
+    for i, stream in enumerate(objective.streams):
+      metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
+    state = State(
+      params,
+      Parts(*optimizer_state),
+      objective_state,
+      state.key,
+      state.steps + 1,
+    )
+    return state, metrics | objective_metrics
+
+  def variables(state: State) -> Variables:
+    return Variables(state.params.policy, state.steps)
+
+  return base.Learner(init, update, variables)

@@ -1,0 +1,56 @@
+"""States that are combinations of parts, such as of a row and a column."""
+
+import math
+
+from jaxtyping import Array
+from jaxtyping import Int
+
+
+def check(
+  factors: tuple[int, ...] | None, hidden_sizes: tuple[int, ...] | None
+) -> None:
+  """Refuses factors that cannot be, and such of what is no table.
+
+  Raises:
+    ValueError: naming `factors`.
+  """
+  if factors is None:
+    return
+  if hidden_sizes is not None:
+    raise ValueError(
+      f'factors must be None for a network (hidden_sizes={hidden_sizes}), got '
+      f'{factors}.'
+    )
+  if not factors or min(factors) < 1:
+    raise ValueError(f'factors must be sizes >= 1, got {factors}.')
+
+
+def check_product(
+  factors: tuple[int, ...] | None, num_states: int | None
+) -> None:
+  """Refuses factors of another number of states.
+
+  Raises:
+    ValueError: naming `factors`.
+  """
+  if factors is not None and math.prod(factors) != num_states:
+    raise ValueError(
+      f'factors must have the product {num_states}, the number of states, got '
+      f'{factors}.'
+    )
+
+
+def split(
+  state: Int[Array, '*batch'], factors: tuple[int, ...]
+) -> list[Int[Array, '*batch']]:
+  """The parts of each state, as `numpy.unravel_index` has them.
+
+  Args:
+    state: indices below the product of `factors`.
+    factors: the number of values of each part; the last part changes fastest.
+  """
+  parts = []
+  for size in factors[:0:-1]:
+    parts.append(state % size)
+    state = state // size
+  return [state, *reversed(parts)]

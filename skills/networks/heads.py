@@ -1,0 +1,69 @@
+"""Networks with one vector for each observation and skill.
+
+Policies and state values are such.
+"""
+
+import haiku as hk
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+
+from skills import types
+from skills.networks import build
+from skills.networks import factors as factors_lib
+from skills.networks import torsos
+
+# Of the last layer's initial weights, in deviations of the usual ones.
+_SMALL = 0.01
+
+
+def make(
+  config: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  size: int,
+) -> types.Network:
+  """Makes a network whose outputs are nearly 0 at first, those of a table 0.
+
+  So a policy begins without preferences, whatever it is made of.
+
+  Args:
+    config: of the network.
+    problem: what observations are.
+    num_skills: number of skills K.
+    size: of the vector, D.
+
+  Returns:
+    A network from observations `[*batch, ...]` and skills `[*batch]` to vectors
+    `[*batch, D]`.
+
+  Raises:
+    ValueError: if the network does not fit the observations.
+  """
+  config.check(problem)
+
+  def forward(
+    observation: Shaped[Array, '*batch_and_observation'],
+    skill: Int[Array, '*batch'],
+  ) -> Float[Array, '*batch D']:
+    if config.hidden_sizes is None:
+      assert problem.num_states is not None
+      sizes = config.factors or (problem.num_states,)
+      outputs = jnp.zeros(())
+      for i, part in enumerate(factors_lib.split(observation, sizes)):
+        table = hk.get_parameter(
+          f'table_{i}', (num_skills * sizes[i], size), init=jnp.zeros
+        )
+        outputs = outputs + table[skill * sizes[i] + part]
+      return outputs
+    features = torsos.skill_features(
+      config, problem, num_skills, observation, skill
+    )
+    small = hk.initializers.VarianceScaling(_SMALL**2)
+    return hk.Linear(size, w_init=small, name='head')(features)
+
+  return build.pure(
+    forward, build.example_observation(problem), jnp.zeros((1,), jnp.int32)
+  )

@@ -1,0 +1,133 @@
+"""From a network's outputs to actions: categorical and squashed Gaussian.
+
+A plain Gaussian, whose samples a world clips, is not offered: beyond the bounds
+it is rewarded for what it did not do.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Shaped
+
+from skills import types
+from skills.ops import categorical
+from skills.ops import gaussian
+
+LOG_PROB = 'log_prob'
+LATENT = 'latent'
+
+# Deviations of latents are at least so large, or densities have no bounds.
+_SMALLEST_DEVIATION = 0.01
+
+Notes = Mapping[str, Array]
+
+
+class ActionDistribution(NamedTuple):
+  """How actions are drawn, and how likely they were.
+
+  Attributes:
+    size: outputs that it takes for each action, D.
+    num_uniforms: random numbers of a draw, U.
+    notes: what is noted of no action at all, without batch axes: the shapes.
+    sample: outputs, random numbers in [0, 1) -> actions, and what must be known
+      of each draw to tell later how likely it is: its log-probability
+      `LOG_PROB` then, and more.
+    mode: outputs -> the most likely actions; of the latents where there are.
+    log_prob: outputs, actions and their notes -> log-probability now, which may
+      be compared to the noted one alone.
+    entropy: outputs -> in nats.
+  """
+
+  size: int
+  num_uniforms: int
+  notes: Callable[[], Notes]
+  sample: Callable[
+    [Float[Array, '*batch D'], Float[Array, '*batch U']],
+    tuple[Shaped[Array, '*batch_and_action'], Notes],
+  ]
+  mode: Callable[[Float[Array, '*batch D']], Shaped[Array, '*batch_and_action']]
+  log_prob: Callable[
+    [Float[Array, '*batch D'], Shaped[Array, '*batch_and_action'], Notes],
+    Float[Array, '*batch'],
+  ]
+  entropy: Callable[[Float[Array, '*batch D']], Float[Array, '*batch']]
+
+
+def make(
+  problem: types.ProblemSpec, initial_deviation: float
+) -> ActionDistribution:
+  """The distribution that suits a problem's actions.
+
+  Args:
+    problem: the environment's shapes.
+    initial_deviation: of the latents of continuous actions where outputs are 0.
+  """
+  if problem.num_actions is not None:
+    return of_indices(problem.num_actions)
+  return of_vectors(problem.action_shape[0], initial_deviation)
+
+
+def of_indices(num_actions: int) -> ActionDistribution:
+  """Categorical; outputs are logits."""
+
+  def sample(outputs, uniform):
+    log_p = jax.nn.log_softmax(outputs)
+    action = categorical.sample(log_p, uniform[..., 0])
+    return action, {LOG_PROB: categorical.log_prob(log_p, action)}
+
+  def log_prob(outputs, action, notes):
+    del notes
+    return categorical.log_prob(jax.nn.log_softmax(outputs), action)
+
+  return ActionDistribution(
+    size=num_actions,
+    num_uniforms=1,
+    notes=lambda: {LOG_PROB: jnp.zeros(())},
+    sample=sample,
+    mode=lambda outputs: jnp.argmax(outputs, axis=-1).astype(jnp.int32),
+    log_prob=log_prob,
+    entropy=lambda outputs: categorical.entropy(jax.nn.softmax(outputs)),
+  )
+
+
+def of_vectors(size: int, initial_deviation: float) -> ActionDistribution:
+  """Squashed Gaussians; outputs are means and raw deviations of the latents.
+
+  Args:
+    size: entries of an action, A.
+    initial_deviation: where outputs are 0.
+  """
+  # softplus(offset) is the initial deviation above the smallest one.
+  offset = float(jnp.log(jnp.expm1(initial_deviation - _SMALLEST_DEVIATION)))
+
+  def parameters(outputs):
+    mean, raw = jnp.split(outputs, 2, axis=-1)
+    return mean, _SMALLEST_DEVIATION + jax.nn.softplus(raw + offset)
+
+  def sample(outputs, uniform):
+    mean, deviation = parameters(outputs)
+    latent = gaussian.sample(mean, deviation, uniform)
+    notes = {
+      LOG_PROB: gaussian.log_prob(mean, deviation, latent),
+      LATENT: latent,
+    }
+    return jnp.tanh(latent), notes
+
+  def log_prob(outputs, action, notes):
+    del action
+    return gaussian.log_prob(*parameters(outputs), notes[LATENT])
+
+  return ActionDistribution(
+    size=2 * size,
+    num_uniforms=size,
+    notes=lambda: {LOG_PROB: jnp.zeros(()), LATENT: jnp.zeros((size,))},
+    sample=sample,
+    mode=lambda outputs: jnp.tanh(parameters(outputs)[0]),
+    log_prob=log_prob,
+    entropy=lambda outputs: gaussian.tanh_entropy(*parameters(outputs)),
+  )

@@ -1,0 +1,46 @@
+"""Tests of skills/networks/heads.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills.networks import heads
+from skills.networks import torsos
+from tests import problems
+
+K = problems.NUM_SKILLS
+KEY = jax.random.PRNGKey(0)
+
+
+def test_a_table_has_a_row_for_each_skill_and_state():
+  network = heads.make(torsos.NetworkConfig(), problems.TABLE, K, 2)
+  params = network.init(KEY)
+  np.testing.assert_array_equal(problems.content(params), np.zeros((24, 2)))
+  values = np.arange(48.0).reshape(K, 6, 2)
+  params = problems.fill(params, values.reshape(24, 2))
+  state, skill = jnp.array([[5, 0]]), jnp.array([[3, 1]])
+  np.testing.assert_array_equal(
+    network.apply(params, state, skill), [[values[3, 5], values[1, 0]]]
+  )
+
+
+def test_a_network_begins_near_zero_and_sees_both_inputs():
+  config = torsos.NetworkConfig(hidden_sizes=(32, 32))
+  network = heads.make(config, problems.VECTOR, K, 3)
+  params = network.init(KEY)
+  observation = jax.random.normal(KEY, (5, 7, 2, 3))
+  skill = jnp.zeros((5, 7), jnp.int32)
+  outputs = network.apply(params, observation, skill)
+  assert outputs.shape == (5, 7, 3)
+  assert 0 < np.abs(outputs).max() < 0.1
+  for other in (
+    network.apply(params, observation + 1, skill),
+    network.apply(params, observation, skill + 1),
+  ):
+    assert np.all(np.any(other != outputs, axis=-1))
+
+
+def test_a_table_needs_states():
+  with pytest.raises(ValueError, match='state indices'):
+    heads.make(torsos.NetworkConfig(), problems.VECTOR, K, 1)

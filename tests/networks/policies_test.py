@@ -1,0 +1,123 @@
+"""Tests of skills/networks/policies.py."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills import types
+from skills.networks import policies
+from skills.ops import gaussian
+
+VECTORS = types.ProblemSpec(
+  observation_shape=(3,),
+  observation_dtype='float32',
+  num_states=None,
+  num_actions=None,
+  action_shape=(2,),
+)
+
+
+@pytest.fixture(params=['indices', 'vectors'])
+def distribution(request):
+  if request.param == 'indices':
+    return policies.of_indices(3)
+  return policies.make(VECTORS, 0.5)
+
+
+def test_vectors_are_squashed_gaussians_of_the_asked_deviation():
+  distribution = policies.make(VECTORS, 0.5)
+  # Two means, then two raw deviations; 0 stands for the initial one.
+  outputs = jnp.array([0.2, -1.0, 0.0, 0.0])
+  one_deviation_up = jnp.array([0.8413447, 0.5])
+  action, notes = distribution.sample(outputs, one_deviation_up)
+  np.testing.assert_allclose(notes[policies.LATENT], [0.7, -1.0], atol=1e-5)
+  np.testing.assert_allclose(action, np.tanh([0.7, -1.0]), atol=1e-5)
+  # -(1/2) 1^2 - log(2 pi) - 2 log(1/2)
+  np.testing.assert_allclose(
+    notes[policies.LOG_PROB],
+    -0.5 - math.log(2 * math.pi) + 2 * math.log(2),
+    atol=1e-4,
+  )
+  np.testing.assert_allclose(
+    distribution.mode(outputs), np.tanh([0.2, -1.0]), rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    distribution.entropy(outputs),
+    gaussian.tanh_entropy(outputs[:2], jnp.array([0.5, 0.5])),
+    rtol=1e-4,
+  )
+
+
+def test_a_deviation_has_a_smallest_value():
+  distribution = policies.make(VECTORS, 0.5)
+  _, notes = distribution.sample(
+    jnp.array([0.0, 0.0, -1e3, -1e3]), jnp.array([0.8413447, 0.5])
+  )
+  np.testing.assert_allclose(notes[policies.LATENT], [0.01, 0.0], atol=1e-5)
+
+
+def test_indices_are_drawn_by_their_probabilities():
+  distribution = policies.of_indices(3)
+  outputs = jnp.log(jnp.array([1.0, 2.0, 1.0])) + 5.0
+  # Sums are 1/4, 3/4 and 1.
+  uniform = jnp.array([[0.2], [0.7], [0.8]])
+  action, notes = distribution.sample(
+    jnp.broadcast_to(outputs, (3, 3)), uniform
+  )
+  np.testing.assert_array_equal(action, [0, 1, 2])
+  np.testing.assert_allclose(
+    notes[policies.LOG_PROB], np.log([0.25, 0.5, 0.25]), rtol=1e-5
+  )
+  assert distribution.mode(outputs) == 1
+  # (1/2) log 2 + (1/2) log 4
+  np.testing.assert_allclose(
+    distribution.entropy(outputs), 1.5 * math.log(2), rtol=1e-5
+  )
+
+
+def test_what_was_noted_is_what_the_same_policy_says_later(distribution):
+  key = jax.random.PRNGKey(0)
+  outputs = jax.random.normal(key, (50, 4, distribution.size))
+  uniform = jax.random.uniform(key, (50, 4, distribution.num_uniforms))
+  action, notes = distribution.sample(outputs, uniform)
+  np.testing.assert_allclose(
+    distribution.log_prob(outputs, action, notes),
+    notes[policies.LOG_PROB],
+    rtol=1e-5,
+    atol=1e-5,
+  )
+  # And another policy says another thing.
+  other = distribution.log_prob(2 * outputs, action, notes)
+  assert np.all(other != notes[policies.LOG_PROB])
+  empty = distribution.notes()
+  assert {name: x.shape for name, x in empty.items()} == {
+    name: x.shape[2:] for name, x in notes.items()
+  }
+
+
+def test_ratios_of_densities_average_to_one(distribution):
+  # E_mu[pi / mu] = 1, also where squashed actions touch their bounds.
+  key, other = jax.random.split(jax.random.PRNGKey(1))
+  mu = jnp.broadcast_to(
+    0.3 * jax.random.normal(key, (distribution.size,)),
+    (100_000, distribution.size),
+  )
+  pi = mu + 0.1
+  uniform = jax.random.uniform(other, (100_000, distribution.num_uniforms))
+  action, notes = distribution.sample(mu, uniform)
+  ratio = jnp.exp(
+    distribution.log_prob(pi, action, notes) - notes[policies.LOG_PROB]
+  )
+  assert abs(jnp.mean(ratio) - 1) < 0.01
+
+
+def test_continuous_actions_stay_within_their_bounds():
+  distribution = policies.make(VECTORS, 2.0)
+  action, notes = distribution.sample(
+    jnp.array([[30.0, -30.0, 9.0, 9.0]]), jnp.array([[0.0, 0.999]])
+  )
+  assert np.all(np.abs(action) <= 1)
+  assert np.all(np.isfinite(notes[policies.LOG_PROB]))
