@@ -11,7 +11,10 @@ the few pixels of a grid.
 
 Atari's games have skills of 20 steps and an ensemble of 40, here heads of one
 torso, and for two cores 16 skills, which is what is known of DISDAIN's own
-experiments but for their 64 skills.
+experiments but for their 64 skills. The rest is R2D2's recipe (Kapturowski et
+al., 2019), made smaller: a core of 256 units, of 512; a burn-in of half a
+trajectory; batches of 16, of 64; its exponents of priorities and of importance.
+Tasks of large rewards are learned in its rescaled values.
 """
 
 from collections.abc import Mapping
@@ -157,6 +160,8 @@ def make(
     parts = _tables(sizes)
   elif len(problem.observation_shape) == 3:
     parts = _pictures(problem)
+    if sizes is _ATARI:
+      parts = _remembering(parts, agent, sizes.skill_length)
   else:
     parts = _vectors()
   return config_lib.SkillAgentConfig(
@@ -205,7 +210,7 @@ def _pictures(problem: types.ProblemSpec) -> _Parts:
     torso = {
       'torso': 'resnet',
       'channels': (16,),
-      'num_blocks': 1,
+      'num_blocks': 0,
       'hidden_sizes': (128,),
     }
     return _Parts(
@@ -237,11 +242,29 @@ def _pictures(problem: types.ProblemSpec) -> _Parts:
   )
 
 
+def _remembering(parts: _Parts, agent: str, skill_length: int) -> _Parts:
+  """With a memory, and a replay that serves it."""
+  return parts._replace(
+    network=dataclasses.replace(parts.network, lstm_size=256),
+    learner=dataclasses.replace(
+      parts.learner, rescale_values=agent == 'extrinsic'
+    ),
+    replay=dataclasses.replace(
+      parts.replay,
+      burn_in=skill_length // 2,
+      priority_exponent=0.9,
+      importance_exponent=0.6,
+    ),
+  )
+
+
 def _bounded(
   replay: config_lib.ReplayConfig, skill_length: int, problem: types.ProblemSpec
 ) -> config_lib.ReplayConfig:
   """Replay of no more trajectories than memory should hold."""
-  item = (skill_length + 1) * math.prod(problem.observation_shape)
+  item = (replay.burn_in + skill_length + 1) * math.prod(
+    problem.observation_shape
+  )
   item *= np.dtype(problem.observation_dtype).itemsize
   capacity = min(replay.capacity, _REPLAY_BYTES // item)
   return dataclasses.replace(

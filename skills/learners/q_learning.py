@@ -216,6 +216,44 @@ def priorities(
   return max_weight * jnp.max(size, axis=0) + (1.0 - max_weight) * mean
 
 
+def action_values(
+  network: types.RecurrentNetwork,
+  params: types.Params,
+  trajectory: types.Trajectory,
+) -> Float[Array, 'T_plus_1 B A R']:
+  """Values at every observation, in the memory of what came before.
+
+  Args:
+    network: of the values.
+    params: its parameters.
+    trajectory: of skills; what their prefix leaves in memory is taken for
+      given, without gradient.
+  """
+  # The skill that leads to the last observation is the one that is valued.
+  skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+  is_first = jnp.zeros(skill.shape, bool)
+  prefix = trajectory.prefix
+  if prefix is None:
+    memory = _first_memory(network, trajectory.record)
+  else:
+    # An episode begins where padding ends.
+    is_real = jnp.concatenate([prefix.mask, trajectory.mask[:1]]) > 0
+    begins = is_real[1:] & ~is_real[:-1]
+    _, memory = network.unroll(
+      params,
+      _first_memory(network, prefix.record),
+      jnp.concatenate([jnp.zeros_like(begins[:1]), begins[:-1]]),
+      prefix.observation,
+      prefix.skill,
+    )
+    memory = jax.lax.stop_gradient(memory)
+    is_first = is_first.at[0].set(begins[-1])
+  values, _ = network.unroll(
+    params, memory, is_first, trajectory.observation, skill
+  )
+  return values
+
+
 class Memory(NamedTuple):
   """What an actor remembers.
 
@@ -232,12 +270,13 @@ def _to_record(memory: types.PyTree) -> dict[str, Array]:
   return {f'memory_{i}': leaf for i, leaf in enumerate(jax.tree.leaves(memory))}
 
 
-def _from_record(
+def _first_memory(
   network: types.RecurrentNetwork, record: Mapping[str, Array]
 ) -> types.PyTree:
+  """The memory before the first of a record's steps."""
   leaves, structure = jax.tree.flatten(jax.eval_shape(network.memory))
   return jax.tree.unflatten(
-    structure, [record[f'memory_{i}'] for i in range(len(leaves))]
+    structure, [record[f'memory_{i}'][0] for i in range(len(leaves))]
   )
 
 
@@ -363,43 +402,17 @@ def make(
       steps=jnp.zeros((), jnp.int32),
     )
 
-  def action_values(
-    params: types.Params, trajectory: types.Trajectory
-  ) -> Float[Array, 'T_plus_1 B A R']:
-    # The skill that leads to the last observation is the one that is valued.
-    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
-    is_first = jnp.zeros(skill.shape, bool)
-    prefix = trajectory.prefix
-    if prefix is None:
-      first = jax.tree.map(lambda x: x[0], trajectory.record)
-      memory = _from_record(network, first)
-    else:
-      # An episode begins where padding ends.
-      is_real = jnp.concatenate([prefix.mask > 0, trajectory.mask[:1] > 0])
-      begins = is_real[1:] & ~is_real[:-1]
-      first = jax.tree.map(lambda x: x[0], prefix.record)
-      _, memory = network.unroll(
-        params,
-        _from_record(network, first),
-        jnp.concatenate([jnp.zeros_like(begins[:1]), begins[:-1]]),
-        prefix.observation,
-        prefix.skill,
-      )
-      memory = jax.lax.stop_gradient(memory)
-      is_first = is_first.at[0].set(begins[-1])
-    return network.unroll(
-      params, memory, is_first, trajectory.observation, skill
-    )[0]
-
   def loss(
     params: types.Params,
     state: State,
     trajectory: types.Trajectory,
     rewards: Float[Array, 'T B R'],
   ) -> tuple[Float[Array, ''], tuple[types.Metrics, Float[Array, 'B']]]:
-    values = action_values(params, trajectory)
+    values = action_values(network, params, trajectory)
     bootstrap = (
-      action_values(state.target_params, trajectory) if has_target else values
+      action_values(network, state.target_params, trajectory)
+      if has_target
+      else values
     )
     g = targets(
       grow(bootstrap),

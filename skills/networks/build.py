@@ -11,7 +11,7 @@ from skills import types
 
 
 def pure(
-  forward: Callable[..., Array], *example_inputs: Array
+  forward: Callable[..., types.PyTree], *example_inputs: types.PyTree
 ) -> types.Network:
   """Makes a network of a function that uses Haiku modules.
 
