@@ -1,5 +1,7 @@
 """Networks for the value of actions, one value per reward stream."""
 
+from typing import Any
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -144,8 +146,8 @@ class TorsoQ(hk.Module):
     self._core = None
     if config.lstm_size is not None:
       self._core = hk.ResetCore(hk.LSTM(config.lstm_size))
-    self._head_sizes = config.hidden_sizes[-1:]
-    self._shape = (problem.num_actions, num_streams)
+    self._head_sizes = (config.hidden_sizes or ())[-1:]
+    self._shape = (problem.num_actions or 0, num_streams)
     self._num_skills = num_skills
 
   def __call__(
@@ -164,9 +166,9 @@ class TorsoQ(hk.Module):
     skill: Int[Array, 'T B'],
   ) -> tuple[Float[Array, 'T B A R'], types.PyTree]:
     """Q of every action and stream, and the memory after the last step."""
-    features, memory = hk.dynamic_unroll(
-      self._core, (self._torso(observation), is_first), memory
-    )
+    inputs = self._torso(observation), is_first
+    features: Any
+    features, memory = hk.dynamic_unroll(self._core, inputs, memory)
     return self._head(features, skill), memory
 
   def _head(
@@ -244,4 +246,5 @@ def make(
     observation[None],
     skill[None],
   )
-  return types.RecurrentNetwork(network.init, memory, network.apply)
+  apply: Any = network.apply
+  return types.RecurrentNetwork(network.init, memory, apply)
