@@ -167,8 +167,8 @@ class TorsoQ(hk.Module):
   ) -> tuple[Float[Array, 'T B A R'], types.PyTree]:
     """Q of every action and stream, and the memory after the last step."""
     inputs = self._torso(observation), is_first
-    features: Any
-    features, memory = hk.dynamic_unroll(self._core, inputs, memory)
+    unrolled: Any = hk.dynamic_unroll(self._core, inputs, memory)
+    features, memory = unrolled
     return self._head(features, skill), memory
 
   def _head(
