@@ -554,7 +554,7 @@ _OPEN_GRID_STEPS = {
 _FACTORED_GRID_STEPS = {
   'rvic': _Steps(0.02, 0.02),
   'vic_final': _Steps(0.02, 0.05),
-  'vic_pair': _Steps(0.02, 0.02),
+  'vic_pair': _Steps(0.02, 0.05),
   # Where they reached most states, whatever it cost them in information.
   'vic_final_wide': _Steps(0.05, 0.02),
   'vic_pair_wide': _Steps(0.1, 0.02),
