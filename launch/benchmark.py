@@ -3,8 +3,8 @@
   python -m launch.benchmark
   python -m launch.benchmark --only=distributed
 
-The world is the release grid, the device the CPU. Parts, and their time on two
-cores:
+The device is the CPU, the world that of the release grid but for `control`.
+Parts, and their time on two cores:
 
   on_device    the full update (16 trajectories of 8 steps, two value streams,
                two discriminators) on one core, where its time goes, and many
@@ -12,6 +12,9 @@ cores:
   local        a run in one process; half a minute
   distributed  a program of processes with 1, 2 and 4 actors, with an inference
                server and without; three to five minutes
+  control      DIAYN on control:walker_stand in one process: 16 skills, two
+               hidden layers of 256, an update of 256 transitions (4 skills of
+               64 steps) for every two environment steps; a minute
 
 Runs are shown as ratios to limits that the same command measures on one core:
 the bare environment loop, the bare update, and a writer that only writes to
@@ -40,6 +43,7 @@ from typing import NamedTuple
 from absl import flags
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich import table as rich_table
 
 from envs import choices
@@ -48,12 +52,13 @@ from launch import experiment as experiment_lib
 from launch import on_device
 from launch import results
 from skills import registry
+from skills import types
 
-PARTS = ('on_device', 'local', 'distributed')
+PARTS = ('on_device', 'local', 'distributed', 'control')
 
 _TRIES = flags.DEFINE_integer('tries', 5, 'Tries, of which the best counts.')
 _ONLY = flags.DEFINE_list(
-  'only', list(PARTS), 'Parts to measure: on_device,local,distributed.'
+  'only', list(PARTS), f'Parts to measure: {",".join(PARTS)}.'
 )
 _JSON = flags.DEFINE_string(
   'json', None, 'Also write the numbers to this file.'
@@ -62,6 +67,7 @@ _JSON = flags.DEFINE_string(
 # What the authors' own tabular release does on one core of such a machine.
 _RELEASE_UPDATES_PER_S = 2_000
 _GOAL_UPDATES_PER_S = 10_000
+_GOAL_CONTROL_STEPS_PER_S = 1_000
 
 _UPDATES = 20_000
 _SEEDS_AT_ONCE = 8
@@ -72,6 +78,23 @@ _WARM_UPDATES = 1_000
 _RUN_S = 10.0
 _READ_EVERY_S = 0.2
 _NUM_ACTORS = (1, 2, 4)
+
+_CONTROL = 'control:walker_stand'
+_CONTROL_STEPS = 4_000
+# 4 x 64 transitions an update, each of them learned from 128 times: an update
+# for two steps, but for the last skill of an episode, which is a shorter one.
+_CONTROL_SETTINGS = {
+  'num_skills': 16,
+  'skill_length': 64,
+  'batch_size': 4,
+  'updates_per_step': 16,
+  'network.hidden_sizes': '256,256',
+  'objective.discriminator.hidden_sizes': '256,256',
+  'replay.kind': 'uniform',
+  'replay.capacity': 10_000,
+  'replay.min_size': 64,
+  'replay.samples_per_insert': 128,
+}
 
 # What a row says.
 _HEADINGS = ('what', 'speed', 'unit', 'ratio')
@@ -117,6 +140,17 @@ def _experiment(output_dir: str, num_steps: int) -> experiment_lib.Experiment:
     agent='disdain',
     environment='grid:disdain_release',
     num_steps=num_steps,
+    checkpoint_every_s=3600.0,
+    output_dir=output_dir,
+  )
+
+
+def _control_experiment(output_dir: str) -> experiment_lib.Experiment:
+  return experiment_lib.make(
+    agent='diayn',
+    environment=_CONTROL,
+    settings=_CONTROL_SETTINGS,
+    num_steps=10**9,
     checkpoint_every_s=3600.0,
     output_dir=output_dir,
   )
@@ -232,6 +266,17 @@ def _parts(
   return rows
 
 
+def _fixed(variables: Any) -> Any:
+  """A source of variables that never change."""
+  from skills.agents import acme_api
+
+  class Source(acme_api.core.VariableSource):
+    def get_variables(self, names: Sequence[str]) -> list[Any]:
+      return [variables for _ in names]
+
+  return Source()
+
+
 def measure_limits(tries: int) -> Counts:
   """The bare environment loop, the bare update, and one bare writer."""
   # Imported here: what is on device needs no Acme, whose import takes seconds.
@@ -247,19 +292,12 @@ def measure_limits(tries: int) -> Counts:
   key = jax.random.PRNGKey(0)
   state = agent.learner.init(key)
 
-  class Source(acme_api.core.VariableSource):
-    """Variables that never change."""
-
-    def __init__(self):
-      self._variables = learning.to_host(agent.learner.variables(state))
-
-    def get_variables(self, names: Sequence[str]) -> list[Any]:
-      return [self._variables for _ in names]
-
   loop = acme_api.environment_loop.EnvironmentLoop(
     environment,
     builder_lib.SkillBuilder(config).make_actor(
-      key, agent.policy, variable_source=Source()
+      key,
+      agent.policy,
+      variable_source=_fixed(learning.to_host(agent.learner.variables(state))),
     ),
     logger=acme_api.loggers.NoOpLogger(),
   )
@@ -345,13 +383,16 @@ class Meter:
     self,
     read: Callable[[], Counts | None],
     is_warm: Callable[[], bool] = lambda: True,
+    seconds: float | None = None,
   ):
     """Initialises the meter.
 
     Args:
       read: what the run has done so far; None if that is not known.
       is_warm: whether all parts are at work, asked once the learner is.
+      seconds: to measure; None for those of most runs.
     """
+    self._seconds = _RUN_S if seconds is None else seconds
     self._read = read
     self._is_warm = is_warm
     self._readings: list[tuple[float, Counts]] = []
@@ -372,7 +413,7 @@ class Meter:
   def is_done(self) -> bool:
     """Whether there was enough to read."""
     times = [when for when, _ in self._readings]
-    return bool(times) and times[-1] - times[0] >= _RUN_S
+    return bool(times) and times[-1] - times[0] >= self._seconds
 
   def speeds(self) -> Counts:
     """Of all looks together."""
@@ -401,22 +442,34 @@ def updates_per_step(experiment: experiment_lib.Experiment) -> float:
   return samples_per_insert / (config.batch_size * config.skill_length)
 
 
-def local_rows(limits: Counts) -> list[Row]:
-  """Acme's loop and Reverb, in one process on all cores."""
+def measure_run(
+  experiment: experiment_lib.Experiment, seconds: float | None = None
+) -> Counts:
+  """Speeds of Acme's loop and Reverb, in one process on all cores.
+
+  Args:
+    experiment: what to run, longer than is measured.
+    seconds: to measure, as `Meter` takes it.
+  """
   from launch import local
 
+  experiment_lib.save(experiment)
+  run = local.Run(experiment)
+  try:
+    meter = Meter(lambda: _counts(run.counts(), run.client), seconds=seconds)
+    run.start()
+    while not meter.look():
+      time.sleep(_READ_EVERY_S)
+    return meter.speeds()
+  finally:
+    run.close()
+
+
+def local_rows(limits: Counts) -> list[Row]:
+  """A run in one process, beside its limits."""
   with tempfile.TemporaryDirectory() as folder:
     experiment = _experiment(folder, 10**9)
-    experiment_lib.save(experiment)
-    run = local.Run(experiment)
-    try:
-      meter = Meter(lambda: _counts(run.counts(), run.client))
-      run.start()
-      while not meter.look():
-        time.sleep(_READ_EVERY_S)
-      speeds = meter.speeds()
-    finally:
-      run.close()
+    speeds = measure_run(experiment)
   asked = updates_per_step(experiment)
   in_turn = 1 / (1 / limits.steps + asked / limits.updates)
   return [
@@ -440,6 +493,138 @@ def local_rows(limits: Counts) -> list[Row]:
       speeds.items,
       'items/s',
       f'{speeds.items / limits.items:.2f} of the bare writer',
+    ),
+  ]
+
+
+class ControlLimits(NamedTuple):
+  """What a run on a control task cannot exceed; per second.
+
+  Attributes:
+    world: environment steps with random actions.
+    loop: environment steps with the policy, learning nothing.
+    updates: of the learner, on the same batch.
+  """
+
+  world: float
+  loop: float
+  updates: float
+
+
+def measure_control_limits(tries: int) -> ControlLimits:
+  """The world alone, world and policy, and the bare update."""
+  from skills.agents import acme_api
+  from skills.agents import builder as builder_lib
+  from skills.agents import learning
+
+  experiment = _control_experiment('unused')
+  config = experiment.config
+  environment = experiment.make_environment(0)
+  spec = acme_api.specs.make_environment_spec(environment)
+  agent = builder_lib.make_agent(config, spec)
+  key = jax.random.PRNGKey(0)
+  state = agent.learner.init(key)
+  actions = np.random.default_rng(0).uniform(
+    -1, 1, (_CONTROL_STEPS, *spec.actions.shape)
+  )
+
+  def run_world() -> None:
+    environment.reset()
+    for action in actions:
+      environment.step(action)
+
+  loop = acme_api.environment_loop.EnvironmentLoop(
+    environment,
+    builder_lib.SkillBuilder(config).make_actor(
+      key,
+      agent.policy,
+      variable_source=_fixed(learning.to_host(agent.learner.variables(state))),
+    ),
+    logger=acme_api.loggers.NoOpLogger(),
+  )
+
+  def run_loop() -> None:
+    steps = 0
+    while steps < _CONTROL_STEPS:
+      steps += loop.run_episode()['episode_length']
+
+  shape = (config.skill_length, config.batch_size)
+  seen = (shape[0] + 1, shape[1], *agent.problem.observation_shape)
+  observation = jax.random.normal(key, seen)
+  ones = jnp.ones(shape)
+  skill = jnp.zeros(shape, jnp.int32)
+  action, memory = agent.behaviour.choose(
+    agent.learner.variables(state),
+    observation[:-1],
+    skill,
+    agent.behaviour.init(),
+    jax.random.uniform(key, (*shape, agent.behaviour.num_uniforms)),
+  )
+  trajectory = types.Trajectory(
+    observation, action, ones, ones, skill, ones, agent.behaviour.record(memory)
+  )
+  update = repeated(
+    lambda s: agent.learner.update(s, trajectory)[0], config.updates_per_step
+  )
+  calls = 10
+
+  def run_updates() -> Any:
+    result = state
+    for _ in range(calls):
+      result = update(result)
+    return result
+
+  return ControlLimits(
+    world=_CONTROL_STEPS / best_seconds(run_world, tries),
+    loop=_CONTROL_STEPS / best_seconds(run_loop, tries),
+    updates=calls * config.updates_per_step / best_seconds(run_updates, tries),
+  )
+
+
+def control_rows(one: ControlLimits, both: ControlLimits) -> list[Row]:
+  """A run on a control task, beside its limits.
+
+  Args:
+    one: limits on one core.
+    both: on all cores.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    experiment = _control_experiment(folder)
+    # Steps are counted by episodes, of 1000.
+    speeds = measure_run(experiment, 3 * _RUN_S)
+  config = experiment.config
+  asked = updates_per_step(experiment)
+  # Seconds of one core that a second of the run takes up.
+  acting, learning = speeds.steps / one.loop, speeds.updates / one.updates
+  return [
+    ('world alone, one core', one.world, 'steps/s', 'limit'),
+    ('world and policy, one core', one.loop, 'steps/s', 'limit'),
+    ('bare update, one core', one.updates, 'updates/s', 'limit'),
+    (
+      'bare update, all cores',
+      both.updates,
+      'updates/s',
+      f'limit; {both.updates / one.updates:.1f} x one core',
+    ),
+    (
+      'whole run: steps',
+      speeds.steps,
+      'steps/s',
+      f'{speeds.steps / _GOAL_CONTROL_STEPS_PER_S:.2f} of the goal '
+      f'({_GOAL_CONTROL_STEPS_PER_S:,}); acting takes {acting:.2f} cores',
+    ),
+    (
+      'whole run: updates',
+      speeds.updates,
+      'updates/s',
+      f'{speeds.updates / (speeds.steps * asked):.2f} of those asked for '
+      f'({asked:g} a step); learning takes {learning:.2f} cores',
+    ),
+    (
+      'whole run: samples',
+      speeds.updates * config.batch_size,
+      'skills/s',
+      'from Reverb',
     ),
   ]
 
@@ -568,9 +753,7 @@ def _on_cores(cores: set[int], measure: Callable[..., Any], *args: Any) -> Any:
 
 def _table(title: str, rows: Rows) -> rich_table.Table:
   """One section as it is printed."""
-  table = rich_table.Table(
-    title=f'{title} (release grid)', title_justify='left'
-  )
+  table = rich_table.Table(title=title, title_justify='left')
   for heading in _headings(rows[0]):
     if heading in ('what', 'unit', 'ratio'):
       table.add_column(heading)
@@ -622,16 +805,24 @@ def main(argv: Sequence[str]) -> int:
 
   if 'on_device' in _ONLY.value:
     rows = _on_cores(one_core, on_device_rows, _TRIES.value)
-    show('on device, one core', rows)
-  if set(_ONLY.value) - {'on_device'}:
+    show('on device, one core (release grid)', rows)
+  if 'control' in _ONLY.value:
+    rows = _on_cores(
+      cores,
+      control_rows,
+      _on_cores(one_core, measure_control_limits, _TRIES.value),
+      _on_cores(cores, measure_control_limits, _TRIES.value),
+    )
+    show(f'DIAYN on {_CONTROL}, {on_all}', rows)
+  if set(_ONLY.value) & {'local', 'distributed'}:
     limits = _on_cores(one_core, measure_limits, _TRIES.value)
-    show('limits, one core', limit_rows(limits))
+    show('limits, one core (release grid)', limit_rows(limits))
     if 'local' in _ONLY.value:
       rows = _on_cores(cores, local_rows, limits)
-      show(f'Acme and Reverb, {on_all}', rows)
+      show(f'Acme and Reverb, {on_all} (release grid)', rows)
     if 'distributed' in _ONLY.value:
       rows = _on_cores(cores, distributed_rows, limits, len(cores))
-      show(f'Launchpad, {on_all}', rows)
+      show(f'Launchpad, {on_all} (release grid)', rows)
   if _JSON.value:
     results.write_json(
       pathlib.Path(_JSON.value),

@@ -19,8 +19,9 @@ from skills import presets
 from skills import registry
 from skills import types
 
-# Of an evaluation that is not told its episodes.
+# Of an evaluation that is not told its episodes, whichever is less.
 _EVALUATION_SKILLS = 128
+_EVALUATION_STEPS = 4_000
 # Acme's loops run whole episodes. A world without end is cut into some of so
 # many skills, after which it goes on.
 _SKILLS_PER_EPISODE = 4
@@ -43,7 +44,7 @@ class Experiment:
     config: the agent's settings.
     problem: the world's shapes.
     evaluation_episodes: episodes of an evaluation; None for as many as hold 128
-      skills.
+      skills or 4000 steps.
     evaluation_every: environment steps between evaluations; None for 30 of
       them in all.
     checkpoint_every_s: seconds between checkpoints.
@@ -92,7 +93,8 @@ class Experiment:
   def evaluation_size(self) -> tuple[int, int]:
     """Episodes and skills that an evaluation has at least."""
     if self.evaluation_episodes is None:
-      return 1, _EVALUATION_SKILLS
+      skills = _EVALUATION_STEPS // self.config.skill_length
+      return 1, min(max(skills, 1), _EVALUATION_SKILLS)
     return self.evaluation_episodes, 1
 
   def seed_for(self, part: str, index: int = 0, started_at: int = 0) -> int:

@@ -31,7 +31,6 @@ from typing import Any
 from absl import flags
 import dm_env
 import jax
-import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
@@ -41,6 +40,7 @@ from launch import local
 from launch import overrides
 from launch import results
 from launch import run_loggers
+from launch import training_flags
 from skills import acting
 from skills import loading
 from skills import registry
@@ -55,24 +55,14 @@ PICTURE = 'finetune.png'
 FINETUNED = 'finetuned'
 SCRATCH = 'scratch'
 
-_SKILLS = flags.DEFINE_string(
-  'skills', None, 'Folder of the run that trained the skills.'
-)
-_ENV = flags.DEFINE_string(
-  'env', None, 'The task: control:walker_walk. [the world of the skills]'
-)
-_NUM_STEPS = flags.DEFINE_integer(
-  'num_steps', 200_000, 'Environment steps of each of the two runs.'
-)
+# Flags of training that have no meaning here.
+_NOT_HERE = ('agent', 'skills_discount', 'resume', 'checkpoint_every_s')
+
+_NUM_STEPS = 200_000
+
+flags.adopt_module_key_flags(training_flags)
 _EPISODES_PER_SKILL = flags.DEFINE_integer(
   'episodes_per_skill', 2, 'Episodes in which each skill is tried.'
-)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
-_SET = flags.DEFINE_multi_string(
-  'set', [], 'A change to a setting of both runs: --set learner.discount=0.98'
-)
-_OUTPUT_DIR = flags.DEFINE_string(
-  'output_dir', None, 'The folder of all of it. [runs/finetune-<env>-<seed>]'
 )
 
 
@@ -146,19 +136,19 @@ def returns_of_skills(
   Returns:
     The returns, and the environment steps that it took to find out.
   """
-  select_action = jax.jit(trained.select_action, backend='cpu')
-  variables = trained.variables
+  select_action = jax.jit(trained.select_action)
+  # A world's steps are too short to wait for another device.
+  cpu = jax.local_devices(backend='cpu')[0]
+  variables = jax.device_put(trained.variables, cpu)
   shape = trained.config.num_skills, num_episodes
   returns = np.zeros(shape)
   num_steps = 0
   for skill, episode in np.ndindex(*shape):
     key = jax.random.fold_in(jax.random.PRNGKey(seed), num_steps)
-    state = trained.init(key, skill)
+    state = jax.device_put(trained.init(key, skill), cpu)
     timestep = environment.reset()
     while not timestep.last():
-      action, state = select_action(
-        variables, jnp.asarray(timestep.observation), state
-      )
+      action, state = select_action(variables, timestep.observation, state)
       # The same skill again, from the first step of it.
       state = acting.with_skill(state, skill)
       timestep = environment.step(np.asarray(action))
@@ -295,28 +285,42 @@ def main(argv: Sequence[str]) -> int:
   with commands.users_mistakes():
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}.')
-    if _SKILLS.value is None:
+    for name in _NOT_HERE:
+      if training_flags.given(name) is not None:
+        raise ValueError(
+          f'--{name} is not for this command, which trains the agent '
+          "'extrinsic' in two new runs; leave it out."
+        )
+    skills = training_flags.given('skills')
+    if skills is None:
       raise ValueError('--skills is missing: the folder of a trained run.')
     if _EPISODES_PER_SKILL.value < 1:
       raise ValueError(
         f'--episodes_per_skill must be >= 1, got {_EPISODES_PER_SKILL.value}.'
       )
-    origin = experiment_lib.load(_SKILLS.value)
-    trained = loading.load(_SKILLS.value)
-    environment = _ENV.value or origin.environment
-    name = f'finetune-{environment}-{_SEED.value}'.replace(':', '-')
-    folder = pathlib.Path(_OUTPUT_DIR.value or f'runs/{name}')
+    origin = experiment_lib.load(skills)
+    trained = loading.load(skills)
+    environment = training_flags.given('env') or origin.environment
+    options = origin.environment_options
+    if training_flags.given('env_option'):
+      options = training_flags.environment_options()
+    seed = training_flags.given('seed') or 0
+    name = f'finetune-{environment}-{seed}'.replace(':', '-')
+    folder = pathlib.Path(training_flags.given('output_dir') or f'runs/{name}')
     if folder.exists() and any(folder.iterdir()):
       raise ValueError(
         f'there is something in {folder}; choose another --output_dir.'
       )
+    num_steps = training_flags.given('num_steps')
+    episodes = training_flags.given('evaluation_episodes')
     experiment = prepare(
       trained,
       environment=environment,
-      environment_options=origin.environment_options,
-      settings=overrides.parse(_SET.value),
-      seed=_SEED.value,
-      num_steps=_NUM_STEPS.value,
+      environment_options=options,
+      settings=overrides.parse(training_flags.given('set') or []),
+      seed=seed,
+      num_steps=_NUM_STEPS if num_steps is None else num_steps,
+      evaluation_episodes=episodes,
       output_dir=str(folder),
     )
     local.check(experiment)

@@ -30,7 +30,7 @@ class Coverage(acme_api.EnvLoopObserver):
     del timestep, action
     self._visit(env)
 
-  def get_metrics(self) -> dict[str, int]:
+  def get_metrics(self) -> dict[str, Any]:
     """Places of this episode, and of all since this was made."""
     return {
       'episode_coverage': self._coverage.episode,

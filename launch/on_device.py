@@ -198,7 +198,7 @@ def make(
     key, skill_key, uniform_key, update_key = jax.random.split(state.key, 4)
     inputs = (
       jax.random.randint(
-        skill_key, (size, batch), 0, config.num_skills, jnp.int32
+        skill_key, (size, batch), *config.skills_run, jnp.int32
       ),
       jax.random.uniform(
         uniform_key,
@@ -228,9 +228,7 @@ def make(
     variables = agent.learner.variables(state.learner)
     length = -(-size // batch)
     shape = (size,) if is_episodic else (length, batch)
-    skill = jax.random.randint(
-      skill_key, shape, 0, config.num_skills, jnp.int32
-    )
+    skill = jax.random.randint(skill_key, shape, *config.skills_run, jnp.int32)
     if is_episodic:
       trajectory, _ = rollout(
         behaviour,

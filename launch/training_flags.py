@@ -68,11 +68,25 @@ _RESUME = flags.DEFINE_bool(
 _EVALUATION_EPISODES = flags.DEFINE_integer(
   'evaluation_episodes',
   None,
-  'Episodes of each evaluation. [as many as hold 128 skills]',
+  'Episodes of each evaluation. [128 skills or 4000 steps]',
 )
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
 )
+
+
+def given(name: str) -> Any:
+  """What the user wrote for one of these flags; None if nothing."""
+  flag = flags.FLAGS[name]
+  return None if flag.using_default_value else flag.value
+
+
+def environment_options() -> dict[str, Any]:
+  """The options of the world."""
+  return {
+    name: _number_or_text(value)
+    for name, value in overrides.parse(_ENV_OPTION.value).items()
+  }
 
 
 def experiment_from_flags(
@@ -96,15 +110,11 @@ def experiment_from_flags(
     )
   if _RESUME.value:
     return _continued(), True
-  options = {
-    name: _number_or_text(value)
-    for name, value in overrides.parse(_ENV_OPTION.value).items()
-  }
   name = f'{_AGENT.value}-{_ENV.value}-{_SEED.value}'.replace(':', '-')
   experiment = experiment_lib.make(
     agent=_AGENT.value,
     environment=_ENV.value,
-    environment_options=options,
+    environment_options=environment_options(),
     settings=overrides.parse(_SET.value),
     skills=_SKILLS.value,
     skills_discount=_SKILLS_DISCOUNT.value,

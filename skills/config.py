@@ -131,6 +131,13 @@ class SkillAgentConfig:
       )
 
   @property
+  def skills_run(self) -> tuple[int, int]:
+    """The first of the skills that actors follow, and one past the last."""
+    if self.fixed_skill is None:
+      return 0, self.num_skills
+    return self.fixed_skill, self.fixed_skill + 1
+
+  @property
   def fetch_size(self) -> int:
     """Trajectories that the learner takes from replay at once."""
     return self.batch_size * self.updates_per_step

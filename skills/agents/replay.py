@@ -558,7 +558,7 @@ class _Reader:
       whole = jax.tree.map(lambda x: x[: self._size], whole)
     return whole
 
-  def _read(self, sample: reverb.ReplaySample) -> adders.base.Trajectory:
+  def _read(self, sample: Any) -> adders.base.Trajectory:
     part = adders.base.Trajectory(*sample.data)
     if not self._has_priorities:
       return part

@@ -220,8 +220,8 @@ def make_parts(
   """
   if network_config.lstm_size is not None:
     raise ValueError(
-      'network.lstm_size must be None for the actor-critic, whose policy has no '
-      f'memory, got {network_config.lstm_size}; use learner=q_learning.'
+      'network.lstm_size must be None for the actor-critic, whose policy has '
+      f'no memory, got {network_config.lstm_size}; use learner=q_learning.'
     )
   distribution = policies.make(problem, config.initial_deviation)
   policy, values = (

@@ -41,6 +41,8 @@ class DiscriminatorConfig(torsos.TorsoConfig):
     pinned_state: of a table, the state that is always predicted uniformly and
       never learned of (the start, in DISDAIN's release); None for none. Of a
       pair it is the state that the skill got to.
+    entries: of a perceptron, which entries of an observed vector it sees, so
+      that skills differ in those: positions, say, and not speeds. None for all.
   """
 
   ensemble_size: int = 1
@@ -48,6 +50,7 @@ class DiscriminatorConfig(torsos.TorsoConfig):
   learning_rate: float = 0.1
   optimizer: str = 'sgd'
   pinned_state: int | None = None
+  entries: tuple[int, ...] | None = None
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -59,6 +62,17 @@ class DiscriminatorConfig(torsos.TorsoConfig):
       )
     if self.ensemble_size < 1:
       raise ValueError(f'ensemble_size must be >= 1, got {self.ensemble_size}.')
+    if self.entries is not None and (
+      self.hidden_sizes is None
+      or not self.entries
+      or min(self.entries) < 0
+      or len(set(self.entries)) < len(self.entries)
+    ):
+      raise ValueError(
+        'entries must be None for a table, and different numbers >= 0 or None '
+        f'for a network, got {self.entries} (hidden_sizes='
+        f'{self.hidden_sizes}).'
+      )
     if self.learning_rate <= 0:
       raise ValueError(
         f'learning_rate must be positive, got {self.learning_rate}.'
@@ -142,7 +156,7 @@ def make(
 
   Raises:
     ValueError: if a table is asked for where observations are no indices, or
-      the pinned state or the factors do not fit them.
+      the pinned state, the factors or the entries do not fit them.
   """
   config.check(problem)
   pinned, num_states = config.pinned_state, problem.num_states or 0
@@ -151,6 +165,26 @@ def make(
       f'pinned_state must be None or in 0..{num_states - 1}, got {pinned}.'
     )
 
+  seen = problem
+  if config.entries is not None:
+    shape = problem.observation_shape
+    if len(shape) != 1 or max(config.entries) >= shape[0]:
+      raise ValueError(
+        'entries must be those of an observed vector, got '
+        f'{config.entries} of observations of shape {shape}.'
+      )
+    seen = dataclasses.replace(
+      problem, observation_shape=(len(config.entries),)
+    )
+
+  def features_of(
+    *observations: Shaped[Array, '*batch_and_observation'],
+  ) -> Float[Array, '*batch D']:
+    if config.entries is not None:
+      chosen = jnp.array(config.entries)
+      observations = tuple(x[..., chosen] for x in observations)
+    return torsos.make(config, seen)(*observations)
+
   def forward(
     *observations: Shaped[Array, '*batch_and_observation'],
   ) -> Float[Array, '*batch K']:
@@ -158,13 +192,12 @@ def make(
       return TableDiscriminator(
         config.factors or (num_states,), num_skills, config.pinned_state
       )(*observations)
-    features = torsos.make(config, problem)(*observations)
-    return hk.Linear(num_skills, name='logits')(features)
+    return hk.Linear(num_skills, name='logits')(features_of(*observations))
 
   def forward_together(
     *observations: Shaped[Array, '*batch_and_observation'],
   ) -> Float[Array, 'N *batch K']:
-    features = torsos.make(config, problem)(*observations)
+    features = features_of(*observations)
     size = config.ensemble_size
     logits = hk.Linear(size * num_skills, name='logits')(features)
     logits = logits.reshape(features.shape[:-1] + (size, num_skills))

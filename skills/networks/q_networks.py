@@ -1,5 +1,7 @@
 """Networks for the value of actions, one value per reward stream."""
 
+from typing import Any
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -70,6 +72,7 @@ class MLPQ(hk.Module):
     num_skills: int,
     num_streams: int,
     hidden_sizes: tuple[int, ...],
+    scale: float = 1.0,
     name: str = 'mlp_q',
   ):
     """Initialises the module.
@@ -79,6 +82,7 @@ class MLPQ(hk.Module):
       num_skills: number of skills K.
       num_streams: number of reward streams R.
       hidden_sizes: units of each hidden layer.
+      scale: factor on numbers that are seen.
       name: of the module.
     """
     super().__init__(name=name)
@@ -86,6 +90,7 @@ class MLPQ(hk.Module):
     self._num_skills = num_skills
     self._num_streams = num_streams
     self._hidden_sizes = hidden_sizes
+    self._scale = scale
 
   def __call__(
     self,
@@ -95,7 +100,7 @@ class MLPQ(hk.Module):
     """Q of every action and stream."""
     features = jnp.concatenate(
       [
-        torsos.encode(observation, self._problem),
+        torsos.encode(observation, self._problem, self._scale),
         jax.nn.one_hot(skill, self._num_skills),
       ],
       axis=-1,
@@ -141,8 +146,8 @@ class TorsoQ(hk.Module):
     self._core = None
     if config.lstm_size is not None:
       self._core = hk.ResetCore(hk.LSTM(config.lstm_size))
-    self._head_sizes = config.hidden_sizes[-1:]
-    self._shape = (problem.num_actions, num_streams)
+    self._head_sizes = (config.hidden_sizes or ())[-1:]
+    self._shape = (problem.num_actions or 0, num_streams)
     self._num_skills = num_skills
 
   def __call__(
@@ -161,9 +166,9 @@ class TorsoQ(hk.Module):
     skill: Int[Array, 'T B'],
   ) -> tuple[Float[Array, 'T B A R'], types.PyTree]:
     """Q of every action and stream, and the memory after the last step."""
-    features, memory = hk.dynamic_unroll(
-      self._core, (self._torso(observation), is_first), memory
-    )
+    inputs = self._torso(observation), is_first
+    unrolled: Any = hk.dynamic_unroll(self._core, inputs, memory)
+    features, memory = unrolled
     return self._head(features, skill), memory
 
   def _head(
@@ -213,9 +218,13 @@ def make(
         config.table_spread,
       )(observation, skill)
     if config.torso == 'mlp':
-      return MLPQ(problem, num_skills, num_streams, config.hidden_sizes)(
-        observation, skill
-      )
+      return MLPQ(
+        problem,
+        num_skills,
+        num_streams,
+        config.hidden_sizes,
+        config.input_scale,
+      )(observation, skill)
     return TorsoQ(config, problem, num_skills, num_streams)(observation, skill)
 
   if config.lstm_size is None:
@@ -237,4 +246,5 @@ def make(
     observation[None],
     skill[None],
   )
-  return types.RecurrentNetwork(network.init, memory, network.apply)
+  apply: Any = network.apply
+  return types.RecurrentNetwork(network.init, memory, apply)

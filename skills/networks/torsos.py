@@ -37,6 +37,8 @@ class TorsoConfig:
       over parts, f(row) + g(column), and of pairs of states f(row_0, row_T) +
       g(column_0, column_T), so that what is learned in one row holds in all
       columns. None for one table of all states.
+    input_scale: factor on what perceptrons see. They learn fastest from numbers
+      of size about one, and some worlds measure in tenths of metres.
     channels: of each section of the residual network.
     num_blocks: residual blocks in each of its sections.
   """
@@ -44,6 +46,7 @@ class TorsoConfig:
   torso: str = 'mlp'
   hidden_sizes: tuple[int, ...] | None = None
   factors: tuple[int, ...] | None = None
+  input_scale: float = 1.0
   channels: tuple[int, ...] = (16, 32, 32)
   num_blocks: int = 2
 
@@ -62,6 +65,8 @@ class TorsoConfig:
       raise ValueError(f'channels must be sizes >= 1, got {self.channels}.')
     if self.num_blocks < 0:
       raise ValueError(f'num_blocks must be >= 0, got {self.num_blocks}.')
+    if self.input_scale <= 0:
+      raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
     factors_lib.check(self.factors, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:
@@ -120,11 +125,12 @@ class NetworkConfig(TorsoConfig):
 def encode(
   observation: Shaped[Array, '*batch_and_observation'],
   problem: types.ProblemSpec,
+  scale: float = 1.0,
 ) -> Float[Array, '*batch D']:
   """Observations as vectors of floats of size about one.
 
-  State indices become one-hot vectors, bytes are divided by 255, and all other
-  axes of an observation are flattened.
+  State indices become one-hot vectors, bytes are divided by 255, other numbers
+  multiplied by `scale`, and all axes of an observation are flattened.
   """
   if problem.num_states is not None:
     return jax.nn.one_hot(observation, problem.num_states)
@@ -132,8 +138,8 @@ def encode(
   batch_shape = observation.shape[: observation.ndim - rank]
   vector = observation.reshape(batch_shape + (-1,)).astype(jnp.float32)
   if problem.observation_dtype == 'uint8':
-    vector = vector / 255.0
-  return vector
+    return vector / 255.0
+  return vector if scale == 1 else scale * vector
 
 
 class MLPTorso(hk.Module):
@@ -143,6 +149,7 @@ class MLPTorso(hk.Module):
     self,
     problem: types.ProblemSpec,
     hidden_sizes: Sequence[int],
+    scale: float = 1.0,
     name: str = 'torso',
   ):
     """Initialises the module.
@@ -150,18 +157,23 @@ class MLPTorso(hk.Module):
     Args:
       problem: says how to flatten an observation.
       hidden_sizes: units of each layer; each is followed by a ReLU.
+      scale: factor on numbers that are seen.
       name: of the module.
     """
     super().__init__(name=name)
     self._problem = problem
     self._hidden_sizes = tuple(hidden_sizes)
+    self._scale = scale
 
   def __call__(
     self, *observations: Shaped[Array, '*batch_and_observation']
   ) -> Float[Array, '*batch D']:
     """Features of each observation, or of each pair of them."""
     features = jnp.concatenate(
-      [encode(observation, self._problem) for observation in observations],
+      [
+        encode(observation, self._problem, self._scale)
+        for observation in observations
+      ],
       axis=-1,
     )
     if not self._hidden_sizes:
@@ -230,7 +242,7 @@ def make(
   """
   if config.torso == 'resnet':
     return ResNetTorso(config, name)
-  return MLPTorso(problem, config.hidden_sizes or (), name)
+  return MLPTorso(problem, config.hidden_sizes or (), config.input_scale, name)
 
 
 def skill_features(
@@ -254,7 +266,7 @@ def skill_features(
   """
   assert config.hidden_sizes is not None
   sizes = config.hidden_sizes
-  seen = encode(observation, problem)
+  seen = encode(observation, problem, config.input_scale)
   if config.torso == 'resnet':
     seen, sizes = make(config, problem)(observation), sizes[-1:]
   features = jnp.concatenate([seen, jax.nn.one_hot(skill, num_skills)], axis=-1)

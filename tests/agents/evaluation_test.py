@@ -51,7 +51,8 @@ def hand_made(agent, logits, view=base.FINAL):
   """The agent, with discriminators of one's own."""
   return agent._replace(
     objective=agent.objective._replace(
-      discriminator=base.Discriminator(logits, view)
+      reward=lambda state, trajectory: trajectory.mask[..., None],
+      discriminator=base.Discriminator(logits, view),
     )
   )
 

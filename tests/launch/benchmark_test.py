@@ -134,6 +134,21 @@ def test_a_program_makes_steps_updates_and_items(
 
 @pytest.mark.slow
 @pytest.mark.integration
+def test_a_run_on_a_control_task_stays_below_its_limits(monkeypatch):
+  monkeypatch.setattr(benchmark, '_RUN_S', 4.0)
+  limits = benchmark.measure_control_limits(1)
+  assert limits.loop < limits.world
+  rows = {
+    name: value for name, value, _, _ in benchmark.control_rows(limits, limits)
+  }
+  steps, updates = rows['whole run: steps'], rows['whole run: updates']
+  assert 0 < steps < limits.loop
+  # An update for two steps, within what actors and learner may run ahead.
+  assert updates == pytest.approx(0.5 * steps, rel=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.integration
 def test_limits_are_above_what_a_whole_run_does(monkeypatch):
   monkeypatch.setattr(benchmark, '_RUN_S', 4.0)
   limits = benchmark.measure_limits(2)

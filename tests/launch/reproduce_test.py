@@ -97,6 +97,27 @@ def test_mistakes_end_in_one_line(capsys, arguments, seeds, message):
   assert error.count('\n') == 1
 
 
+def test_controllers_of_skills_and_of_primitives_make_equally_many_steps():
+  variant = reproduce.Variant(
+    agent='vic',
+    environment='grid:open_41',
+    settings=(('skill_length', 10), ('batch_size', 2)),
+    num_updates=100,
+  )
+  with_skills = reproduce.successes(variant, 0, num_steps=500)
+  assert len(with_skills['of_each_goal']) == 32
+  # Of 8 skills of 10 steps and 5 primitives, one choice takes 85 / 13 = 6.5
+  # steps as long as nothing is known.
+  assert 500 / 9 < with_skills['choices'] < 500 / 5
+  alone = reproduce.successes(None, 0, num_steps=500)
+  assert alone['choices'] == 500
+  for found in (with_skills, alone):
+    # The goals are 20 steps or more away.
+    assert max(found['of_each_goal']) <= 25
+    mean = sum(found['of_each_goal']) / 32
+    assert found['successes'] == pytest.approx(mean)
+
+
 def test_every_reproduction_says_what_it_reproduces():
   for reproduction in reproduce.REPRODUCTIONS.values():
     assert reproduction.__doc__

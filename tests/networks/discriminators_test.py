@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from skills import types
 from skills.networks import discriminators
 from tests import problems
 
@@ -202,3 +203,50 @@ def test_a_pinned_state_that_is_none_of_the_world_s_is_refused(pinned_state):
 def test_values_that_cannot_work_are_refused(settings, message):
   with pytest.raises(ValueError, match=message):
     discriminators.DiscriminatorConfig(**settings)
+
+
+VECTOR = types.ProblemSpec(
+  observation_shape=(5,),
+  observation_dtype='float32',
+  num_states=None,
+  num_actions=2,
+)
+
+
+def test_a_network_sees_the_entries_that_it_is_told_and_no_others():
+  network = discriminators.make(
+    discriminators.DiscriminatorConfig(hidden_sizes=(16,), entries=(3, 0)),
+    VECTOR,
+    4,
+  )
+  params = network.init(jax.random.PRNGKey(0))
+  seen = jax.random.normal(jax.random.PRNGKey(1), (6, 5))
+  logits = network.apply(params, seen)
+  for entry in range(5):
+    changed = network.apply(params, seen.at[:, entry].add(1.0))
+    assert np.any(changed != logits) == (entry in (0, 3))
+
+
+@pytest.mark.parametrize(
+  ('entries', 'problem', 'part'),
+  [
+    ((0, 5), VECTOR, 'shape \\(5,\\)'),
+    ((0,), problems.VECTOR, 'shape \\(2, 3\\)'),
+  ],
+)
+def test_entries_are_those_of_a_vector(entries, problem, part):
+  config = discriminators.DiscriminatorConfig(
+    hidden_sizes=(8,), entries=entries
+  )
+  with pytest.raises(ValueError, match=f'entries must be .*{part}'):
+    discriminators.make(config, problem, 4)
+
+
+@pytest.mark.parametrize(
+  ('hidden_sizes', 'entries'), [(None, (0,)), ((8,), ()), ((8,), (1, 1))]
+)
+def test_entries_that_cannot_be_are_refused(hidden_sizes, entries):
+  with pytest.raises(ValueError, match='entries must be'):
+    discriminators.DiscriminatorConfig(
+      hidden_sizes=hidden_sizes, entries=entries
+    )
