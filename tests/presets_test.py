@@ -179,3 +179,13 @@ def test_continuous_actions_get_a_learner_that_can_choose_them(name):
 def test_actions_without_bounds_are_refused_in_one_line():
   with pytest.raises(ValueError, match='rescale them'):
     continuous('control:lqr_lqr_2_1')
+
+
+def test_agents_of_atari_remember():
+  for name in ('diayn', 'extrinsic'):
+    config = presets.make(name, 'atari:pong', ATARI)
+    assert config.network.lstm_size == 256
+    assert config.replay.burn_in == config.skill_length // 2
+    assert config.replay.priority_exponent == 0.9
+    assert config.learner.rescale_values == (name == 'extrinsic')
+  assert presets.make('diayn', 'my:pictures', ATARI).network.lstm_size is None

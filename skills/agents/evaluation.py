@@ -92,11 +92,7 @@ class Recorder(adders.Adder):
 
 
 class Evaluator:
-  """Measures skills while, or after, they are learned.
-
-  Attributes:
-    num_episodes: how many the last run took.
-  """
+  """Measures skills while, or after, they are learned."""
 
   def __init__(
     self,
@@ -118,7 +114,6 @@ class Evaluator:
       observers: of its episodes. Of what they count, names that begin with
         'episode_' are averaged, and such with 'lifetime_' are kept.
     """
-    self.num_episodes = 0
     self._variable_source = variable_source
     self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
     self._recorder = Recorder(agent.config.skill_length)
@@ -159,7 +154,7 @@ class Evaluator:
       name: float(value)
       for name, value in self._measure(state, trajectory).items()
     }
-    self.num_episodes = len(results)
+    numbers['evaluation_episodes'] = float(len(results))
     for name in results[-1]:
       if name.startswith('episode_'):
         numbers[name] = float(np.mean([result[name] for result in results]))

@@ -1181,6 +1181,34 @@ def test_a_server_that_is_gone_keeps_nobody_from_writing_priorities(serve):
   )
 
 
+def test_a_learner_with_priorities_must_know_where_they_go():
+  config = prioritized()
+  builder = builder_lib.SkillBuilder(config)
+  agent = builder_lib.make_agent(config, counting.SPEC)
+  with pytest.raises(ValueError, match='replay_client .*=1.0, got None'):
+    builder.make_learner(jax.random.PRNGKey(0), agent, iter([]))
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'burn_in': -1}, 'burn_in must be >= 0, got -1'),
+    ({'priority_exponent': -0.1}, 'priority_exponent must be >= 0, got -0.1'),
+    (
+      {'kind': 'queue', 'priority_exponent': 0.9},
+      "priority_exponent must be None for kind='queue'",
+    ),
+    (
+      {'burn_in': 2},
+      r'burn_in must be 0 .*\(network.lstm_size=None\), got 2',
+    ),
+  ],
+)
+def test_replay_that_cannot_serve_its_learner_is_refused(fields, message):
+  with pytest.raises(ValueError, match=message):
+    counting.make_config(replay=fields)
+
+
 def test_a_learner_that_diverges_leaves_priorities_alone(serve):
   config = prioritized()
   client = serve(config)

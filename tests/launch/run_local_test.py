@@ -165,6 +165,14 @@ def main(capsys):
     (['--env=gird:four_rooms'], ["'gird'", "'grid'?"]),
     (['--env_option=horizn=3'], ['horizn', 'horizon']),
     (['--env_option=horizon=soon'], ['horizon', 'soon']),
+    (
+      ['--env=atari:pong', '--env_option=sticky=1.5'],
+      ['sticky must be a number in [0, 1], got 1.5'],
+    ),
+    (
+      ['--env=atari:pong', '--env_option=max_frames=1e3'],
+      ['max_frames', '1000.0'],
+    ),
     (['--env_option=horizon'], ["'field=value', got 'horizon'"]),
     (['--set=bonus_weight=1'], ["'bonus_weight'"]),
     (['--set=objective.bonus_wieght=1'], ["'bonus_weight'?"]),
