@@ -149,6 +149,7 @@ class AtariEnvironment(dm_env.Environment):
     path = roms.get_rom_path(game)
     assert path is not None, game
     emulator.loadROM(path)
+    self._game = game
     self._emulator = emulator
     self._actions = (
       emulator.getLegalActionSet()
@@ -161,6 +162,11 @@ class AtariEnvironment(dm_env.Environment):
     self._frames = np.zeros((2, height, width), np.uint8)
     self._pictures: list[np.ndarray] = []
     self._needs_reset = True
+
+  @property
+  def game(self) -> str:
+    """Which of `GAMES` it is."""
+    return self._game
 
   @property
   def emulator(self) -> Any:

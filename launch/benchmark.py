@@ -266,14 +266,15 @@ def _parts(
   return rows
 
 
-class _Fixed:
-  """Gives the same variables for ever, as Acme's variable sources do."""
+def _fixed(variables: Any) -> Any:
+  """A source of variables that never change."""
+  from skills.agents import acme_api
 
-  def __init__(self, variables: Any):
-    self._variables = variables
+  class Source(acme_api.core.VariableSource):
+    def get_variables(self, names: Sequence[str]) -> list[Any]:
+      return [variables for _ in names]
 
-  def get_variables(self, names: Sequence[str]) -> list[Any]:
-    return [self._variables for _ in names]
+  return Source()
 
 
 def measure_limits(tries: int) -> Counts:
@@ -296,7 +297,7 @@ def measure_limits(tries: int) -> Counts:
     builder_lib.SkillBuilder(config).make_actor(
       key,
       agent.policy,
-      variable_source=_Fixed(learning.to_host(agent.learner.variables(state))),
+      variable_source=_fixed(learning.to_host(agent.learner.variables(state))),
     ),
     logger=acme_api.loggers.NoOpLogger(),
   )
@@ -537,7 +538,7 @@ def measure_control_limits(tries: int) -> ControlLimits:
     builder_lib.SkillBuilder(config).make_actor(
       key,
       agent.policy,
-      variable_source=_Fixed(learning.to_host(agent.learner.variables(state))),
+      variable_source=_fixed(learning.to_host(agent.learner.variables(state))),
     ),
     logger=acme_api.loggers.NoOpLogger(),
   )

@@ -19,6 +19,7 @@ import numpy as np
 
 from launch import commands
 from launch import experiment as experiment_lib
+from launch import observers
 from launch import progress as progress_lib
 from launch import results
 from launch import run_loggers
@@ -105,6 +106,7 @@ class Run:
       jax.random.PRNGKey(experiment.seed_for('learner')),
       self.agent,
       self.iterator,
+      self.client,
       counter=acme_api.counting.Counter(
         self.counter, 'learner', time_delta=0.0
       ),
@@ -121,15 +123,18 @@ class Run:
       self.actor,
       counter=acme_api.counting.Counter(self.counter, 'actor', time_delta=0.0),
       logger=self.loggers[0],
+      observers=observers.make(self.environment),
+    )
+    evaluator_environment = experiment.make_environment(
+      experiment.seed_for('evaluator environment', 0, started_at)
     )
     self.evaluator = evaluation.Evaluator(
       self.agent,
       builder,
-      experiment.make_environment(
-        experiment.seed_for('evaluator environment', 0, started_at)
-      ),
+      evaluator_environment,
       self.learner,
       jax.random.PRNGKey(experiment.seed_for('evaluator', 0, started_at)),
+      observers.make(evaluator_environment),
     )
     self.counter.increment(**counts)
     self.earlier_s = 0.0
@@ -264,6 +269,7 @@ class Run:
         print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
         faulthandler.dump_traceback(all_threads=True)
     self.iterator.close()
+    self.learner.close()
     self.adder.close()
     self.server.stop()
     for logger in self.loggers:

@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from launch import experiment as experiment_lib
+from launch import observers
 from launch import remote
 from launch import results
 from launch import run_loggers
@@ -234,6 +235,7 @@ class Learner(Node):
       jax.random.PRNGKey(experiment.seed_for('learner')),
       builder_lib.make_agent(config, environment_spec),
       self._iterator,
+      self._replay_clients,
       counter=acme_api.counting.Counter(
         self._counter if self._is_first else None, 'learner'
       ),
@@ -281,6 +283,7 @@ class Learner(Node):
       self._stop.wait()
     finally:
       self._iterator.close()
+      self._learner.close()
       self._logger.close()
 
   def _save(self) -> None:
@@ -487,7 +490,11 @@ class Actor(Node):
     )
     self._counts.get_counts()  # So that the first row has all columns.
     self._loop = acme_api.environment_loop.EnvironmentLoop(
-      self._environment, actor, counter=self._counts, logger=self._logger
+      self._environment,
+      actor,
+      counter=self._counts,
+      logger=self._logger,
+      observers=observers.make(self._environment),
     )
 
   def run(self) -> None:
@@ -556,6 +563,7 @@ class Evaluator(Node):
       jax.random.PRNGKey(
         experiment.seed_for('evaluator', index, self._started_at)
       ),
+      observers.make(environment),
     )
     label = 'evaluator' if index == 0 else f'evaluator-{index}'
     self._logger = run_loggers.make(self._folder, label, every_s=0)

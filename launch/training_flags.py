@@ -1,6 +1,7 @@
 """Flags of the training commands, and the experiment that they describe."""
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -210,7 +211,10 @@ def report(
     )
 
 
-def _number_or_text(value: str) -> int | str | None:
+def _number_or_text(value: str) -> int | float | str | None:
   if value.lower() == 'none':
     return None
-  return int(value) if value.isdigit() else value
+  for number in (int, float):
+    with contextlib.suppress(ValueError):
+      return number(value)
+  return value

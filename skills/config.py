@@ -25,6 +25,13 @@ class ReplayConfig:
       samples_per_insert` and two of the learner's fetches.
     timeout_s: seconds that a learner or actor may wait for replay before the
       run ends with an error.
+    burn_in: steps before a skill that its trajectory brings along, by which a
+      recurrent network's memory is brought up to date.
+    priority_exponent: trajectories are drawn in proportion to their priority to
+      this power ('uniform' only); None draws all alike. Priorities are the
+      learner's newest; new trajectories have the largest of all.
+    importance_exponent: how far the learner makes up for that, by weights of
+      1 / probability to this power, the largest of a batch being 1.
   """
 
   kind: str = 'uniform'
@@ -33,6 +40,9 @@ class ReplayConfig:
   samples_per_insert: float | None = 8.0
   error_buffer: float | None = None
   timeout_s: float = 60.0
+  burn_in: int = 0
+  priority_exponent: float | None = None
+  importance_exponent: float = 0.6
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -42,6 +52,15 @@ class ReplayConfig:
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
+    for name in ('burn_in', 'priority_exponent', 'importance_exponent'):
+      value = getattr(self, name)
+      if value is not None and value < 0:
+        raise ValueError(f'{name} must be >= 0, got {value}.')
+    if self.kind == 'queue' and self.priority_exponent is not None:
+      raise ValueError(
+        "priority_exponent must be None for kind='queue', which hands out "
+        f'every trajectory once, got {self.priority_exponent}.'
+      )
     if self.min_size > self.capacity:
       raise ValueError(
         f'min_size must be at most capacity ({self.capacity}), got '
@@ -92,6 +111,11 @@ class SkillAgentConfig:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be >= 1, got {getattr(self, name)}.')
+    if self.replay.burn_in and self.network.lstm_size is None:
+      raise ValueError(
+        'replay.burn_in must be 0 for a network without a memory '
+        f'(network.lstm_size=None), got {self.replay.burn_in}.'
+      )
     if self.fixed_skill is not None and not (
       0 <= self.fixed_skill < self.num_skills
     ):

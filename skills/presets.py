@@ -6,13 +6,24 @@ from replay in minutes; BUILD_NOTES.md has the measurements behind them.
 `launch.reproduce` sets the published rates over these. The open grids have 8
 skills, of 4 steps in the small one and of 10 in the large one, whose tables are
 factored into rows and columns. Any other world gets networks in place of
-tables.
+tables; where it shows pictures, IMPALA's residual network, or a small one for
+the few pixels of a grid.
+
+Atari's games have skills of 20 steps and an ensemble of 40, here heads of one
+torso, and for two cores 16 skills, which is what is known of DISDAIN's own
+experiments but for their 64 skills. The rest is R2D2's recipe (Kapturowski et
+al., 2019), made smaller: a core of 256 units, of 512; a burn-in of half a
+trajectory; batches of 16, of 64; its exponents of priorities and of importance.
+Tasks of large rewards are learned in its rescaled values.
 """
 
 from collections.abc import Mapping
 import dataclasses
+import math
 from typing import Any
 from typing import NamedTuple
+
+import numpy as np
 
 from skills import config as config_lib
 from skills import registry
@@ -23,8 +34,8 @@ from skills.networks import discriminators
 from skills.networks import torsos
 
 
-class _Grid(NamedTuple):
-  """A tabular world's sizes.
+class _Sizes(NamedTuple):
+  """A world's sizes.
 
   Attributes:
     num_skills: number of skills K.
@@ -34,6 +45,8 @@ class _Grid(NamedTuple):
     epsilon: probability of a random action.
     pinned_state: of the discriminators.
     factors: of the tables.
+    capacity: of replay, in trajectories.
+    discriminator_rate: of tables; the loss is a mean over the batch.
   """
 
   num_skills: int
@@ -43,21 +56,38 @@ class _Grid(NamedTuple):
   # DISDAIN's release never learns of the start.
   pinned_state: int | None = 0
   factors: tuple[int, ...] | None = None
+  # Old trajectories tell discriminators of skills that are no more: with tables
+  # at these rates a large buffer keeps skills from being told apart.
+  capacity: int = 1000
+  discriminator_rate: float = 0.8
 
 
 _GRIDS = {
-  'grid:disdain_release': _Grid(
+  'grid:disdain_release': _Sizes(
     24, 8, {'disdain': 20.0, 'counts': 3.0, 'rnd': 3.0}
   ),
-  'grid:four_rooms': _Grid(
+  'grid:four_rooms': _Sizes(
     128, 20, {'disdain': 10.0, 'counts': 3.0, 'rnd': 3.0}
   ),
-  'grid:open_11': _Grid(8, 4, epsilon=0.05, pinned_state=None),
-  'grid:open_41': _Grid(
-    8, 10, epsilon=0.05, pinned_state=None, factors=(41, 41)
+  # Pairs of states are many, and a small buffer has few of them.
+  'grid:open_11': _Sizes(
+    8,
+    4,
+    epsilon=0.05,
+    pinned_state=None,
+    capacity=20_000,
+    discriminator_rate=3.2,
+  ),
+  'grid:open_41': _Sizes(
+    8,
+    10,
+    epsilon=0.05,
+    pinned_state=None,
+    factors=(41, 41),
+    capacity=20_000,
   ),
 }
-_OTHER = _Grid(16, 20, pinned_state=None)
+_OTHER = _Sizes(16, 20, pinned_state=None)
 
 HIERARCHY = 'hierarchy'
 """Learns a task with trained skills among its actions.
@@ -69,16 +99,44 @@ reinforcement learning.
 AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
 """Every agent: one for each objective, and what is made of such."""
 
-# Of tables, the second for each member of an ensemble. Far larger than the
-# published rates, which are for a hundred times as many trajectories.
+# Of tables. These and the grids' discriminator rates, of each member of an
+# ensemble, are far larger than the published ones, which are for a hundred
+# times as many trajectories.
 _VALUE_RATE = 0.4
-_DISCRIMINATOR_RATE = 0.8
-
-# Old trajectories tell discriminators of skills that are no more: with tables
-# at these rates a large buffer keeps skills from being told apart.
-_TABLE_REPLAY = config_lib.ReplayConfig(capacity=1000, samples_per_insert=16.0)
 
 _HIDDEN_SIZES = (256, 256)
+
+_CONTROL = _Sizes(16, 50)
+
+_ATARI = _Sizes(16, 20, {'disdain': 180.0})
+_ATARI_HEADS = 40
+
+# Pictures with fewer pixels are those of grids, a cell in each.
+_MIN_PIXELS = 32 * 32
+
+# What a replay server holds at most, before Reverb compresses it.
+_REPLAY_BYTES = 2**30
+
+
+class _Parts(NamedTuple):
+  """What depends on how a world is seen.
+
+  Attributes:
+    discriminator: how skills are told apart.
+    num_heads: of an ensemble, whose members are heads of one torso; None for
+      members of their own, as many as the objective has.
+    network: of values and policies.
+    learner: how it learns.
+    replay: how much is kept.
+    updates_per_step: how many are made at once.
+  """
+
+  discriminator: discriminators.DiscriminatorConfig
+  network: torsos.NetworkConfig
+  learner: Any
+  replay: config_lib.ReplayConfig = config_lib.ReplayConfig()
+  updates_per_step: int = 16
+  num_heads: int | None = None
 
 
 def make(
@@ -93,56 +151,139 @@ def make(
   """
   if agent == HIERARCHY:
     return _hierarchy(make('extrinsic', environment, problem))
+  sizes = _GRIDS.get(environment, _OTHER)
+  if environment.startswith('atari:'):
+    sizes = _ATARI
   if problem.num_actions is None:
-    return _continuous(agent)
-  grid = _GRIDS.get(environment, _OTHER)
-  is_table = problem.num_states is not None
-  if is_table:
-    network = torsos.NetworkConfig(factors=grid.factors)
-    discriminator = discriminators.DiscriminatorConfig(
-      learning_rate=_DISCRIMINATOR_RATE,
-      pinned_state=grid.pinned_state,
-      factors=grid.factors,
-    )
-    learner = q_learning.QLearningConfig(
-      learning_rate=_VALUE_RATE, epsilon=grid.epsilon
-    )
+    sizes, parts = _CONTROL, _continuous(problem)
+  elif problem.num_states is not None:
+    parts = _tables(sizes)
+  elif len(problem.observation_shape) == 3:
+    parts = _pictures(problem)
+    if sizes is _ATARI:
+      parts = _remembering(parts, agent, sizes.skill_length)
   else:
-    network = torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES)
-    discriminator = discriminators.DiscriminatorConfig(
+    parts = _vectors()
+  return config_lib.SkillAgentConfig(
+    objective=_objective(
+      agent, parts.discriminator, parts.num_heads, sizes.bonus_weights
+    ),
+    num_skills=1 if agent == 'extrinsic' else sizes.num_skills,
+    skill_length=sizes.skill_length,
+    network=parts.network,
+    learner=parts.learner,
+    replay=_bounded(parts.replay, sizes.skill_length, problem),
+    updates_per_step=parts.updates_per_step,
+  )
+
+
+def _tables(sizes: _Sizes) -> _Parts:
+  return _Parts(
+    discriminators.DiscriminatorConfig(
+      learning_rate=sizes.discriminator_rate,
+      pinned_state=sizes.pinned_state,
+      factors=sizes.factors,
+    ),
+    torsos.NetworkConfig(factors=sizes.factors),
+    q_learning.QLearningConfig(
+      learning_rate=_VALUE_RATE, epsilon=sizes.epsilon
+    ),
+    config_lib.ReplayConfig(capacity=sizes.capacity, samples_per_insert=16.0),
+  )
+
+
+def _vectors() -> _Parts:
+  return _Parts(
+    discriminators.DiscriminatorConfig(
       hidden_sizes=_HIDDEN_SIZES, learning_rate=1e-3, optimizer='adam'
-    )
-    learner = q_learning.QLearningConfig(
+    ),
+    torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES),
+    q_learning.QLearningConfig(
       learning_rate=1e-3, optimizer='adam', target_update_period=100
+    ),
+  )
+
+
+def _pictures(problem: types.ProblemSpec) -> _Parts:
+  height, width, _ = problem.observation_shape
+  if height * width < _MIN_PIXELS:
+    torso = {
+      'torso': 'resnet',
+      'channels': (16,),
+      'num_blocks': 0,
+      'hidden_sizes': (128,),
+    }
+    return _Parts(
+      discriminators.DiscriminatorConfig(
+        **torso, learning_rate=1e-3, optimizer='adam'
+      ),
+      torsos.NetworkConfig(**torso),
+      q_learning.QLearningConfig(
+        learning_rate=1e-3, optimizer='adam', target_update_period=100
+      ),
     )
-  return config_lib.SkillAgentConfig(
-    objective=_objective(agent, discriminator, grid.bonus_weights),
-    num_skills=1 if agent == 'extrinsic' else grid.num_skills,
-    skill_length=grid.skill_length,
-    network=network,
-    learner=learner,
-    replay=_TABLE_REPLAY if is_table else config_lib.ReplayConfig(),
-    updates_per_step=16,
+  torso = {'torso': 'resnet', 'hidden_sizes': (256,)}
+  return _Parts(
+    discriminators.DiscriminatorConfig(
+      **torso, learning_rate=1e-4, optimizer='adam'
+    ),
+    torsos.NetworkConfig(**torso),
+    q_learning.QLearningConfig(
+      discount=0.997,
+      learning_rate=1e-4,
+      optimizer='adam',
+      max_gradient_norm=40.0,
+      target_update_period=100,
+    ),
+    # An update costs as much as hundreds of the world's steps.
+    config_lib.ReplayConfig(min_size=64, samples_per_insert=1.0),
+    updates_per_step=1,
+    num_heads=_ATARI_HEADS,
   )
 
 
-def _continuous(agent: str) -> config_lib.SkillAgentConfig:
-  """The settings for worlds of continuous actions."""
-  discriminator = discriminators.DiscriminatorConfig(
-    hidden_sizes=_HIDDEN_SIZES, learning_rate=1e-3, optimizer='adam'
+def _remembering(parts: _Parts, agent: str, skill_length: int) -> _Parts:
+  """With a memory, and a replay that serves it."""
+  return parts._replace(
+    network=dataclasses.replace(parts.network, lstm_size=256),
+    learner=dataclasses.replace(
+      parts.learner, rescale_values=agent == 'extrinsic'
+    ),
+    replay=dataclasses.replace(
+      parts.replay,
+      burn_in=skill_length // 2,
+      priority_exponent=0.9,
+      importance_exponent=0.6,
+    ),
   )
-  return config_lib.SkillAgentConfig(
-    objective=_objective(agent, discriminator, {}),
-    num_skills=1 if agent == 'extrinsic' else 16,
-    skill_length=50,
-    network=torsos.NetworkConfig(hidden_sizes=_HIDDEN_SIZES),
-    learner=actor_critic.ActorCriticConfig(),
+
+
+def _bounded(
+  replay: config_lib.ReplayConfig, skill_length: int, problem: types.ProblemSpec
+) -> config_lib.ReplayConfig:
+  """Replay of no more trajectories than memory should hold."""
+  item = (replay.burn_in + skill_length + 1) * math.prod(
+    problem.observation_shape
+  )
+  item *= np.dtype(problem.observation_dtype).itemsize
+  capacity = min(replay.capacity, _REPLAY_BYTES // item)
+  return dataclasses.replace(
+    replay,
+    capacity=capacity,
+    min_size=min(replay.min_size, capacity),
+  )
+
+
+def _continuous(problem: types.ProblemSpec) -> _Parts:
+  is_picture = len(problem.observation_shape) == 3
+  seen = _pictures(problem) if is_picture else _vectors()
+  return _Parts(
+    seen.discriminator,
+    seen.network,
+    actor_critic.ActorCriticConfig(),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
-    replay=config_lib.ReplayConfig(
-      capacity=400, min_size=40, samples_per_insert=8.0
-    ),
-    batch_size=16,
+    config_lib.ReplayConfig(capacity=400, min_size=40, samples_per_insert=8.0),
     updates_per_step=4,
   )
 
@@ -171,6 +312,7 @@ def _hierarchy(
 def _objective(
   agent: str,
   discriminator: discriminators.DiscriminatorConfig,
+  num_heads: int | None,
   bonus_weights: Mapping[str, float],
 ) -> Any:
   """An objective's defaults, with this discriminator however deep inside."""
@@ -181,14 +323,19 @@ def _objective(
     return config
   # The loss is a mean over members: this keeps each member's own rate.
   size = config.over.discriminator.ensemble_size
+  if size > 1 and num_heads is not None:
+    size = num_heads
   is_sgd = discriminator.optimizer == 'sgd'
   over = dataclasses.replace(
     discriminator,
     ensemble_size=size,
+    is_torso_shared=size > 1 and num_heads is not None,
     learning_rate=discriminator.learning_rate * (size if is_sgd else 1),
   )
   return dataclasses.replace(
     config,
-    over=_objective(registry.name_of(config.over), over, bonus_weights),
+    over=_objective(
+      registry.name_of(config.over), over, num_heads, bonus_weights
+    ),
     bonus_weight=bonus_weights.get(agent, config.bonus_weight),
   )

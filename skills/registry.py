@@ -150,6 +150,16 @@ def make_agent(
     config.learner, config.network, problem, config.num_skills, objective
   )
 
+  if (
+    config.replay.priority_exponent is not None
+    and parts.learner.update_with_priorities is None
+  ):
+    raise ValueError(
+      'replay.priority_exponent must be None for the learner '
+      f'{name_of(config.learner)!r}, which gives no priorities, got '
+      f'{config.replay.priority_exponent}.'
+    )
+
   def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
     return acting.make(
       behaviour, config.num_skills, config.skill_length, config.fixed_skill

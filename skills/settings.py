@@ -47,6 +47,9 @@ def flatten(config: Any, path: str = '') -> dict[str, Any]:
 def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
   """Makes a configuration of what `flatten` gave.
 
+  A field that is missing has its default: it is younger than the file. So what
+  is new must do by default what was done before it.
+
   Args:
     wanted: class of the configuration.
     flat: path -> value.
@@ -56,8 +59,8 @@ def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
     The configuration.
 
   Raises:
-    ValueError: if a field is missing, unknown, or has a value that does not
-      fit.
+    ValueError: if a field is unknown, has a value that does not fit, or is
+      missing and has no default.
   """
   hints = typing.get_type_hints(wanted)
   fields = {field.name: field for field in dataclasses.fields(wanted)}
@@ -75,14 +78,15 @@ def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
     section = hints[name]
     if section is Any and name in direct:
       section = _named(path + name, direct[name], field)
-    if dataclasses.is_dataclass(section):
+    if name not in direct and name not in nested:
+      if _default(field) is dataclasses.MISSING:
+        raise ValueError(f'{path}{name} is missing.')
+    elif dataclasses.is_dataclass(section):
       values[name] = restore(section, nested.get(name, {}), f'{path}{name}.')
     elif name in nested:
       raise ValueError(f'{path}{name} is a plain value, not a section.')
-    elif name in direct:
-      values[name] = convert(path + name, direct[name], section)
     else:
-      raise ValueError(f'{path}{name} is missing.')
+      values[name] = convert(path + name, direct[name], section)
   try:
     return wanted(**values)
   except ValueError as error:
@@ -139,13 +143,14 @@ def convert(path: str, value: Any, hint: Any) -> Any:
   raise ValueError(f'{path} must be {wanted}, got {value!r}.')
 
 
+def _default(field: dataclasses.Field) -> Any:
+  if field.default_factory is dataclasses.MISSING:
+    return field.default
+  return field.default_factory()
+
+
 def _named(path: str, name: Any, field: dataclasses.Field) -> type:
-  default = (
-    field.default
-    if field.default_factory is dataclasses.MISSING
-    else field.default_factory()
-  )
-  found = family(type(default))
+  found = family(type(_default(field)))
   if found is None:
     return Any
   _, entries = found

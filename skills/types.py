@@ -31,6 +31,24 @@ Params = PyTree
 Metrics = dict[str, Float[Array, '']]
 
 
+class Prefix(NamedTuple):
+  """The L steps right before each of a batch of skills.
+
+  Where an episode has fewer, the rest comes first and is padding.
+
+  Attributes:
+    observation: what the agent saw before each step.
+    skill: that it followed then.
+    mask: 1 for steps that were made.
+    record: as in `Trajectory`.
+  """
+
+  observation: Shaped[Array, 'L B *observation']
+  skill: Int[Array, 'L B']
+  mask: Float[Array, 'L B']
+  record: Mapping[str, Array]
+
+
 class Trajectory(NamedTuple):
   """A batch of skills, each from its first step to its last.
 
@@ -48,6 +66,10 @@ class Trajectory(NamedTuple):
     mask: 1 for real steps, 0 for padding.
     record: what the policy noted of each step for its learner, by name, each
       `[T, B, ...]`; empty if it noted nothing.
+    prefix: what came before, for learners that bring a memory up to date by it;
+      None if nothing is known of it.
+    importance: how much each trajectory counts, in (0, 1], where some are drawn
+      more often than others; None where all count alike.
   """
 
   observation: Shaped[Array, 'T+1 B *observation']
@@ -57,6 +79,8 @@ class Trajectory(NamedTuple):
   skill: Int[Array, 'T B']
   mask: Float[Array, 'T B']
   record: Mapping[str, Array] = {}
+  prefix: Prefix | None = None
+  importance: Float[Array, 'B'] | None = None
 
 
 def arrival(
@@ -90,6 +114,24 @@ class Network(NamedTuple):
 
   init: Callable[[PRNGKey], Params]
   apply: Callable[..., Array]
+
+
+class RecurrentNetwork(NamedTuple):
+  """Three pure functions of a network that may have a memory.
+
+  Attributes:
+    init: random key -> parameters.
+    memory: the memory before an episode's first step, without batch axes; `()`
+      for a network that has none.
+    unroll: parameters, memories `[B, ...]`, whether a step is an episode's
+      first `[T, B]`, inputs `[T, B, ...]` -> outputs `[T, B, ...]` and the
+      memories after the last step. A first step begins with no memory of those
+      before it.
+  """
+
+  init: Callable[[PRNGKey], Params]
+  memory: Callable[[], PyTree]
+  unroll: Callable[..., tuple[Array, PyTree]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

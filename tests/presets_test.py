@@ -120,6 +120,44 @@ def test_unknown_worlds_get_settings_too():
   registry.make_agent(config, problem)
 
 
+ATARI = types.ProblemSpec(
+  observation_shape=(84, 84, 4),
+  observation_dtype='uint8',
+  num_states=None,
+  num_actions=18,
+)
+
+
+def test_replay_of_pictures_fits_in_memory():
+  config = presets.make('vic', 'atari:pong', ATARI)
+  item = (config.skill_length + 1) * 84 * 84 * 4
+  assert 2**29 < config.replay.capacity * item <= 2**30
+  # Grids are small enough for any number.
+  assert presets.make('vic', 'my:grid', TINY).replay.capacity == 20_000
+
+
+TINY = dataclasses.replace(ATARI, observation_shape=(8, 7, 3))
+
+
+@pytest.mark.parametrize('name', ['vic', 'disdain', 'extrinsic'])
+@pytest.mark.parametrize('problem', [ATARI, TINY])
+def test_pictures_are_seen_by_residual_networks(name, problem):
+  config = presets.make(name, 'my:world', problem)
+  parts = [part for part in sections(config) if hasattr(part, 'channels')]
+  assert len(parts) == (1 if name == 'extrinsic' else 2)
+  for part in parts:
+    assert part.torso == 'resnet'
+    assert (part.channels == (16, 32, 32)) == (problem == ATARI)
+
+
+def test_members_of_large_ensembles_share_what_sees_the_pictures():
+  for name, size in (('vic', 1), ('disdain', 40)):
+    objective = presets.make(name, 'atari:pong', ATARI).objective
+    inner = getattr(objective, 'over', objective).discriminator
+    assert inner.ensemble_size == size
+    assert inner.is_torso_shared == (size > 1)
+
+
 def continuous(environment):
   world = factory.make(environment)
   return types.ProblemSpec.from_specs(
@@ -141,3 +179,13 @@ def test_continuous_actions_get_a_learner_that_can_choose_them(name):
 def test_actions_without_bounds_are_refused_in_one_line():
   with pytest.raises(ValueError, match='rescale them'):
     continuous('control:lqr_lqr_2_1')
+
+
+def test_agents_of_atari_remember():
+  for name in ('diayn', 'extrinsic'):
+    config = presets.make(name, 'atari:pong', ATARI)
+    assert config.network.lstm_size == 256
+    assert config.replay.burn_in == config.skill_length // 2
+    assert config.replay.priority_exponent == 0.9
+    assert config.learner.rescale_values == (name == 'extrinsic')
+  assert presets.make('diayn', 'my:pictures', ATARI).network.lstm_size is None

@@ -55,11 +55,15 @@ def trajectory(
     padding = padding._replace(mask=real.mask)
     # The last real step leads to an observation that is real, too.
     seen = jnp.concatenate([jnp.ones_like(real.mask[:1]), real.mask])
-    real = types.Trajectory(
-      *(
-        _where(seen if name == 'observation' else real.mask, ours, others)
-        for name, ours, others in zip(real._fields, real[:-1], padding)
-      )
+    real = real._replace(
+      **{
+        name: _where(
+          seen if name == 'observation' else real.mask,
+          getattr(real, name),
+          getattr(padding, name),
+        )
+        for name in ('observation', 'action', 'reward', 'discount', 'skill')
+      }
     )
   return real
 

@@ -72,6 +72,27 @@ def test_an_unknown_configuration_is_refused_and_the_known_are_named():
     registry.make_agent(agent_config(UnheardOfConfig()), problems.TABLE)
 
 
+def test_priorities_of_a_learner_that_gives_none_are_refused(monkeypatch):
+  name = 'q_learning'
+  make = registry.LEARNERS[name].make
+
+  def without_priorities(*arguments):
+    parts = make(*arguments)
+    return parts._replace(
+      learner=parts.learner._replace(update_with_priorities=None)
+    )
+
+  algorithm = registry.LEARNERS[name]._replace(make=without_priorities)
+  monkeypatch.setitem(registry.LEARNERS, name, algorithm)
+  config = agent_config(registry.OBJECTIVES['vic'].config())
+  registry.make_agent(config, problems.TABLE)
+  config = dataclasses.replace(
+    config, replay=registry.config_lib.ReplayConfig(priority_exponent=0.9)
+  )
+  with pytest.raises(ValueError, match="None for the learner 'q_learning'"):
+    registry.make_agent(config, problems.TABLE)
+
+
 def test_training_and_evaluation_explore_each_at_their_own_rate():
   config = agent_config(
     registry.OBJECTIVES['vic'].config(),

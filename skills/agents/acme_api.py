@@ -15,6 +15,7 @@ from acme.jax.layouts import local_layout as local_layout
 from acme.utils import counting as counting
 from acme.utils import loggers as loggers
 from acme.utils.loggers import tf_summary as tf_summary
+from acme.utils.observers import EnvLoopObserver as EnvLoopObserver
 import courier as courier
 import launchpad as launchpad
 import reverb as reverb

@@ -125,13 +125,11 @@ class SkillBuilder(
     Raises:
       ValueError: if devices or servers cannot share a batch equally.
     """
-    if isinstance(replay_client, reverb.Client):
-      replay_client = [replay_client]
     devices = self._learner_devices()
     own = [d for d in devices if d.process_index == jax.process_index()]
     return replay.SampleIterator(
       self._config,
-      replay_client,
+      _as_list(replay_client),
       self._should_stop,
       fetch_size=self._config.fetch_size // len(devices) * len(own),
     )
@@ -173,21 +171,33 @@ class SkillBuilder(
     random_key: types.PRNGKey,
     networks: registry.Agent,
     dataset: Iterator[adders.base.Trajectory],
-    replay_client: reverb.Client | None = None,
+    replay_client: reverb.Client | Sequence[reverb.Client] | None = None,
     counter: counting.Counter | None = None,
   ) -> learning.SkillLearner:
     """Learns from what the iterator gives.
 
     Raises:
-      ValueError: if its devices cannot share a batch equally.
+      ValueError: if its devices cannot share a batch equally, or nobody says
+        where priorities go.
     """
-    del replay_client
+    config = self._config.replay
+    priority_writer = None
+    if config.priority_exponent is not None:
+      if replay_client is None:
+        raise ValueError(
+          'a learner needs the replay_client for replay.priority_exponent='
+          f'{config.priority_exponent}, got None.'
+        )
+      priority_writer = replay.PriorityWriter(_as_list(replay_client))
     devices = self._learner_devices()
     return learning.SkillLearner(
       networks.learner,
       dataset,
       random_key,
       updates_per_step=self._config.updates_per_step,
+      burn_in=config.burn_in,
+      importance_exponent=config.importance_exponent,
+      priority_writer=priority_writer,
       # What JAX uses anyway need not be told to it.
       devices=None if devices == jax.local_devices()[:1] else devices,
       counter=counter,
@@ -206,6 +216,12 @@ class SkillBuilder(
         'devices.'
       )
     return devices
+
+
+def _as_list(
+  clients: reverb.Client | Sequence[reverb.Client],
+) -> Sequence[reverb.Client]:
+  return [clients] if isinstance(clients, reverb.Client) else clients
 
 
 def _cpu() -> jax.Device:

@@ -42,6 +42,20 @@ class Placement:
     """Batches `[U, B, ...]` cut along B; a process gives its devices' part."""
     return self._put(self._by_batch, batches)
 
+  def own(self, batches: Array) -> list[Array]:
+    """This process's part of `[U, B]`, cut along B, in order of its devices."""
+    return [
+      shard.data
+      for shard in sorted(
+        batches.addressable_shards, key=lambda shard: shard.index[1].start or 0
+      )
+    ]
+
+  @property
+  def by_batch(self) -> jax.sharding.Sharding:
+    """How batches `[U, B, ...]` are cut."""
+    return self._by_batch
+
   def flags(self, is_set: bool) -> Bool[Array, 'D']:
     """A flag of each device; a process sets its own ones."""
     return self._put(self._by_device, np.full(self._num_local, is_set))

@@ -1,5 +1,6 @@
 """Runs skills in an environment of their own and records what they do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from acme import core
@@ -7,6 +8,7 @@ from acme import environment_loop
 from acme.adders import base as adders
 from acme.utils import counting
 from acme.utils import loggers
+from acme.utils import observers as observers_lib
 import dm_env
 import jax
 import numpy as np
@@ -99,6 +101,7 @@ class Evaluator:
     environment: dm_env.Environment,
     variable_source: core.VariableSource,
     random_key: types.PRNGKey,
+    observers: Sequence[observers_lib.EnvLoopObserver] = (),
   ):
     """Initialises the evaluator.
 
@@ -108,6 +111,8 @@ class Evaluator:
       environment: for the evaluator alone.
       variable_source: the learner.
       random_key: of its own.
+      observers: of its episodes. Of what they count, names that begin with
+        'episode_' are averaged, and such with 'lifetime_' are kept.
     """
     self._variable_source = variable_source
     self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
@@ -123,6 +128,7 @@ class Evaluator:
       self._actor,
       counter=counting.Counter(),
       logger=loggers.NoOpLogger(),
+      observers=observers,
     )
 
   def run(
@@ -149,10 +155,9 @@ class Evaluator:
       for name, value in self._measure(state, trajectory).items()
     }
     numbers['evaluation_episodes'] = float(len(results))
-    numbers['episode_return'] = float(
-      np.mean([result['episode_return'] for result in results])
-    )
-    numbers['episode_length'] = float(
-      np.mean([result['episode_length'] for result in results])
-    )
+    for name in results[-1]:
+      if name.startswith('episode_'):
+        numbers[name] = float(np.mean([result[name] for result in results]))
+      elif name.startswith('lifetime_'):
+        numbers[name] = float(results[-1][name])
     return trajectory, numbers

@@ -64,6 +64,9 @@ class SkillLearner(core.Learner):
     random_key: types.PRNGKey,
     *,
     updates_per_step: int = 1,
+    burn_in: int = 0,
+    importance_exponent: float = 0.0,
+    priority_writer: replay.PriorityWriter | None = None,
     devices: Sequence[jax.Device] | None = None,
     counter: counting.Counter | None = None,
     logger: loggers.Logger | None = None,
@@ -76,6 +79,10 @@ class SkillLearner(core.Learner):
         are several processes, this one's part of them.
       random_key: of the initial state; the same in all processes.
       updates_per_step: updates made in one compiled call.
+      burn_in: steps before each skill that batches hold.
+      importance_exponent: as in `ReplayConfig`.
+      priority_writer: gets the priorities of each batch; None if replay has
+        none.
       devices: which share the work, a process's own ones side by side; None for
         JAX's default device alone.
       counter: counts updates as 'steps'.
@@ -86,6 +93,7 @@ class SkillLearner(core.Learner):
     self._counter = counter or counting.Counter(prefix='learner')
     self._logger = logger or loggers.NoOpLogger()
     self._placement = None if devices is None else cluster.Placement(devices)
+    self._priority_writer = priority_writer
     # Held wherever the state's buffers are read or given away.
     self._lock = threading.Lock()
 
@@ -94,34 +102,53 @@ class SkillLearner(core.Learner):
         lambda x: x.reshape((updates_per_step, -1) + x.shape[1:]), items
       )
 
+    has_priorities = priority_writer is not None
+
     def one(state, item):
       age = parameter_age(item, state.steps)
-      state, metrics = learner.update(state, replay.to_trajectory(item))
-      return state, {**metrics, 'parameter_age': age}
+      trajectory = replay.to_trajectory(
+        item, burn_in=burn_in, importance_exponent=importance_exponent
+      )
+      if has_priorities:
+        assert learner.update_with_priorities is not None
+        state, metrics, priorities = learner.update_with_priorities(
+          state, trajectory
+        )
+      else:
+        state, metrics = learner.update(state, trajectory)
+        priorities = ()
+      return state, {**metrics, 'parameter_age': age}, priorities
 
     def updates(state, batches):
       # All but the last update drop their metrics, and do not compute them.
-      state, _ = jax.lax.scan(
-        lambda state, item: (one(state, item)[0], None),
-        state,
-        jax.tree.map(lambda x: x[:-1], batches),
+      def step(state, item):
+        state, _, priorities = one(state, item)
+        return state, priorities
+
+      state, first = jax.lax.scan(
+        step, state, jax.tree.map(lambda x: x[:-1], batches)
       )
-      return one(state, jax.tree.map(lambda x: x[-1], batches))
+      state, metrics, last = one(state, jax.tree.map(lambda x: x[-1], batches))
+      return (
+        state,
+        metrics,
+        jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), first, last),
+      )
 
     def variables(state):
       return {POLICY: learner.variables(state), OBJECTIVE: state.objective}
 
     def step(state, batches):
-      state, metrics = updates(state, batches)
-      return state, variables(state), metrics
+      state, metrics, priorities = updates(state, batches)
+      return state, variables(state), metrics, priorities
 
     def step_unless_stopping(state, batches, flags):
-      after, metrics = updates(state, batches)
+      after, metrics, priorities = updates(state, batches)
       is_stopping = jnp.any(flags)
       state = jax.tree.map(
         lambda x, y: jnp.where(is_stopping, x, y), state, after
       )
-      return state, variables(state), metrics, is_stopping
+      return state, variables(state), metrics, priorities, is_stopping
 
     if self._placement is None:
       self._updates = jax.jit(
@@ -134,7 +161,11 @@ class SkillLearner(core.Learner):
       self._updates = jax.jit(
         step_unless_stopping if self._placement.is_shared else step,
         donate_argnums=0,
-        out_shardings=everywhere,
+        out_shardings=(
+          *(everywhere, everywhere, everywhere),
+          self._placement.by_batch if has_priorities else everywhere,
+          *((everywhere,) if self._placement.is_shared else ()),
+        ),
       )
       self._state = jax.jit(learner.init, out_shardings=everywhere)(
         self._placement.copies(random_key)
@@ -142,9 +173,11 @@ class SkillLearner(core.Learner):
     # In buffers of their own: the state's are given away at the next update.
     self._make_variables = jax.jit(variables)
     self._variables = to_host(self._make_variables(self._state))
-    # Of several processes: the newest batches, and of the step that learned
-    # from them its metrics and whether it was one to stop at.
+    # Of several processes: the newest batches and the keys of their items, and
+    # of the step that learned from them its metrics and whether it was one to
+    # stop at.
     self._batches = None
+    self._keys: np.ndarray | None = None
     self._last: tuple[types.Metrics, Array] | None = None
 
   def step(self) -> None:
@@ -161,16 +194,22 @@ class SkillLearner(core.Learner):
       self._step_together(self._placement)
       return
     items = next(self._iterator)
+    keys = items.extras.get(replay.KEY)
     if self._placement is not None:
       items = self._placement.parts(self._split(items))
     with self._lock:
-      self._state, self._variables, metrics = self._updates(self._state, items)
+      self._state, self._variables, metrics, priorities = self._updates(
+        self._state, items
+      )
+    self._send(keys, priorities)
     self._report(metrics)
 
   def _step_together(self, placement: cluster.Placement) -> None:
     failure = None
     try:
-      self._batches = placement.parts(self._split(next(self._iterator)))
+      items = next(self._iterator)
+      self._keys = items.extras.get(replay.KEY)
+      self._batches = placement.parts(self._split(items))
     except Exception as error:
       # The others may already be in a step that waits for this process.
       failure = error
@@ -184,14 +223,29 @@ class SkillLearner(core.Learner):
     if metrics:
       self._report(metrics)
     with self._lock:
-      self._state, self._variables, metrics, is_over = self._updates(
-        self._state, self._batches, placement.flags(is_stopping)
+      self._state, self._variables, metrics, priorities, is_over = (
+        self._updates(self._state, self._batches, placement.flags(is_stopping))
       )
     self._last = metrics, is_over
     if failure is not None:
       # Who leaves before that step is done takes the others down.
       is_over.block_until_ready()
       raise failure
+    self._send(self._keys, priorities)
+
+  def _send(self, keys: Any, priorities: Any) -> None:
+    if self._priority_writer is None:
+      return
+    parts = [priorities]
+    if self._placement is not None:
+      parts = self._placement.own(priorities)
+    # Read elsewhere: this thread must not wait for the device.
+    self._priority_writer.write(np.asarray(keys), parts)
+
+  def close(self) -> None:
+    """Ends what works beside it."""
+    if self._priority_writer is not None:
+      self._priority_writer.close()
 
   def _report(self, metrics: types.Metrics) -> None:
     counts = self._counter.increment(steps=self._updates_per_step)

@@ -1,10 +1,13 @@
 """Trajectories through Reverb: tables, writers, readers, and a watchdog.
 
-An item is one skill: T steps and the T + 1 observations around them. Nothing
-here waits for ever: whoever is blocked while nothing moves for longer than
-`ReplayConfig.timeout_s` gets a `ReplayStalledError` that says what replay holds
-and what it waits for. A server that was killed is waited for just as long; if
-it is back by then, at the same address, reading and writing go on.
+An item is one skill: T steps and the T + 1 observations around them, and before
+them the `ReplayConfig.burn_in` steps that led to it. Where an episode begins,
+these are rows of zeros, whose 'skill_step' is 0 as that of all padding.
+
+Nothing here waits for ever: whoever is blocked while nothing moves for longer
+than `ReplayConfig.timeout_s` gets a `ReplayStalledError` that says what replay
+holds and what it waits for. A server that was killed is waited for just as
+long; if it is back by then, at the same address, reading and writing go on.
 """
 
 import atexit
@@ -21,6 +24,7 @@ import weakref
 
 from acme import specs
 from acme.adders import reverb as adders
+import dm_env
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +53,13 @@ _CONNECTION_ERRORS = (
   tf.errors.DeadlineExceededError,
   tf.errors.UnavailableError,
 )
+
+# Batches whose priorities a server has not taken yet, before some are dropped.
+_MAX_WAITING = 8
+
+# Extras of an item of a replay with priorities.
+KEY = 'replay_key'
+ODDS = 'replay_odds'
 
 ShouldStop = Callable[[], bool]
 
@@ -94,7 +105,7 @@ def make_tables(
   """
   replay = config.replay
   signature = adders.SequenceAdder.signature(
-    environment_spec, extras_spec, config.skill_length + 1
+    environment_spec, extras_spec, _sequence_length(config)
   )
   if replay.kind == 'queue':
     return [reverb.Table.queue(TABLE, replay.capacity, signature=signature)]
@@ -109,13 +120,21 @@ def make_tables(
   return [
     reverb.Table(
       TABLE,
-      sampler=reverb.selectors.Uniform(),
+      sampler=(
+        reverb.selectors.Uniform()
+        if replay.priority_exponent is None
+        else reverb.selectors.Prioritized(replay.priority_exponent)
+      ),
       remover=reverb.selectors.Fifo(),
       max_size=replay.capacity,
       rate_limiter=rate_limiter,
       signature=signature,
     )
   ]
+
+
+def _sequence_length(config: config_lib.SkillAgentConfig) -> int:
+  return config.replay.burn_in + config.skill_length + 1
 
 
 class Watchdog:
@@ -325,14 +344,50 @@ class _PatientClient(reverb.Client):
 
 
 class SkillAdder(adders.SequenceAdder):
-  """Acme's adder, which can be closed."""
+  """Acme's adder, which can be closed, and begins episodes with padding."""
 
-  def __init__(self, client: _PatientClient, **kwargs: Any):
-    """Takes what Acme's adder takes."""
+  def __init__(self, client: _PatientClient, *, padding: int, **kwargs: Any):
+    """Takes what Acme's adder takes.
+
+    Args:
+      client: of the replay server.
+      padding: rows of zeros before an episode's first step.
+      **kwargs: of Acme's adder.
+    """
     super().__init__(client=client, **kwargs)
+    self._padding = padding
+    self._first: dm_env.TimeStep | None = None
     self._patient_client = client
     # Else it would be closed while the interpreter goes, part by part.
     weakref.finalize(self, client.close)
+
+  def add_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins an episode."""
+    if not self._padding:
+      super().add_first(timestep)
+      return
+    # What a whole row looks like is known with the first action.
+    self._first = timestep
+
+  def add(
+    self, action: Any, next_timestep: dm_env.TimeStep, extras: Any = ()
+  ) -> None:
+    """Records a step."""
+    if self._first is not None:
+      first, self._first = self._first, None
+      row = {
+        'observation': first.observation,
+        'start_of_episode': first.first(),
+        'action': action,
+        'reward': next_timestep.reward,
+        'discount': next_timestep.discount,
+        'extras': extras,
+      }
+      row = jax.tree.map(np.zeros_like, row)
+      for _ in range(self._padding):
+        self._writer.append(row)
+      super().add_first(first)
+    super().add(action, next_timestep, extras)
 
   def close(self) -> None:
     """Ends the connection, for which a server that stops would wait long.
@@ -349,9 +404,10 @@ def make_adder(
 ) -> SkillAdder:
   """Makes an adder that writes one item a skill.
 
-  Items of an episode share only the observation at which one skill follows the
-  other. The last item of an episode that ends within a skill is padded; the
-  extra 'skill_step' is 0 there.
+  Items of an episode share the observation at which one skill follows the other
+  and, with `burn_in`, the steps before it; the server keeps these once. The
+  last item of an episode that ends within a skill is padded, and the first ones
+  have padding in place of steps before them; the extra 'skill_step' is 0 there.
 
   Args:
     config: of the agent.
@@ -361,9 +417,10 @@ def make_adder(
   watchdog = Watchdog(client, 'actor', config.replay.timeout_s, should_stop)
   return SkillAdder(
     _PatientClient(client, watchdog),
-    sequence_length=config.skill_length + 1,
+    padding=config.replay.burn_in,
+    sequence_length=_sequence_length(config),
     period=config.skill_length,
-    priority_fns={TABLE: None},
+    priority_fns={TABLE: None},  # 1, the largest that there is.
     max_in_flight_items=2 * config.batch_size,
     end_of_episode_behavior=adders.EndBehavior.ZERO_PAD,
   )
@@ -383,6 +440,7 @@ class _Reader:
     size: int,
     *,
     is_queue: bool,
+    has_priorities: bool,
     watchdog: Watchdog,
     is_stopping: ShouldStop,
   ):
@@ -393,6 +451,8 @@ class _Reader:
       size: items of a part.
       is_queue: whether items that nobody uses are lost, so that nothing may be
         fetched ahead.
+      has_priorities: whether to tell of each item which it is and how likely it
+        was drawn.
       watchdog: of whoever waits for the parts.
       is_stopping: whether to stop.
     """
@@ -401,6 +461,7 @@ class _Reader:
     self._watchdog = watchdog
     self._is_stopping = is_stopping
     self._is_queue = is_queue
+    self._has_priorities = has_priorities
     # How many parts to fetch. One is fetched while another one is in use.
     self._wanted = threading.Semaphore(0 if is_queue else 1)
     self._fetched: queue.SimpleQueue[adders.base.Trajectory | BaseException] = (
@@ -477,7 +538,7 @@ class _Reader:
         self._source = self._source or self._open(missing)
         # Every dataset makes a class of its own for its items; a learner that
         # met another one would compile anew.
-        part = adders.base.Trajectory(*next(self._source).data)
+        part = self._read(next(self._source))
       except StopIteration:
         self._source = None
         continue
@@ -496,6 +557,16 @@ class _Reader:
       self._rest = [jax.tree.map(lambda x: x[self._size :], whole)]
       whole = jax.tree.map(lambda x: x[: self._size], whole)
     return whole
+
+  def _read(self, sample: Any) -> adders.base.Trajectory:
+    part = adders.base.Trajectory(*sample.data)
+    if not self._has_priorities:
+      return part
+    info = sample.info
+    # JAX has no integers of 64 bits.
+    key = np.ascontiguousarray(info.key).view(np.uint32).reshape(-1, 2)
+    odds = np.asarray(info.probability * info.table_size, np.float32)
+    return part._replace(extras={**part.extras, KEY: key, ODDS: odds})
 
   def _open(self, missing: int) -> Iterator[Any]:
     try:
@@ -519,7 +590,9 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
   """Batches of items from replay, batch-major, as NumPy arrays.
 
   Every server gives an equal part of each batch; their items alternate, so that
-  a slice of a batch is as mixed as the whole.
+  a slice of a batch is as mixed as the whole. With priorities items have two
+  extras more, without an axis of time: `KEY`, by which `PriorityWriter` knows
+  them, and `ODDS`, how much more likely than by uniform chance they were drawn.
 
   Attributes:
     fetch_size: items of a batch.
@@ -562,6 +635,7 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
         client,
         size // len(clients),
         is_queue=config.replay.kind == 'queue',
+        has_priorities=config.replay.priority_exponent is not None,
         watchdog=Watchdog(
           client, 'learner', config.replay.timeout_s, is_stopping
         ),
@@ -600,30 +674,151 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
       reader.join(max(0.0, deadline - time.monotonic()))
 
 
-def _close(iterator: weakref.ref[SampleIterator]) -> None:
+def _close(
+  owner: weakref.ref[SampleIterator] | weakref.ref['PriorityWriter'],
+) -> None:
   # A thread that came back from Reverb's C++ code while the interpreter goes
   # would abort the process.
-  alive = iterator()
+  alive = owner()
   if alive is not None:
     alive.close()
 
 
-def to_trajectory(item: adders.base.Trajectory) -> types.Trajectory:
-  """A batch of items, `[B, T + 1, ...]`, as the learner reads it.
+def to_trajectory(
+  item: adders.base.Trajectory,
+  *,
+  burn_in: int = 0,
+  importance_exponent: float = 0.0,
+) -> types.Trajectory:
+  """A batch of items, `[B, L + T + 1, ...]`, as the learner reads it.
 
   The adder completes an episode with a row of zeros beside its last
   observation, hence the last row of all but the observations goes.
 
   Args:
     item: as `SampleIterator` gives it.
+    burn_in: L, how many steps stand before the skill.
+    importance_exponent: of items with `ODDS`, as in `ReplayConfig`.
   """
-  steps = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), item)
-  return types.Trajectory(
-    observation=steps.observation,
-    action=steps.action[:-1],
-    reward=steps.reward[:-1],
-    discount=steps.discount[:-1],
-    skill=steps.extras['skill'][:-1],
-    mask=(steps.extras['skill_step'][:-1] > 0).astype(jnp.float32),
-    record=jax.tree.map(lambda x: x[:-1], acting.record(steps.extras)),
+  extras = dict(item.extras)
+  extras.pop(KEY, None)
+  odds = extras.pop(ODDS, None)
+  steps = jax.tree.map(
+    lambda x: jnp.swapaxes(x, 0, 1), item._replace(extras=extras)
   )
+  importance = None
+  if odds is not None:
+    importance = odds**-importance_exponent
+    importance = importance / jnp.max(importance)
+  mask = (steps.extras['skill_step'] > 0).astype(jnp.float32)
+  record = acting.record(steps.extras)
+  prefix = None
+  if burn_in:
+    prefix = types.Prefix(
+      observation=steps.observation[:burn_in],
+      skill=steps.extras['skill'][:burn_in],
+      mask=mask[:burn_in],
+      record=jax.tree.map(lambda x: x[:burn_in], record),
+    )
+  return types.Trajectory(
+    observation=steps.observation[burn_in:],
+    action=steps.action[burn_in:-1],
+    reward=steps.reward[burn_in:-1],
+    discount=steps.discount[burn_in:-1],
+    skill=steps.extras['skill'][burn_in:-1],
+    mask=mask[burn_in:-1],
+    record=jax.tree.map(lambda x: x[burn_in:-1], record),
+    prefix=prefix,
+    importance=importance,
+  )
+
+
+class PriorityWriter:
+  """Tells replay servers what the learner thinks of their items.
+
+  Each server has a thread of its own, so that nobody waits: not for the device
+  that computes the priorities, nor for a server that is slow or away. What one
+  has not taken when there is too much of it is dropped.
+
+  Priorities are written relative to the largest one so far, so that the 1 which
+  new items have stays the largest that there is.
+  """
+
+  def __init__(self, clients: Sequence[reverb.Client]):
+    """Initialises the writer.
+
+    Args:
+      clients: of the replay servers, as `SampleIterator` has them.
+    """
+    closed = threading.Event()
+    self._stop = weakref.finalize(self, closed.set)
+    self._waiting: list[queue.Queue[tuple[np.ndarray, Sequence[Any]]]] = [
+      queue.Queue(_MAX_WAITING) for _ in clients
+    ]
+    self._threads = [
+      threading.Thread(
+        target=_write_priorities,
+        args=(client, i, len(clients), self._waiting[i], closed.is_set),
+        name=f'priorities {client.server_address}',
+        daemon=True,
+      )
+      for i, client in enumerate(clients)
+    ]
+    for thread in self._threads:
+      thread.start()
+    atexit.register(_close, weakref.ref(self))
+
+  def write(self, keys: np.ndarray, priorities: Sequence[Any]) -> None:
+    """Sends the priorities of what an iterator gave; returns at once.
+
+    Args:
+      keys: `[F, 2]`, the extra `KEY` of it.
+      priorities: arrays `[U, B]` on any devices, the parts of a batch side by
+        side; U times all their B make F.
+    """
+    for waiting in self._waiting:
+      with contextlib.suppress(queue.Full):
+        waiting.put_nowait((keys, priorities))
+
+  def flush(self, timeout_s: float) -> bool:
+    """Waits until all that was written was sent; whether it was, in time."""
+    deadline = time.monotonic() + timeout_s
+    while any(waiting.unfinished_tasks for waiting in self._waiting):
+      if time.monotonic() > deadline:
+        return False
+      time.sleep(0.01)
+    return True
+
+  def close(self) -> None:
+    """Stops the threads; one that is caught inside Reverb is left behind."""
+    self._stop()
+    deadline = time.monotonic() + 2 * _POLL_S
+    for thread in self._threads:
+      thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _write_priorities(
+  client: reverb.Client,
+  index: int,
+  num_clients: int,
+  waiting: queue.Queue[tuple[np.ndarray, Sequence[Any]]],
+  is_closed: ShouldStop,
+) -> None:
+  """Sends one server's part of all priorities, until closed."""
+  largest = 0.0
+  while not is_closed():
+    try:
+      keys, parts = waiting.get(timeout=_POLL_S)
+    except queue.Empty:
+      continue
+    # Items of all servers alternate, as the iterator put them.
+    own = np.ascontiguousarray(keys).view(np.uint64)[index::num_clients, 0]
+    new = np.concatenate([np.asarray(part) for part in parts], axis=1)
+    new = new.reshape(-1)[index::num_clients]
+    # What has diverged is told by whoever looks at the parameters.
+    if np.isfinite(new).all() and (largest := max(largest, new.max())) > 0:
+      with contextlib.suppress(*_CONNECTION_ERRORS, RuntimeError):
+        client.mutate_priorities(
+          TABLE, dict(zip(own.tolist(), (new / largest).tolist(), strict=True))
+        )
+    waiting.task_done()

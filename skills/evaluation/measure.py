@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 from jaxtyping import Int
 import numpy as np
 
 from skills import types
 from skills.evaluation import metrics
 from skills.objectives import base
+
+# Of observations that the discriminators judge at once.
+_MAX_NUMBERS = 2**22
 
 
 def measure(
@@ -30,12 +35,38 @@ def measure(
   """
   discriminator = objective.discriminator
 
+  def in_parts(
+    function: Callable[[base.State, types.Trajectory], Array],
+    state: base.State,
+    trajectory: types.Trajectory,
+    axis: int,
+  ) -> Array:
+    """Of pictures so many at once that what layers make of them fits in memory.
+
+    Args:
+      function: what to compute of trajectories.
+      state: of the objective.
+      trajectory: all of them.
+      axis: of the trajectories in what the function gives.
+    """
+    if trajectory.observation.size <= _MAX_NUMBERS:
+      return function(state, trajectory)
+    per_skill = trajectory.observation[:, 0].size
+    by_skill = jax.lax.map(
+      lambda skill: jnp.squeeze(
+        function(state, jax.tree.map(lambda x: x[:, None], skill)), axis
+      ),
+      jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), trajectory),
+      batch_size=max(_MAX_NUMBERS // per_skill, 1),
+    )
+    return jnp.moveaxis(by_skill, 0, axis)
+
   def compute(state: base.State, trajectory: types.Trajectory) -> types.Metrics:
     mask = trajectory.mask
     numbers = {
       'skill_return': jnp.mean(jnp.sum(trajectory.reward * mask, axis=0))
     }
-    rewards = objective.reward(state, trajectory)
+    rewards = in_parts(objective.reward, state, trajectory, 1)
     for i, stream in enumerate(objective.streams):
       numbers[f'intrinsic_return/{stream}'] = jnp.mean(
         jnp.sum(rewards[..., i] * mask, axis=0)
@@ -43,7 +74,9 @@ def measure(
     if discriminator is not None:
       moments = discriminator.view.select(trajectory)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
-        discriminator.logits(state, trajectory), moments.skill, moments.mask
+        in_parts(discriminator.logits, state, trajectory, 2),
+        moments.skill,
+        moments.mask,
       )
     if problem.num_states is not None:
       visited = jnp.zeros(problem.num_states)

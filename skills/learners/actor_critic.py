@@ -222,8 +222,13 @@ def make_parts(
     objective: what it learns from.
 
   Raises:
-    ValueError: if the network does not fit the observations.
+    ValueError: if the network does not fit the observations or has a memory.
   """
+  if network_config.lstm_size is not None:
+    raise ValueError(
+      'network.lstm_size must be None for the actor-critic, whose policy has '
+      f'no memory, got {network_config.lstm_size}; use learner=q_learning.'
+    )
   distribution = policies.make(problem, config.initial_deviation)
   policy = heads.make(
     network_config,

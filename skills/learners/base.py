@@ -25,11 +25,21 @@ class Learner(NamedTuple):
       state.
     variables: state -> what actors need; its field `steps` is the number of
       updates that made it.
+    update_with_priorities: the same as `update`, which also gives a number
+      above 0 for each trajectory `[B]`, that says how much there is to learn
+      from it; None for learners that cannot tell.
   """
 
   init: Callable[[types.PRNGKey], State]
   update: Callable[[State, types.Trajectory], tuple[State, types.Metrics]]
   variables: Callable[[State], Variables]
+  update_with_priorities: (
+    Callable[
+      [State, types.Trajectory],
+      tuple[State, types.Metrics, Float[Array, 'B']],
+    ]
+    | None
+  ) = None
 
 
 class Behaviour(NamedTuple):

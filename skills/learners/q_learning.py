@@ -4,9 +4,20 @@ Peng and Williams, "Incremental multi-step Q-learning", 1996: lambda-returns
 that bootstrap from the greedy action, without importance correction. Streams
 are mixed only to find that action, as in DISDAIN's release (arXiv:2107.14226),
 so that each value keeps its own scale and a weight may change at any time.
+
+With a recurrent network it is learned from as in R2D2 (Kapturowski et al.,
+"Recurrent experience replay in distributed reinforcement learning", 2019): the
+actor notes its memory before each step; the learner begins with that memory,
+brings it up to date over the steps before the skill, without gradient, and goes
+on through the skill. The memory is an episode's, through all of its skills.
+
+Departures from R2D2: lambda-returns in place of n-step double Q-learning, no
+dueling heads, and the network does not see the last action and reward.
 """
 
+from collections.abc import Mapping
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -19,6 +30,7 @@ import optax
 from skills import optimizers
 from skills import types
 from skills.learners import base
+from skills.networks import build
 from skills.networks import q_networks
 from skills.networks import torsos
 from skills.objectives import base as objectives
@@ -44,6 +56,12 @@ class QLearningConfig:
     evaluation_epsilon: the same while evaluating.
     random_ties: whether any of several best actions is taken, and not always
       the first one; it matters where values begin equal.
+    rescale_values: whether values are of returns made small by R2D2's
+      h(x) = sign(x) (sqrt(|x| + 1) - 1) + x / 1000, for tasks whose rewards are
+      large or differ much.
+    max_error_weight: eta in a trajectory's priority, eta max |TD error| + (1 -
+      eta) mean |TD error| over its steps; a step's error is the sum over
+      streams. Only for a replay with priorities.
   """
 
   discount: float = 0.99
@@ -55,10 +73,15 @@ class QLearningConfig:
   epsilon: float = 0.05
   evaluation_epsilon: float = 0.001
   random_ties: bool = False
+  rescale_values: bool = False
+  max_error_weight: float = 0.9
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
-    for name in ('discount', 'lambda_', 'epsilon', 'evaluation_epsilon'):
+    for name in (
+      *('discount', 'lambda_', 'epsilon', 'evaluation_epsilon'),
+      'max_error_weight',
+    ):
       value = getattr(self, name)
       if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}.')
@@ -176,8 +199,93 @@ def targets(
   return returns.lambda_returns(rewards, discounts, v[1:], lambda_)
 
 
+def priorities(
+  errors: Float[Array, 'T B R'], mask: Float[Array, 'T B'], max_weight: float
+) -> Float[Array, 'B']:
+  """How much there is to learn from each trajectory.
+
+      eta max_t |error_t| + (1 - eta) mean_t |error_t|
+
+  Args:
+    errors: of each stream's value, 0 where the mask is 0.
+    mask: 1 for real steps.
+    max_weight: eta, in [0, 1].
+  """
+  size = jnp.sum(jnp.abs(errors), axis=-1)
+  mean = jnp.sum(size, axis=0) / jnp.sum(mask, axis=0)
+  return max_weight * jnp.max(size, axis=0) + (1.0 - max_weight) * mean
+
+
+def action_values(
+  network: types.RecurrentNetwork,
+  params: types.Params,
+  trajectory: types.Trajectory,
+) -> Float[Array, 'T_plus_1 B A R']:
+  """Values at every observation, in the memory of what came before.
+
+  Args:
+    network: of the values.
+    params: its parameters.
+    trajectory: of skills; what their prefix leaves in memory is taken for
+      given, without gradient.
+  """
+  # The skill that leads to the last observation is the one that is valued.
+  skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+  is_first = jnp.zeros(skill.shape, bool)
+  prefix = trajectory.prefix
+  if prefix is None:
+    memory = _first_memory(network, trajectory.record)
+  else:
+    # An episode begins where padding ends.
+    is_real = jnp.concatenate([prefix.mask, trajectory.mask[:1]]) > 0
+    begins = is_real[1:] & ~is_real[:-1]
+    _, memory = network.unroll(
+      params,
+      _first_memory(network, prefix.record),
+      jnp.concatenate([jnp.zeros_like(begins[:1]), begins[:-1]]),
+      prefix.observation,
+      prefix.skill,
+    )
+    memory = jax.lax.stop_gradient(memory)
+    is_first = is_first.at[0].set(begins[-1])
+  values, _ = network.unroll(
+    params, memory, is_first, trajectory.observation, skill
+  )
+  return values
+
+
+class Memory(NamedTuple):
+  """What an actor remembers.
+
+  Attributes:
+    now: the network's memory after the last step.
+    before: the same before that step, which replay gets to know.
+  """
+
+  now: types.PyTree
+  before: types.PyTree
+
+
+def _to_record(memory: types.PyTree) -> dict[str, Array]:
+  return {f'memory_{i}': leaf for i, leaf in enumerate(jax.tree.leaves(memory))}
+
+
+def _first_memory(
+  network: types.RecurrentNetwork, record: Mapping[str, Array]
+) -> types.PyTree:
+  """The memory before the first of a record's steps."""
+  leaves, structure = jax.tree.flatten(jax.eval_shape(network.memory))
+  return jax.tree.unflatten(
+    structure, [record[f'memory_{i}'][0] for i in range(len(leaves))]
+  )
+
+
 def behaviour(
-  network: types.Network, epsilon: float, *, random_ties: bool = False
+  network: types.Network | types.RecurrentNetwork,
+  epsilon: float,
+  *,
+  random_ties: bool = False,
+  rescale_values: bool = False,
 ) -> base.Behaviour:
   """Chooses epsilon-greedily among a skill's mixed action values.
 
@@ -185,17 +293,36 @@ def behaviour(
     network: the action values, as `make` takes them.
     epsilon: probability of a random action.
     random_ties: as in `epsilon_greedy`.
+    rescale_values: as in the configuration.
   """
+  network = build.recurrent(network)
 
   def choose(variables: Variables, observation, skill, memory, uniform):
-    values = network.apply(variables.params, observation, skill)
-    mixed = mix(values, variables.weights)
-    action = epsilon_greedy(
-      mixed, uniform[..., 0], epsilon, random_ties=random_ties
+    # One step of each; none begins an episode, whose memory `init` has made.
+    values, now = network.unroll(
+      variables.params,
+      memory.now,
+      jnp.zeros((1,) + skill.shape, bool),
+      observation[None],
+      skill[None],
     )
-    return action, memory
+    values = values[0]
+    if rescale_values:
+      values = returns.signed_parabolic(values)
+    actions = epsilon_greedy(
+      mix(values, variables.weights),
+      uniform[..., 0],
+      epsilon,
+      random_ties=random_ties,
+    )
+    return actions, Memory(now, memory.now)
 
-  return base.Behaviour(1, lambda: (), choose, lambda memory: {})
+  return base.Behaviour(
+    num_uniforms=1,
+    init=lambda: Memory(network.memory(), network.memory()),
+    choose=choose,
+    record=lambda memory: _to_record(memory.before),
+  )
 
 
 def make_parts(
@@ -227,17 +354,22 @@ def make_parts(
   network = q_networks.make(
     network_config, problem, num_skills, len(objective.streams)
   )
-  ties = config.random_ties
+  act = functools.partial(
+    behaviour,
+    network,
+    random_ties=config.random_ties,
+    rescale_values=config.rescale_values,
+  )
   return base.Parts(
     make(config, network, objective),
-    behaviour(network, config.epsilon, random_ties=ties),
-    behaviour(network, config.evaluation_epsilon, random_ties=ties),
+    act(config.epsilon),
+    act(config.evaluation_epsilon),
   )
 
 
 def make(
   config: QLearningConfig,
-  network: types.Network,
+  network: types.Network | types.RecurrentNetwork,
   objective: objectives.IntrinsicReward,
 ) -> base.Learner:
   """Makes the learner.
@@ -248,6 +380,11 @@ def make(
       `[*batch, A, R]`.
     objective: what it learns from; R streams.
   """
+  network = build.recurrent(network)
+  if config.rescale_values:
+    shrink, grow = returns.signed_hyperbolic, returns.signed_parabolic
+  else:
+    shrink = grow = lambda x: x
   optimizer = optimizers.make(
     config.optimizer, config.learning_rate, config.max_gradient_norm
   )
@@ -270,17 +407,15 @@ def make(
     state: State,
     trajectory: types.Trajectory,
     rewards: Float[Array, 'T B R'],
-  ) -> tuple[Float[Array, ''], types.Metrics]:
-    # The skill that leads to the last observation is the one that is valued.
-    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
-    values = network.apply(params, trajectory.observation, skill)
+  ) -> tuple[Float[Array, ''], tuple[types.Metrics, Float[Array, 'B']]]:
+    values = action_values(network, params, trajectory)
     bootstrap = (
-      network.apply(state.target_params, trajectory.observation, skill)
+      action_values(network, state.target_params, trajectory)
       if has_target
       else values
     )
     g = targets(
-      bootstrap,
+      grow(bootstrap),
       rewards,
       base.discounts(
         trajectory.discount,
@@ -295,20 +430,27 @@ def make(
     taken = jnp.take_along_axis(
       values[:-1], trajectory.action[..., None, None], axis=-2
     )[..., 0, :]
-    error = (jax.lax.stop_gradient(g) - taken) * trajectory.mask[..., None]
-    losses = jnp.mean(jnp.sum(jnp.square(error), axis=0), axis=0)
+    g = jax.lax.stop_gradient(shrink(g))
+    error = (g - taken) * trajectory.mask[..., None]
+    losses = jnp.sum(jnp.square(error), axis=0)
+    if trajectory.importance is not None:
+      losses = losses * trajectory.importance[:, None]
+    losses = jnp.mean(losses, axis=0)
     metrics = {
       f'loss/{stream}': losses[i] for i, stream in enumerate(objective.streams)
     }
-    return jnp.sum(losses), metrics
+    return jnp.sum(losses), (
+      metrics,
+      priorities(error, trajectory.mask, config.max_error_weight),
+    )
 
   def update(
     state: State, trajectory: types.Trajectory
-  ) -> tuple[State, types.Metrics]:
+  ) -> tuple[State, types.Metrics, Float[Array, 'B']]:
     # Rewards are made anew from the newest discriminators at every update, and
     # no gradient leaves them.
     rewards = objective.reward(state.objective, trajectory)
-    grads, metrics = jax.grad(loss, has_aux=True)(
+    grads, (metrics, errors) = jax.grad(loss, has_aux=True)(
       state.params, state, trajectory, rewards
     )
     updates, optimizer_state = optimizer.update(
@@ -330,11 +472,17 @@ def make(
     state = State(
       params, target_params, optimizer_state, objective_state, state.key, steps
     )
-    return state, metrics | objective_metrics
+    return state, metrics | objective_metrics, errors
 
   def variables(state: State) -> Variables:
     return Variables(
       state.params, objective.weights(state.objective), state.steps
     )
 
-  return base.Learner(init, update, variables)
+  return base.Learner(
+    init=init,
+    # Nobody computes priorities that nobody asks for.
+    update=lambda state, trajectory: update(state, trajectory)[:2],
+    variables=variables,
+    update_with_priorities=update,
+  )

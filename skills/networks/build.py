@@ -11,7 +11,7 @@ from skills import types
 
 
 def pure(
-  forward: Callable[..., Array], *example_inputs: Array
+  forward: Callable[..., types.PyTree], *example_inputs: types.PyTree
 ) -> types.Network:
   """Makes a network of a function that uses Haiku modules.
 
@@ -28,6 +28,20 @@ def pure(
     return transformed.init(key, *example_inputs)
 
   return types.Network(init, transformed.apply)
+
+
+def recurrent(
+  network: types.Network | types.RecurrentNetwork,
+) -> types.RecurrentNetwork:
+  """The network itself, or one without memory as one whose memory is empty."""
+  if isinstance(network, types.RecurrentNetwork):
+    return network
+
+  def unroll(params: types.Params, memory, is_first, *inputs: Array):
+    del is_first
+    return network.apply(params, *inputs), memory
+
+  return types.RecurrentNetwork(network.init, lambda: (), unroll)
 
 
 def ensemble(network: types.Network, size: int) -> types.Network:

@@ -1,6 +1,11 @@
 """Networks that name the skill behind an observation: log q(z|o).
 
 Or behind a pair of them, where a skill began and where it got: log q(z|s_0, o).
+They have a torso of their own. The agents of Hansen et al., "Entropic Desired
+Dynamics for Intrinsic Control", 2021, share it with the values, and let the
+gradients of both into it; here an objective is a thing apart from its learner,
+which may then be any. The price is a second torso, of little weight where it
+sees a skill's last observation only.
 """
 
 import dataclasses
@@ -20,46 +25,43 @@ from skills.networks import torsos
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(torsos.TorsoConfig):
   """How one discriminator looks, and how it learns.
 
+  Without hidden layers it is a table with a row of logits for each state.
+
   Attributes:
-    hidden_sizes: units of each hidden layer. None makes a table with a row of
-      logits for each state, for worlds whose observations are state indices.
     ensemble_size: number of members N; they share batches and differ by their
       initial parameters.
+    is_torso_shared: whether members share all but their last layer. That is how
+      many of them are affordable on pictures; else they have nothing in common.
     learning_rate: step size of `optimizer`. The loss is a mean over members, so
       with SGD each moves by `learning_rate / N` times its own gradient.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     pinned_state: of a table, the state that is always predicted uniformly and
       never learned of (the start, in DISDAIN's release); None for none. Of a
       pair it is the state that the skill got to.
-    factors: of a table, for worlds whose states are combinations, such as those
-      of row and column: the sizes of a state's parts, in the order in which
-      `numpy.unravel_index` splits its index. Logits are then a sum over parts,
-      f(row) + g(column), of pairs f(row_0, row_T) + g(column_0, column_T), so
-      that what is learned in one row holds in all columns. None for one table
-      of all states.
-    entries: of a network, which entries of an observed vector it sees, so that
-      skills differ in those: positions, say, and not speeds. None for all.
-    input_scale: factor on what a network sees, as in `torsos.NetworkConfig`.
+    entries: of a perceptron, which entries of an observed vector it sees, so
+      that skills differ in those: positions, say, and not speeds. None for all.
   """
 
-  hidden_sizes: tuple[int, ...] | None = None
   ensemble_size: int = 1
+  is_torso_shared: bool = False
   learning_rate: float = 0.1
   optimizer: str = 'sgd'
   pinned_state: int | None = None
-  factors: tuple[int, ...] | None = None
   entries: tuple[int, ...] | None = None
-  input_scale: float = 1.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
+    super().__post_init__()
+    if self.is_torso_shared and self.hidden_sizes is None:
+      raise ValueError(
+        'is_torso_shared must be False for tables (hidden_sizes=None), which '
+        'have nothing to share, got True.'
+      )
     if self.ensemble_size < 1:
       raise ValueError(f'ensemble_size must be >= 1, got {self.ensemble_size}.')
-    if self.input_scale <= 0:
-      raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
     if self.entries is not None and (
       self.hidden_sizes is None
       or not self.entries
@@ -81,7 +83,6 @@ class DiscriminatorConfig:
         f'pinned_state must be None for a network (hidden_sizes='
         f'{self.hidden_sizes}), got {self.pinned_state}.'
       )
-    factors_lib.check(self.factors, self.hidden_sizes)
 
 
 class TableDiscriminator(hk.Module):
@@ -157,40 +158,14 @@ def make(
     ValueError: if a table is asked for where observations are no indices, or
       the pinned state, the factors or the entries do not fit them.
   """
-
-  def forward(
-    *observations: Shaped[Array, '*batch_and_observation'],
-  ) -> Float[Array, '*batch K']:
-    if config.hidden_sizes is None:
-      return TableDiscriminator(
-        config.factors or (problem.num_states,), num_skills, config.pinned_state
-      )(*observations)
-    seen = problem
-    if config.entries is not None:
-      seen = dataclasses.replace(
-        problem, observation_shape=(len(config.entries),)
-      )
-      chosen = jnp.array(config.entries)
-      observations = tuple(x[..., chosen] for x in observations)
-    features = torsos.MLPTorso(seen, config.hidden_sizes, config.input_scale)(
-      *observations
+  config.check(problem)
+  pinned, num_states = config.pinned_state, problem.num_states or 0
+  if pinned is not None and not 0 <= pinned < num_states:
+    raise ValueError(
+      f'pinned_state must be None or in 0..{num_states - 1}, got {pinned}.'
     )
-    return hk.Linear(num_skills, name='logits')(features)
 
-  if config.hidden_sizes is None:
-    if problem.num_states is None:
-      raise ValueError(
-        'hidden_sizes=None asks for a table, which needs observations that are '
-        f'state indices, got observations of shape {problem.observation_shape};'
-        ' give hidden_sizes, for instance (256, 256).'
-      )
-    factors_lib.check_product(config.factors, problem.num_states)
-    pinned = config.pinned_state
-    if pinned is not None and not 0 <= pinned < problem.num_states:
-      raise ValueError(
-        f'pinned_state must be None or in 0..{problem.num_states - 1}, got '
-        f'{pinned}.'
-      )
+  seen = problem
   if config.entries is not None:
     shape = problem.observation_shape
     if len(shape) != 1 or max(config.entries) >= shape[0]:
@@ -198,5 +173,37 @@ def make(
         'entries must be those of an observed vector, got '
         f'{config.entries} of observations of shape {shape}.'
       )
+    seen = dataclasses.replace(
+      problem, observation_shape=(len(config.entries),)
+    )
+
+  def features_of(
+    *observations: Shaped[Array, '*batch_and_observation'],
+  ) -> Float[Array, '*batch D']:
+    if config.entries is not None:
+      chosen = jnp.array(config.entries)
+      observations = tuple(x[..., chosen] for x in observations)
+    return torsos.make(config, seen)(*observations)
+
+  def forward(
+    *observations: Shaped[Array, '*batch_and_observation'],
+  ) -> Float[Array, '*batch K']:
+    if config.hidden_sizes is None:
+      return TableDiscriminator(
+        config.factors or (num_states,), num_skills, config.pinned_state
+      )(*observations)
+    return hk.Linear(num_skills, name='logits')(features_of(*observations))
+
+  def forward_together(
+    *observations: Shaped[Array, '*batch_and_observation'],
+  ) -> Float[Array, 'N *batch K']:
+    features = features_of(*observations)
+    size = config.ensemble_size
+    logits = hk.Linear(size * num_skills, name='logits')(features)
+    logits = logits.reshape(features.shape[:-1] + (size, num_skills))
+    return jnp.moveaxis(logits, -2, 0)
+
   examples = [build.example_observation(problem)] * (2 if sees_start else 1)
+  if config.is_torso_shared:
+    return build.pure(forward_together, *examples)
   return build.ensemble(build.pure(forward, *examples), config.ensemble_size)

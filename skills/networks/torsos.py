@@ -1,5 +1,6 @@
 """From an observation to a vector of features."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 
@@ -14,31 +15,56 @@ from jaxtyping import Shaped
 from skills import types
 from skills.networks import factors as factors_lib
 
+TORSOS = ('mlp', 'resnet')
+
+# A picture is never made smaller than half of this: in a small one every pixel
+# may count.
+_MIN_HALVED = 16
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-  """What an agent's networks are made of, below their heads.
+class TorsoConfig:
+  """How observations become features.
 
   Attributes:
+    torso: 'mlp' for a perceptron on the flattened observation; 'resnet' for
+      IMPALA's residual network on pictures, whose hidden layers come after it.
     hidden_sizes: units of each hidden layer. None makes tables, for worlds
       whose observations are state indices.
-    factors: of tables, the sizes of a state's parts, as in
-      `discriminators.DiscriminatorConfig`; values are then a sum over parts.
-    table_spread: tables of values begin random in [0, this); with 0 all values
-      begin equal.
-    input_scale: factor on what networks see. They learn fastest from numbers of
-      size about one, and some worlds measure in tenths of metres.
+    factors: of tables, for worlds whose states are combinations, such as those
+      of row and column: the sizes of a state's parts, in the order in which
+      `numpy.unravel_index` splits its index. What is looked up is then a sum
+      over parts, f(row) + g(column), and of pairs of states f(row_0, row_T) +
+      g(column_0, column_T), so that what is learned in one row holds in all
+      columns. None for one table of all states.
+    input_scale: factor on what perceptrons see. They learn fastest from numbers
+      of size about one, and some worlds measure in tenths of metres.
+    channels: of each section of the residual network.
+    num_blocks: residual blocks in each of its sections.
   """
 
+  torso: str = 'mlp'
   hidden_sizes: tuple[int, ...] | None = None
   factors: tuple[int, ...] | None = None
-  table_spread: float = 1.0
   input_scale: float = 1.0
+  channels: tuple[int, ...] = (16, 32, 32)
+  num_blocks: int = 2
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
-    if self.table_spread < 0:
-      raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
+    if self.torso not in TORSOS:
+      raise ValueError(
+        f'torso must be one of {", ".join(TORSOS)}; got {self.torso!r}.'
+      )
+    if self.torso == 'resnet' and self.hidden_sizes is None:
+      raise ValueError(
+        "hidden_sizes must be given for torso='resnet', for instance (256,), "
+        'got None, which makes a table.'
+      )
+    if not self.channels or min(self.channels) < 1:
+      raise ValueError(f'channels must be sizes >= 1, got {self.channels}.')
+    if self.num_blocks < 0:
+      raise ValueError(f'num_blocks must be >= 0, got {self.num_blocks}.')
     if self.input_scale <= 0:
       raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
     factors_lib.check(self.factors, self.hidden_sizes)
@@ -48,7 +74,8 @@ class NetworkConfig:
 
     Raises:
       ValueError: if a table is asked for where observations are no indices, or
-        the factors do not fit them.
+        the factors do not fit them, or a residual network where they are no
+        pictures.
     """
     if self.hidden_sizes is None and problem.num_states is None:
       raise ValueError(
@@ -58,6 +85,41 @@ class NetworkConfig:
         '(256, 256).'
       )
     factors_lib.check_product(self.factors, problem.num_states)
+    if self.torso == 'resnet' and len(problem.observation_shape) != 3:
+      raise ValueError(
+        "torso='resnet' needs pictures, [height, width, channels], got "
+        f"observations of shape {problem.observation_shape}; use torso='mlp'."
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkConfig(TorsoConfig):
+  """What an agent's networks are made of, below their heads.
+
+  Attributes:
+    lstm_size: units of a recurrent core behind the torso, which remembers an
+      episode across its skills; None for a policy that sees the present alone.
+    table_spread: tables of values begin random in [0, this); with 0 all values
+      begin equal.
+  """
+
+  lstm_size: int | None = None
+  table_spread: float = 1.0
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    super().__post_init__()
+    if self.table_spread < 0:
+      raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
+    if self.lstm_size is None:
+      return
+    if self.lstm_size < 1:
+      raise ValueError(f'lstm_size must be >= 1 or None, got {self.lstm_size}.')
+    if self.hidden_sizes is None:
+      raise ValueError(
+        'lstm_size must be None for tables (hidden_sizes=None), got '
+        f'{self.lstm_size}.'
+      )
 
 
 def encode(
@@ -119,6 +181,70 @@ class MLPTorso(hk.Module):
     return hk.nets.MLP(self._hidden_sizes, activate_final=True)(features)
 
 
+class ResNetTorso(hk.Module):
+  """The residual network of IMPALA, and a perceptron on what it sees.
+
+  Espeholt et al., "IMPALA: Scalable distributed deep-RL with importance
+  weighted actor-learner architectures", 2018 (arXiv:1802.01561), figure 3: each
+  section is a convolution, a max-pooling that halves the picture, and residual
+  blocks of two convolutions. Bytes are divided by 255.
+
+  Departures from the paper: the first sections halve a picture only while both
+  of its sides have at least 16 pixels, so that a small grid keeps its cells.
+  """
+
+  def __init__(self, config: TorsoConfig, name: str = 'torso'):
+    """Initialises the module.
+
+    Args:
+      config: 'channels', 'num_blocks', and 'hidden_sizes' of the perceptron,
+        each of whose layers is followed by a ReLU.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._config = config
+
+  def __call__(
+    self, *pictures: Shaped[Array, '*batch H W C']
+  ) -> Float[Array, '*batch D']:
+    """Features of each picture, or of each pair, one behind the other."""
+    picture = jnp.concatenate(pictures, axis=-1)
+    batch_shape = picture.shape[:-3]
+    x = picture.reshape((-1,) + picture.shape[-3:]).astype(jnp.float32)
+    if picture.dtype == jnp.uint8:
+      x = x / 255.0
+    for num_channels in self._config.channels:
+      x = hk.Conv2D(num_channels, 3)(x)
+      if min(x.shape[1:3]) >= _MIN_HALVED:
+        x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), 'SAME')
+      for _ in range(self._config.num_blocks):
+        residue = hk.Conv2D(num_channels, 3)(jax.nn.relu(x))
+        x = x + hk.Conv2D(num_channels, 3)(jax.nn.relu(residue))
+    features = jax.nn.relu(x).reshape(batch_shape + (-1,))
+    if not self._config.hidden_sizes:
+      return features
+    return hk.nets.MLP(self._config.hidden_sizes, activate_final=True)(features)
+
+
+def make(
+  config: TorsoConfig, problem: types.ProblemSpec, name: str = 'torso'
+) -> Callable[..., Array]:
+  """Makes the torso that a configuration asks for; call it within Haiku.
+
+  Args:
+    config: with hidden layers; of tables there is no torso.
+    problem: what observations are.
+    name: of the module.
+
+  Returns:
+    A module from observations `[*batch, ...]`, one or two, to features
+    `[*batch, D]`.
+  """
+  if config.torso == 'resnet':
+    return ResNetTorso(config, name)
+  return MLPTorso(problem, config.hidden_sizes or (), config.input_scale, name)
+
+
 def skill_features(
   config: NetworkConfig,
   problem: types.ProblemSpec,
@@ -128,23 +254,22 @@ def skill_features(
 ) -> Float[Array, '*batch D']:
   """What a network makes of an observation and a skill, below its heads.
 
-  Within a Haiku transformation; each call makes modules of its own.
+  Within a Haiku transformation; each call makes modules of its own. A residual
+  network meets the skill behind itself, at a hidden layer as large as its last.
 
   Args:
-    config: of the network, which is no table.
+    config: of the network, which is no table and has no memory.
     problem: what observations are.
     num_skills: number of skills K.
     observation: any batch of observations.
     skill: the skill beside each.
   """
-  features = jnp.concatenate(
-    [
-      encode(observation, problem, config.input_scale),
-      jax.nn.one_hot(skill, num_skills),
-    ],
-    axis=-1,
-  )
   assert config.hidden_sizes is not None
-  if not config.hidden_sizes:
+  sizes = config.hidden_sizes
+  seen = encode(observation, problem, config.input_scale)
+  if config.torso == 'resnet':
+    seen, sizes = make(config, problem)(observation), sizes[-1:]
+  features = jnp.concatenate([seen, jax.nn.one_hot(skill, num_skills)], axis=-1)
+  if not sizes:
     return features
-  return hk.nets.MLP(config.hidden_sizes, activate_final=True)(features)
+  return hk.nets.MLP(sizes, activate_final=True)(features)

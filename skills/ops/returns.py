@@ -1,4 +1,4 @@
-"""Multi-step returns, and what they say of the actions taken."""
+"""Multi-step returns, their scale, and what they say of the actions taken."""
 
 from typing import NamedTuple
 
@@ -50,6 +50,32 @@ def lambda_returns(
     unroll=min(r_t.shape[0], _UNROLL),
   )
   return returns
+
+
+def signed_hyperbolic(
+  x: Float[Array, '*batch'], epsilon: float = 1e-3
+) -> Float[Array, '*batch']:
+  """Makes large returns small, and keeps the sign.
+
+      h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x
+
+  Pohlen et al., "Observe and look further", 2018 (arXiv:1805.11593), and R2D2.
+
+  Args:
+    x: returns.
+    epsilon: slope of what is left of them where they are large.
+  """
+  return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1.0) - 1.0) + epsilon * x
+
+
+def signed_parabolic(
+  x: Float[Array, '*batch'], epsilon: float = 1e-3
+) -> Float[Array, '*batch']:
+  """The inverse of `signed_hyperbolic`."""
+  root = jnp.sqrt(1.0 + 4.0 * epsilon * (epsilon + 1.0 + jnp.abs(x)))
+  # (root - 1) / (2 epsilon), without the difference of numbers that are close.
+  inner = 2.0 * (epsilon + 1.0 + jnp.abs(x)) / (root + 1.0)
+  return jnp.sign(x) * (jnp.square(inner) - 1.0)
 
 
 class VTrace(NamedTuple):

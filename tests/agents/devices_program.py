@@ -14,6 +14,7 @@ import sys
 import time
 
 import jax
+import numpy as np
 
 from skills import presets
 from skills import registry
@@ -116,6 +117,45 @@ def together(process):
   }
 
 
+class PriorityWriter:
+  """Keeps the newest priority of each key."""
+
+  def __init__(self):
+    self.priorities = {}
+
+  def write(self, keys, priorities):
+    whole = np.concatenate([np.asarray(x) for x in priorities], axis=1)
+    keys = keys[:, 0].tolist()
+    self.priorities |= dict(zip(keys, whole.reshape(-1).tolist(), strict=True))
+
+
+def prioritized(devices, process=None):
+  """Priorities by key; of batches, or of a process's part of each."""
+  config = presets.make('vic', 'some:world', problems.TABLE)
+  writer = PriorityWriter()
+  learner = learning.SkillLearner(
+    registry.make_agent(config, problems.TABLE).learner,
+    iter([]),
+    jax.random.PRNGKey(5),
+    updates_per_step=UPDATES,
+    importance_exponent=0.5,
+    priority_writer=writer,
+    devices=devices,
+  )
+  batches = []
+  for seed in range(STEPS):
+    item = items(seed)
+    key = np.arange(2 * BATCH * UPDATES, dtype=np.uint32).reshape(-1, 2)
+    # Not in the order of the keys.
+    item.extras[replay.KEY] = 1000 * seed + key[::-1]
+    item.extras[replay.ODDS] = np.linspace(0.5, 3, len(key), dtype=np.float32)
+    batches.append(item if process is None else part(item, process))
+  learner._iterator = iter(batches)
+  for _ in batches:
+    learner.step()
+  return writer.priorities
+
+
 def until_stopped(batches):
   """Learns for as long as there are batches and nobody else has to stop."""
   both = Learning('vic', None)
@@ -165,6 +205,7 @@ def main(argv):
     'signals': signals,
     'devices': [len(jax.devices()), len(jax.local_devices())],
     'together': together(process),
+    'priorities': prioritized(jax.devices(), process),
   }
   stop, mistake = replay.StoppedError(), RuntimeError('no data')
   told = process == 1
@@ -176,6 +217,9 @@ def main(argv):
   )
   if process == 0:
     results.update(alone())
+    for number in (1, 2):
+      devices = jax.local_devices()[:number]
+      results[f'priorities-{number}'] = prioritized(devices)
   with open(folder / f'{process}.pickle', 'wb') as file:
     pickle.dump(results, file)
 

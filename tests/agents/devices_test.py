@@ -101,6 +101,19 @@ def test_two_processes_learn_what_one_does(results):
   assert one['counts'] == {'steps': (devices_program.STEPS - 1) * UPDATES}
 
 
+def test_priorities_of_every_item_are_those_of_one_device(results):
+  one, two = (results[0][f'priorities-{number}'] for number in (1, 2))
+  assert len(one) == devices_program.STEPS * UPDATES * devices_program.BATCH
+  # Each process knows those of its own items.
+  parts = [result['priorities'] for result in results]
+  assert not set(parts[0]) & set(parts[1])
+  for other in (two, parts[0] | parts[1]):
+    assert set(other) == set(one)
+    for key, priority in one.items():
+      np.testing.assert_allclose(other[key], priority, rtol=1e-3, atol=1e-6)
+  assert len(set(one.values())) > len(one) / 2
+
+
 def test_both_stop_after_the_same_update_when_one_is_told_to(results):
   free, told = (result['stopped'] for result in results)
   number = devices_program.STEPS_BEFORE_STOP

@@ -51,7 +51,8 @@ def hand_made(agent, logits, view=base.FINAL):
   """The agent, with discriminators of one's own."""
   return agent._replace(
     objective=agent.objective._replace(
-      discriminator=base.Discriminator(logits, view)
+      reward=lambda state, trajectory: trajectory.mask[..., None],
+      discriminator=base.Discriminator(logits, view),
     )
   )
 
@@ -215,3 +216,33 @@ def test_objectives_without_discriminators_have_no_skills_to_count(agent):
   _, numbers = evaluator.run(2)
   assert 'skills_learned' not in numbers
   assert 'episode_return' in numbers
+
+
+class Rooms(acme_api.EnvLoopObserver):
+  """Counts episodes twice: what is of one, and what is of all."""
+
+  episodes = 0
+
+  def observe_first(self, env, timestep):
+    self.episodes += 1
+
+  def observe(self, env, timestep, action):
+    pass
+
+  def get_metrics(self):
+    return {'episode_rooms': self.episodes, 'lifetime_rooms': self.episodes}
+
+
+def test_what_observers_count_is_averaged_or_kept(agent):
+  agent = hand_made(agent, naming_rightly_with(0.5))
+  evaluator = evaluation.Evaluator(
+    agent,
+    builder_lib.SkillBuilder(agent.config),
+    counting.CountingEnvironment([1]),
+    Source(agent),
+    jax.random.PRNGKey(0),
+    [Rooms()],
+  )
+  _, numbers = evaluator.run(3)
+  assert numbers['episode_rooms'] == 2.0
+  assert numbers['lifetime_rooms'] == 3.0

@@ -13,10 +13,13 @@ import pytest
 
 from envs import gridworlds
 from skills import config as config_lib
+from skills import loading
 from skills import registry
 from skills import types
 from skills.agents import hierarchy
+from skills.learners import actor_critic
 from skills.learners import q_learning
+from skills.networks import torsos
 from skills.objectives import extrinsic
 from tests import problems
 
@@ -198,6 +201,46 @@ def test_skills_of_another_kind_of_environment_are_refused():
   for discount in (-0.1, 1.1):
     with pytest.raises(ValueError, match=r'discount must be in \[0, 1\], got'):
       make(Line(), discount=discount)
+
+
+class Drift(Line):
+  """A line along which one moves by any number in [-1, 1]."""
+
+  def step(self, action):
+    np.testing.assert_array_less(np.abs(action), 1.0 + 1e-6)
+    return super().step(np.asarray(action).shape == (1,))
+
+  def action_spec(self):
+    return specs.BoundedArray((1,), np.float32, -1.0, 1.0, 'action')
+
+
+def test_of_continuous_actions_skills_alone_can_be_chosen_among():
+  drift = Drift()
+  agent = registry.make_agent(
+    config_lib.SkillAgentConfig(
+      num_skills=2,
+      skill_length=T,
+      network=torsos.NetworkConfig(hidden_sizes=(4,)),
+      objective=extrinsic.ExtrinsicConfig(),
+      learner=actor_critic.ActorCriticConfig(),
+    ),
+    problem_of(drift),
+  )
+  trained = loading.TrainedSkills(
+    agent=agent, state=agent.learner.init(jax.random.PRNGKey(0))
+  )
+  with pytest.raises(ValueError, match='primitive actions must be discrete'):
+    hierarchy.HierarchicalEnvironment(drift, trained, discount=0.5)
+  environment = hierarchy.HierarchicalEnvironment(
+    drift, trained, discount=0.5, primitives=False
+  )
+  assert environment.action_spec().num_values == 2
+  environment.reset()
+  assert told(environment.step(1)) == (2.75, 0.125, 3, False)
+  with pytest.raises(
+    ValueError, match=r'10 states and actions in \[-1, 1\] of shape'
+  ):
+    hierarchy.check(Line(), trained)
 
 
 def with_epsilon(trained, epsilon):

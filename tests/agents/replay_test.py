@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import itertools
 import json
+import operator
 import os
 import pathlib
 import re
@@ -16,7 +17,9 @@ import threading
 import time
 import traceback
 
+import haiku as hk
 import jax
+import jax.numpy as jnp
 import numpy as np
 import portpicker
 import pytest
@@ -25,6 +28,10 @@ from skills import config as config_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import replay
+from skills.learners import q_learning
+from skills.networks import q_networks
+from skills.networks import torsos
+from tests import problems
 from tests.agents import counting
 
 pytestmark = pytest.mark.integration
@@ -907,3 +914,311 @@ def test_the_default_buffer_follows_size_fetch_and_ratio():
   assert buffer(samples_per_insert=50.0) == 50
   assert buffer(samples_per_insert=2.0, error_buffer=7.0) == 7
   assert dataclasses.asdict(config_lib.ReplayConfig())['error_buffer'] is None
+
+
+# Steps before a skill, for a learner with a memory.
+
+RECURRENT = torsos.NetworkConfig(hidden_sizes=(4,), lstm_size=3)
+
+
+def expected_prefix(episode, begin, burn_in):
+  """Observations before the steps before `begin`; None where there are none."""
+  return [
+    (float(episode), float(step)) if step >= 0 else None
+    for step in range(begin - burn_in, begin)
+  ]
+
+
+@pytest.mark.parametrize('burn_in', [2, T, T + 3])
+def test_skills_come_with_the_steps_before_them(serve, burn_in):
+  lengths = LENGTHS['mixed']
+  config = counting.make_config(
+    batch_size=1,
+    network=RECURRENT,
+    replay={**counting.queue(), 'burn_in': burn_in},
+  )
+  client = serve(config)
+  environment = counting.CountingEnvironment(lengths)
+  witness = counting.Witness(replay.make_adder(config, client))
+  counting.make_actor(config, environment, witness).run(len(lengths))
+  written = witness.skills(T)
+  iterator = replay.SampleIterator(config, [client])
+  for skill in written:
+    trajectory = jax.tree.map(
+      np.asarray, replay.to_trajectory(next(iterator), burn_in=burn_in)
+    )
+    # The skill is what it is without a prefix.
+    assert counting.read(trajectory) == [skill]
+    episode, begin = map(int, skill[0].before)
+    expected = expected_prefix(episode, begin, burn_in)
+    prefix = trajectory.prefix
+    assert prefix.mask[:, 0].tolist() == [
+      float(x is not None) for x in expected
+    ]
+    for t, observation in enumerate(expected):
+      assert tuple(prefix.observation[t, 0]) == (observation or (0.0, 0.0))
+      if observation is not None:
+        steps = witness.episodes[episode]
+        assert prefix.skill[t, 0] == steps[int(observation[1])].skill
+    # The memory of an episode's first step is the empty one.
+    first = trajectory.record if begin == 0 else prefix.record
+    is_empty = begin <= burn_in  # Else the prefix begins within the episode.
+    for leaf in first.values():
+      assert np.all(leaf[0] == 0) == is_empty
+
+
+@pytest.mark.parametrize('burn_in', [0, 3, T + 3])
+def test_the_learner_remembers_what_the_actor_did(serve, burn_in):
+  # With the actor's own parameters, which never change here.
+  config = counting.make_config(
+    batch_size=1,
+    network=RECURRENT,
+    replay={**counting.queue(), 'burn_in': burn_in},
+    learner=q_learning.QLearningConfig(epsilon=0.0),
+  )
+  builder = builder_lib.SkillBuilder(config)
+  agent = builder_lib.make_agent(config, counting.SPEC)
+  source = counting.FixedVariables(agent)
+  client = serve(config)
+  actor = builder.make_actor(
+    jax.random.PRNGKey(0),
+    agent.policy,
+    replay.make_adder(config, client),
+    source,
+  )
+  lengths = [2 * T + 1, 1, 3 * T]
+  acme_api.environment_loop.EnvironmentLoop(
+    counting.CountingEnvironment(lengths),
+    actor,
+    logger=acme_api.loggers.NoOpLogger(),
+  ).run(num_episodes=len(lengths))
+  network = q_networks.make(RECURRENT, agent.problem, counting.NUM_SKILLS, 1)
+  [variables] = source.get_variables(['policy'])
+  iterator = replay.SampleIterator(config, [client])
+  values = jax.jit(
+    lambda trajectory: q_learning.action_values(
+      network, variables.params, trajectory
+    )
+  )
+  for _ in range(7):
+    trajectory = replay.to_trajectory(next(iterator), burn_in=burn_in)
+    # The memory that was noted at each step gives the same values as that
+    # which the learner makes from the prefix.
+    noted, _ = network.unroll(
+      variables.params,
+      hk.LSTMState(*(x[:, 0] for x in trajectory.record.values())),
+      jnp.zeros((1, T), bool),
+      trajectory.observation[None, :-1, 0],
+      trajectory.skill[None, :, 0],
+    )
+    real = int(trajectory.mask.sum())
+    actual = values(trajectory)[:real, 0]
+    np.testing.assert_allclose(actual, noted[0, :real], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+      np.argmax(actual[..., 0], axis=-1), trajectory.action[:real, 0]
+    )
+
+
+# Priorities.
+
+
+def prioritized(exponent=1.0, **fields):
+  return counting.make_config(
+    batch_size=8,
+    replay={
+      'priority_exponent': exponent,
+      'min_size': 1,
+      'samples_per_insert': None,
+      **fields,
+    },
+  )
+
+
+def priorities_in(client, num_samples):
+  """The priorities of items by their keys, as far as they are drawn."""
+  infos = [steps[0].info for steps in client.sample(replay.TABLE, num_samples)]
+  return {int(info.key): info.priority for info in infos}
+
+
+def keys_by_skill(iterator, number):
+  """The keys of items that are told apart by their skills."""
+  keys = {}
+  while len(keys) < number:
+    item = next(iterator)
+    for skill, key in zip(item.extras['skill'][:, 0], item.extras[replay.KEY]):
+      keys[int(skill)] = key
+  return np.stack([keys[skill] for skill in sorted(keys)])
+
+
+def test_items_are_drawn_as_their_priorities_say(serve):
+  config = prioritized(0.5)
+  client = serve(config)
+  adder = replay.make_adder(config, client)
+  for skill in range(4):
+    write_items(adder, 1, skill=skill)
+  iterator = replay.SampleIterator(config, [client])
+  # At first all have the largest priority.
+  np.testing.assert_allclose(next(iterator).extras[replay.ODDS], 1.0)
+  keys = keys_by_skill(iterator, 4)
+  iterator.close()
+  writer = replay.PriorityWriter([client])
+  writer.write(keys, [np.array([[4.0, 16.0], [36.0, 64.0]])])
+  assert writer.flush(5)
+  writer.close()
+  # Relative to the largest, as a new item has 1.
+  found = priorities_in(client, 100)
+  expected = dict(zip(keys.view(np.uint64)[:, 0].tolist(), (1, 4, 9, 16)))
+  assert found == {key: value / 16 for key, value in expected.items()}
+  # Square roots of the priorities: 1, 2, 3 and 4 tenths of all.
+  iterator = replay.SampleIterator(config, [client])
+  counts, odds = np.zeros(4), np.zeros(4)
+  for _ in range(100):
+    item = next(iterator)
+    skill = item.extras['skill'][:, 0]
+    np.add.at(counts, skill, 1)
+    odds[skill] = item.extras[replay.ODDS]
+  np.testing.assert_allclose(odds, [0.4, 0.8, 1.2, 1.6], rtol=1e-5)
+  # Of 800 the largest deviation, sqrt(800 * .24) = 14, five times.
+  np.testing.assert_allclose(counts, [80, 160, 240, 320], atol=70)
+
+
+def test_importance_makes_up_for_how_often_an_item_is_drawn():
+  item = counting.item(problems.VECTOR, 3, 0)
+  odds = np.array([4.0, 1.0, 0.25], np.float32)
+  item = item._replace(extras={**item.extras, replay.ODDS: odds})
+  for exponent, expected in (
+    (0.5, [0.25, 0.5, 1.0]),
+    (1.0, [1 / 16, 0.25, 1.0]),
+    (0.0, [1.0, 1.0, 1.0]),
+  ):
+    trajectory = replay.to_trajectory(item, importance_exponent=exponent)
+    np.testing.assert_allclose(trajectory.importance, expected, rtol=1e-6)
+  assert (
+    replay.to_trajectory(counting.item(problems.VECTOR, 3, 0)).importance
+    is None
+  )
+
+
+@pytest.mark.parametrize('updates_per_step', [1, 2])
+def test_a_step_writes_the_priorities_that_its_updates_computed(
+  serve, updates_per_step
+):
+  config = dataclasses.replace(
+    prioritized(), batch_size=4, updates_per_step=updates_per_step
+  )
+  clients = [serve(config), serve(config)]
+  for i, client in enumerate(clients):
+    adder = replay.make_adder(config, client)
+    for skill in (2 * i, 2 * i + 1):
+      write_items(adder, 1, skill=skill)
+  builder = builder_lib.SkillBuilder(config)
+  agent = builder_lib.make_agent(config, counting.SPEC)
+  items = []
+
+  def iterate():
+    for item in builder.make_dataset_iterator(clients):
+      items.append(item)
+      yield item
+
+  learner = builder.make_learner(
+    jax.random.PRNGKey(0), agent, iterate(), clients
+  )
+  state = learner.save()
+  learner.step()
+  assert learner._priority_writer.flush(10)
+  learner.close()
+  [item] = items
+  expected = {}
+  priorities = []
+  update = jax.jit(agent.learner.update_with_priorities)
+  batches = jax.tree.map(
+    lambda x: x.reshape(updates_per_step, 4, *x.shape[1:]), item
+  )
+  for i in range(updates_per_step):
+    batch = replay.to_trajectory(
+      jax.tree.map(operator.itemgetter(i), batches),
+      importance_exponent=config.replay.importance_exponent,
+    )
+    state, _, new = update(state, batch)
+    priorities += np.asarray(new).tolist()
+  for i, client in enumerate(clients):
+    # Each server's part has a scale of its own.
+    own = priorities[i::2]
+    expected = dict(
+      zip(
+        item.extras[replay.KEY].view(np.uint64)[i::2, 0].tolist(),
+        [priority / max(own) for priority in own],
+      )
+    )
+    found = priorities_in(client, 50)
+    for key, priority in expected.items():
+      if key in found:  # One of little priority may not be drawn.
+        np.testing.assert_allclose(found[key], priority, rtol=1e-5)
+    assert set(expected) & set(found)
+
+
+def test_a_server_that_is_gone_keeps_nobody_from_writing_priorities(serve):
+  config = prioritized()
+  client = serve(config)
+  write_items(replay.make_adder(config, client), 2)
+  iterator = replay.SampleIterator(config, [client])
+  keys = next(iterator).extras[replay.KEY][:1]
+  iterator.close()
+  gone = acme_api.reverb.Client(f'localhost:{portpicker.pick_unused_port()}')
+  writer = replay.PriorityWriter([client, gone])
+  begin = time.monotonic()
+  for value in range(100):
+    writer.write(np.repeat(keys, 2, axis=0), [np.array([[1.0 + value, 3.0]])])
+    time.sleep(0.01)
+  assert time.monotonic() - begin < 5
+  wait_until(lambda: not writer._waiting[0].unfinished_tasks, 5)
+  begin = time.monotonic()
+  writer.close()
+  assert time.monotonic() - begin < 4 * replay._POLL_S
+  assert all(
+    'priorities' not in t.name or t.name.endswith(gone.server_address)
+    for t in threading.enumerate()
+  )
+
+
+def test_a_learner_with_priorities_must_know_where_they_go():
+  config = prioritized()
+  builder = builder_lib.SkillBuilder(config)
+  agent = builder_lib.make_agent(config, counting.SPEC)
+  with pytest.raises(ValueError, match='replay_client .*=1.0, got None'):
+    builder.make_learner(jax.random.PRNGKey(0), agent, iter([]))
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'burn_in': -1}, 'burn_in must be >= 0, got -1'),
+    ({'priority_exponent': -0.1}, 'priority_exponent must be >= 0, got -0.1'),
+    (
+      {'kind': 'queue', 'priority_exponent': 0.9},
+      "priority_exponent must be None for kind='queue'",
+    ),
+    (
+      {'burn_in': 2},
+      r'burn_in must be 0 .*\(network.lstm_size=None\), got 2',
+    ),
+  ],
+)
+def test_replay_that_cannot_serve_its_learner_is_refused(fields, message):
+  with pytest.raises(ValueError, match=message):
+    counting.make_config(replay=fields)
+
+
+def test_a_learner_that_diverges_leaves_priorities_alone(serve):
+  config = prioritized()
+  client = serve(config)
+  write_items(replay.make_adder(config, client), 1)
+  iterator = replay.SampleIterator(config, [client])
+  keys = next(iterator).extras[replay.KEY][:1]
+  writer = replay.PriorityWriter([client])
+  for value in (np.nan, np.inf, 0.0):
+    writer.write(keys, [np.array([[value]])])
+  assert writer.flush(5)
+  assert list(priorities_in(client, 1).values()) == [1.0]
+  writer.close()
+  iterator.close()

@@ -44,3 +44,17 @@ def test_information_is_that_of_first_and_last_real_states():
   assert found['information_displacement'] == pytest.approx(1)
   # Visits to 1, 2 and 1: H(2/3, 1/3) = log2 3 - 2/3 bits.
   assert found['effective_states'] == pytest.approx(3 * 2 ** (-2 / 3))
+
+
+def test_pictures_are_judged_in_parts_as_they_are_at_once(monkeypatch):
+  objective = registry.make_objective(
+    problems.with_networks(disdain.DisdainConfig()), problems.VECTOR, K
+  )
+  state, batch = objective.init(KEY), problems.trajectory(problems.VECTOR)
+  numbers = [measure.measure(objective, problems.VECTOR)(state, batch)]
+  # Of seven skills two at once.
+  monkeypatch.setattr(measure, '_MAX_NUMBERS', 2 * batch.observation[:, 0].size)
+  numbers.append(measure.measure(objective, problems.VECTOR)(state, batch))
+  np.testing.assert_allclose(
+    numbers[0]['skills_learned'], numbers[1]['skills_learned'], rtol=1e-5
+  )

@@ -165,6 +165,14 @@ def main(capsys):
     (['--env=gird:four_rooms'], ["'gird'", "'grid'?"]),
     (['--env_option=horizn=3'], ['horizn', 'horizon']),
     (['--env_option=horizon=soon'], ['horizon', 'soon']),
+    (
+      ['--env=atari:pong', '--env_option=sticky=1.5'],
+      ['sticky must be a number in [0, 1], got 1.5'],
+    ),
+    (
+      ['--env=atari:pong', '--env_option=max_frames=1e3'],
+      ['max_frames', '1000.0'],
+    ),
     (['--env_option=horizon'], ["'field=value', got 'horizon'"]),
     (['--set=bonus_weight=1'], ["'bonus_weight'"]),
     (['--set=objective.bonus_wieght=1'], ["'bonus_weight'?"]),
@@ -359,6 +367,37 @@ def test_an_interrupted_and_a_killed_run_continue_where_they_were(tmp_path):
   steps = [float(row['actor_steps']) for row in rows]
   assert steps == sorted(set(steps))
   assert steps[0] < interrupted_at < steps[-1]
+
+
+def test_rvic_learns_of_the_pair_and_not_of_the_end_in_a_world_without_end(
+  tmp_path,
+):
+  # Small, and factored so that a place teaches of others: 4 skills of 2 steps.
+  settings = (
+    'num_skills=4',
+    'skill_length=2',
+    'network.factors=11,11',
+    'objective.discriminator.factors=11,11',
+    'objective.discriminator.learning_rate=0.8',
+  )
+  result = run(
+    '--agent=rvic',
+    '--env=grid:open_11',
+    f'--output_dir={tmp_path / "run"}',
+    '--num_steps=16000',
+    '--evaluation_episodes=32',
+    *(f'--set={setting}' for setting in settings),
+  )
+  assert result.returncode == 0, result.stderr
+  summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
+  # In nats, by the classifiers; 0.0 at first. One run gave 0.9 and 0.0.
+  pair = np.log(summary['skills_learned'])
+  end = pair - summary['intrinsic_return/skill']
+  assert pair > 0.45, summary
+  assert end < 0.25, summary
+  assert pair - end > 0.45, summary
+  # Episodes are cut off after four skills, and the world goes on.
+  assert summary['episode_length'] == 8
 
 
 def test_an_error_in_the_world_ends_the_run_with_its_traceback(tmp_path):

@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import chex
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -508,3 +509,266 @@ def test_gradients_are_scaled_down_to_the_given_norm():
   change = table_of(after) - table_of(before)
   np.testing.assert_allclose(change[1, 2, 0], [0.2], rtol=1e-4)
   assert np.sum(change != 0) == 1
+
+
+# Values of returns made small.
+
+
+def test_rescaled_values_regress_to_the_rescaled_return():
+  # With B = 1, one step and rate 1/2 an entry becomes its target.
+  _, learner = make(
+    paying(np.full((K, S, 1), 3.0), [1.0]),
+    learning_rate=0.5,
+    lambda_=0.0,
+    discount=0.5,
+    rescale_values=True,
+  )
+  state = learner.init(KEY)
+  values = np.zeros((K, S, A, 1), np.float32)
+  # h^-1 of h(10) is 10 and the best of state 1: 3 + 10 / 2.
+  values[0, 1, 2] = np.sqrt(11.0) - 1 + 10 / 1000
+  state = state._replace(
+    params=problems.fill(state.params, values.reshape(K * S, A, 1))
+  )
+  batch = types.Trajectory(
+    observation=jnp.array([[0], [1], [2]]),
+    action=jnp.zeros((2, 1), jnp.int32),
+    reward=jnp.zeros((2, 1)),
+    discount=jnp.ones((2, 1)),
+    skill=jnp.zeros((2, 1), jnp.int32),
+    mask=jnp.ones((2, 1)),
+  )
+  after, _ = learner.update(state, batch)
+  np.testing.assert_allclose(
+    table_of(after)[0, 0, 0, 0], np.sqrt(8 + 1) - 1 + 8 / 1000, rtol=1e-4
+  )
+
+
+@pytest.mark.parametrize(
+  ('rescale_values', 'expected'),
+  [
+    # Outputs are the values: 1.003 against .4 * 2.008.
+    (False, 0),
+    # They are h(3) and h(8): 3 against .4 * 8.
+    (True, 1),
+  ],
+)
+def test_streams_are_mixed_by_what_they_are_worth(rescale_values, expected):
+  values = jnp.array([[[0.0, 1.003], [2.008, 0.0]]])
+  behaviour = q_learning.behaviour(
+    types.Network(lambda key: (), lambda params, *inputs: values[None]),
+    0.0,
+    rescale_values=rescale_values,
+  )
+  zero = jnp.zeros((1,), jnp.int32)
+  action, _ = behaviour.choose(
+    q_learning.Variables((), jnp.array([0.4, 1.0]), zero[0]),
+    zero,
+    zero,
+    behaviour.init(),
+    jnp.zeros((1, 1)),
+  )
+  assert action[0] == expected
+
+
+# Priorities and importance.
+
+
+def test_priorities_by_hand():
+  # Two streams' errors add up. Of three steps 3, 1 and 2: .9 * 3 + .1 * 2; of
+  # one step 4: 4.
+  errors = jnp.array(
+    [[[1.0, -2.0], [4.0, 0.0]], [[0.0, 1.0], [0, 0]]]
+    + [[[-2.0, 0.0], [0.0, 0.0]]]
+  )
+  np.testing.assert_allclose(
+    q_learning.priorities(errors, problems.mask((3, 1), 3), 0.9),
+    [2.9, 4.0],
+    rtol=1e-6,
+  )
+
+
+def test_priorities_are_of_the_errors_that_were_learned_from():
+  _, learner = make(paying(np.full((K, S, 1), 5.0), [1.0]), learning_rate=0.1)
+  state = learner.init(KEY)
+  batch = one_step(
+    skills=[1, 3], states=[2, 4], actions=[0, 2], following=[3, 5]
+  )
+  after, metrics, priorities = learner.update_with_priorities(state, batch)
+  old = table_of(state)[[1, 3], [2, 4], [0, 2], 0]
+  np.testing.assert_allclose(priorities, 5.0 - old, rtol=1e-5)
+  chex.assert_trees_all_equal((after, metrics), learner.update(state, batch))
+
+
+def test_what_counts_less_moves_less():
+  _, learner = make(paying(np.full((K, S, 1), 5.0), [1.0]), learning_rate=0.1)
+  state = learner.init(KEY)
+  batch = one_step(
+    skills=[1, 3], states=[2, 4], actions=[0, 2], following=[3, 5]
+  )
+  entries = np.array([[1, 2, 0], [3, 4, 2]])
+  moves = []
+  for importance in (None, jnp.array([1.0, 0.25])):
+    after, _ = learner.update(state, batch._replace(importance=importance))
+    moves.append((table_of(after) - table_of(state))[tuple(entries.T)][:, 0])
+  np.testing.assert_allclose(moves[1], moves[0] * [1.0, 0.25], rtol=1e-4)
+
+
+# Memory.
+
+
+def recurrent_agent(**fields):
+  return registry.make_agent(
+    registry.config_lib.SkillAgentConfig(
+      objective=PAIR_OF_NETWORKS,
+      num_skills=K,
+      skill_length=problems.NUM_STEPS,
+      network=torsos.NetworkConfig(hidden_sizes=(8,), lstm_size=6),
+      **fields,
+    ),
+    problems.VECTOR,
+  )
+
+
+PAIR_OF_NETWORKS = vic.VicConfig(
+  discriminator=discriminators.DiscriminatorConfig(hidden_sizes=(8,))
+)
+
+
+def with_prefix(num_steps=3, lengths=problems.LENGTHS):
+  """Random skills with a random memory of random steps before them."""
+  batch = problems.trajectory(problems.VECTOR, 1, lengths)
+  before = problems.trajectory(problems.VECTOR, 2, lengths, num_steps=num_steps)
+  keys = jax.random.split(KEY, 2)
+  shape = (num_steps, len(lengths), 6)
+  return batch._replace(
+    prefix=types.Prefix(
+      observation=before.observation[:-1],
+      skill=before.skill,
+      mask=jnp.ones((num_steps, len(lengths))),
+      record={
+        f'memory_{i}': jax.random.normal(key, shape)
+        for i, key in enumerate(keys)
+      },
+    )
+  )
+
+
+def network_of(agent):
+  return q_networks.make(
+    agent.config.network, agent.problem, K, len(agent.objective.streams)
+  )
+
+
+def test_no_gradient_goes_through_the_steps_before_a_skill():
+  agent = recurrent_agent()
+  network = network_of(agent)
+  params = agent.learner.init(KEY).params
+  batch = with_prefix()
+
+  def total(params, seen, observation):
+    prefix = batch.prefix._replace(observation=seen)
+    values = q_learning.action_values(
+      network, params, batch._replace(prefix=prefix, observation=observation)
+    )
+    return jnp.sum(jnp.square(values))
+
+  inputs = params, batch.prefix.observation, batch.observation
+  _, before, within = jax.grad(total, argnums=(0, 1, 2))(*inputs)
+  np.testing.assert_array_equal(before, 0.0)
+  assert np.all(np.any(within != 0, axis=(-1, -2)))
+  # But the values depend on them.
+  assert total(*inputs) != total(params, 2 * inputs[1], inputs[2])
+  # And parameters get the gradient of a skill that began with that memory.
+  _, memory = network.unroll(
+    params,
+    hk.LSTMState(*(x[0] for x in batch.prefix.record.values())),
+    jnp.zeros(batch.prefix.mask.shape, bool),
+    batch.prefix.observation,
+    batch.prefix.skill,
+  )
+  record = dict(zip(batch.prefix.record, (x[None] for x in memory)))
+  grads = [
+    jax.grad(
+      lambda params, batch=some: jnp.sum(
+        jnp.square(q_learning.action_values(network, params, batch))
+      )
+    )(params)
+    for some in (batch, batch._replace(prefix=None, record=record))
+  ]
+  chex.assert_trees_all_close(*grads, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('num_steps', [0, 1, 2])
+def test_where_an_episode_begins_before_a_skill_nothing_else_is_remembered(
+  num_steps,
+):
+  # Of three steps before the skill only the last ones were made.
+  agent = recurrent_agent()
+  network = network_of(agent)
+  params = agent.learner.init(KEY).params
+  batch = with_prefix()
+  mask = jnp.zeros_like(batch.prefix.mask).at[3 - num_steps :].set(1.0)
+  actual = q_learning.action_values(
+    network, params, batch._replace(prefix=batch.prefix._replace(mask=mask))
+  )
+  empty = jax.tree.map(
+    lambda x: jnp.broadcast_to(x, (mask.shape[1], *x.shape)), network.memory()
+  )
+  observation = jnp.concatenate(
+    [batch.prefix.observation[3 - num_steps :], batch.observation]
+  )
+  skill = jnp.concatenate(
+    [batch.prefix.skill[3 - num_steps :], batch.skill, batch.skill[-1:]]
+  )
+  expected, _ = network.unroll(
+    params, empty, jnp.zeros(skill.shape, bool), observation, skill
+  )
+  np.testing.assert_allclose(actual, expected[num_steps:], rtol=1e-5, atol=1e-6)
+
+
+def test_an_actor_s_memory_lasts_an_episode_through_all_of_its_skills():
+  agent = recurrent_agent()
+  network = network_of(agent)
+  state = agent.learner.init(KEY)
+  variables = agent.learner.variables(state)
+  num_steps = 2 * problems.NUM_STEPS + 1  # Two skills and a third one's first.
+  observations = jax.random.normal(
+    KEY, (num_steps, *problems.VECTOR.observation_shape)
+  )
+  actor_state = agent.evaluation_policy.init(KEY)
+  select = jax.jit(agent.evaluation_policy.select_action)
+  memory = jax.tree.map(lambda x: x[None], network.memory())
+  for t in range(num_steps):
+    _, actor_state = select(variables, observations[t], actor_state)
+    extras = agent.evaluation_policy.get_extras(actor_state)
+    # What is noted is the memory before the step.
+    for i, leaf in enumerate(jax.tree.leaves(memory)):
+      np.testing.assert_allclose(
+        extras[f'memory_{i}'], leaf[0], rtol=1e-5, atol=1e-6
+      )
+    _, memory = network.unroll(
+      variables.params,
+      memory,
+      jnp.zeros((1, 1), bool),
+      observations[t][None, None],
+      extras['skill'][None, None],
+    )
+  chex.assert_trees_all_close(
+    jax.tree.map(lambda x: x[None], actor_state.memory.now),
+    memory,
+    rtol=1e-5,
+    atol=1e-6,
+  )
+  # The next episode knows nothing of it.
+  fresh = agent.evaluation_policy.init(KEY).memory.now
+  assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(fresh))
+
+
+def test_a_network_without_memory_notes_nothing():
+  agent = table_agent(PAIR)
+  assert agent.policy.get_extras(agent.policy.init(KEY)).keys() == {
+    'skill',
+    'skill_step',
+    'learner_step',
+  }

@@ -73,6 +73,24 @@ def test_perceptrons_take_any_batch_axes_and_observations():
     assert np.all(logits[i] != logits[j])
 
 
+def test_members_may_share_all_but_their_last_layer():
+  network = make(
+    problems.VECTOR, hidden_sizes=(8,), ensemble_size=3, is_torso_shared=True
+  )
+  params = network.init(KEY)
+  observation = problems.trajectory(problems.VECTOR).observation
+  logits = network.apply(params, observation)
+  chex.assert_shape(logits, (3, *observation.shape[:2], K))
+  shapes = sorted(leaf.shape for leaf in jax.tree.leaves(params))
+  assert shapes == [(6, 8), (8,), (8, 3 * K), (3 * K,)]
+  # Member i has the i-th K units of the last layer, and nobody else has.
+  [head] = [layer for layer in params.values() if layer['b'].size == 3 * K]
+  head['b'] = head['b'].at[K : 2 * K].add(1.0)
+  moved = network.apply(params, observation) - logits
+  np.testing.assert_allclose(moved[1], 1.0, rtol=1e-5)
+  np.testing.assert_array_equal(moved[::2], 0.0)
+
+
 def test_no_hidden_layers_make_a_linear_discriminator():
   params = make(problems.VECTOR, hidden_sizes=()).init(KEY)
   shapes = sorted(leaf.shape for leaf in jax.tree.leaves(params))
@@ -166,6 +184,7 @@ def test_a_pinned_state_that_is_none_of_the_world_s_is_refused(pinned_state):
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
+    ({'is_torso_shared': True}, 'is_torso_shared must be False for tables'),
     ({'ensemble_size': 0}, 'ensemble_size must be >= 1, got 0'),
     ({'learning_rate': 0.0}, 'learning_rate must be positive, got 0'),
     ({'optimizer': 'sdg'}, "optimizer must be one of .*got 'sdg'"),

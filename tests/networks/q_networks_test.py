@@ -73,6 +73,93 @@ def test_a_table_of_what_is_no_index_is_refused():
     make(problems.VECTOR)
 
 
+def make_recurrent(problem=problems.VECTOR):
+  config = torsos.NetworkConfig(hidden_sizes=(8,), lstm_size=5)
+  network = q_networks.make(config, problem, K, R)
+  batch = problems.trajectory(problem)
+  memory = jax.tree.map(
+    lambda x: jnp.broadcast_to(x, (batch.skill.shape[1], *x.shape)),
+    network.memory(),
+  )
+  return network, network.init(KEY), memory, batch
+
+
+def test_the_whole_is_unrolled_as_it_is_step_by_step():
+  network, params, memory, batch = make_recurrent()
+  # Some begin an episode within.
+  is_first = jax.random.bernoulli(KEY, 0.3, batch.skill.shape)
+  values, end = network.unroll(
+    params, memory, is_first, batch.observation[:-1], batch.skill
+  )
+  chex.assert_shape(values, (*batch.skill.shape, A, R))
+  for t in range(len(values)):
+    step = slice(t, t + 1)
+    value, memory = network.unroll(
+      params,
+      memory,
+      is_first[step],
+      batch.observation[step],
+      batch.skill[step],
+    )
+    np.testing.assert_allclose(value[0], values[t], rtol=1e-5, atol=1e-6)
+  chex.assert_trees_all_close(memory, end, rtol=1e-5, atol=1e-6)
+
+
+def test_an_episode_s_first_step_remembers_nothing_of_the_one_before():
+  network, params, memory, batch = make_recurrent()
+  is_first = jnp.zeros(batch.skill.shape, bool).at[2].set(True)
+
+  def run(begin, memory):
+    return network.unroll(
+      params,
+      memory,
+      is_first[begin:],
+      batch.observation[begin:-1],
+      batch.skill[begin:],
+    )[0]
+
+  whole = run(0, memory)
+  np.testing.assert_allclose(whole[2:], run(2, memory), rtol=1e-5, atol=1e-6)
+  # A step that is none does remember.
+  assert np.all(np.any(whole[3:] != run(3, memory), axis=(-1, -2)))
+
+
+def test_a_memory_is_of_what_was_seen_and_not_of_the_skill():
+  network, params, memory, batch = make_recurrent()
+  is_first = jnp.zeros(batch.skill.shape, bool)
+  values, end = network.unroll(
+    params, memory, is_first, batch.observation[:-1], batch.skill
+  )
+  other_values, other_end = network.unroll(
+    params, memory, is_first, batch.observation[:-1], (batch.skill + 1) % K
+  )
+  chex.assert_trees_all_equal(end, other_end)
+  assert np.all(np.any(values != other_values, axis=(-1, -2)))
+
+
+def test_pictures_and_the_skill_both_count():
+  problem = problems.VECTOR.__class__(
+    observation_shape=(4, 5, 3),
+    observation_dtype='uint8',
+    num_states=None,
+    num_actions=A,
+  )
+  config = torsos.NetworkConfig(
+    torso='resnet', hidden_sizes=(8,), channels=(2,), num_blocks=1
+  )
+  network = q_networks.make(config, problem, K, R)
+  params = network.init(KEY)
+  picture = jax.random.randint(KEY, (3, 2, 4, 5, 3), 0, 256).astype(jnp.uint8)
+  skill = jnp.array([[0, 1], [2, 3], [0, 2]])
+  values = network.apply(params, picture, skill)
+  chex.assert_shape(values, (3, 2, A, R))
+  for other in (
+    network.apply(params, picture, (skill + 1) % K),
+    network.apply(params, picture[::-1], skill)[::2],
+  ):
+    assert np.any(other != values[: len(other)])
+
+
 def test_a_factored_table_adds_up_the_parts_of_a_state_for_each_skill():
   # Six states in two rows of three.
   network = make(problems.TABLE, factors=(2, 3))

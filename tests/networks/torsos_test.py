@@ -67,6 +67,131 @@ def test_every_layer_of_a_torso_is_followed_by_a_rectifier():
   assert jnp.any(features > 0)
 
 
+def pictures(height, width, dtype='uint8'):
+  return dataclasses.replace(
+    problems.VECTOR,
+    observation_shape=(height, width, 3),
+    observation_dtype=dtype,
+  )
+
+
+def resnet(problem, **settings):
+  """A residual torso without hidden layers, to look at what it makes."""
+  config = torsos.TorsoConfig(
+    **{'torso': 'resnet', 'hidden_sizes': (), **settings}
+  )
+  return build.pure(
+    lambda x: torsos.make(config, problem)(x),
+    build.example_observation(problem),
+  )
+
+
+@pytest.mark.parametrize(
+  ('size', 'channels', 'num_features'),
+  [
+    # 84 -> 42 -> 21 -> 11, as in IMPALA's table.
+    ((84, 84), (16, 32, 32), 11 * 11 * 32),
+    # Sides of 41 -> 21 -> 11, which is too small to be halved again.
+    ((41, 41), (16, 32, 32), 11 * 11 * 32),
+    # A grid keeps its cells, and so does a picture with one short side.
+    ((8, 7), (16, 32, 32), 8 * 7 * 32),
+    ((15, 40), (4,), 15 * 40 * 4),
+  ],
+)
+def test_pictures_are_halved_while_there_is_enough_of_them(
+  size, channels, num_features
+):
+  problem = pictures(*size)
+  network = resnet(problem, channels=channels)
+  features = jax.eval_shape(
+    lambda key, x: network.apply(network.init(key), x),
+    jax.random.PRNGKey(0),
+    jnp.zeros((2, 3, *problem.observation_shape), jnp.uint8),
+  )
+  assert features.shape == (2, 3, num_features)
+
+
+def test_a_section_is_a_convolution_and_residual_blocks():
+  # Weights of one channel in the middle of a kernel: 2 x for the section, and
+  # for the block x + 3 relu(5 relu(x)), whatever the pixel's neighbours.
+  problem = dataclasses.replace(
+    pictures(2, 2, 'float32'), observation_shape=(2, 2, 1)
+  )
+  network = resnet(problem, channels=(1,), num_blocks=1)
+  params = network.init(jax.random.PRNGKey(0))
+  factors = iter((2.0, 5.0, 3.0))
+  for name in sorted(params):
+    kernel = np.zeros((3, 3, 1, 1), np.float32)
+    kernel[1, 1] = next(factors)
+    params[name]['w'] = jnp.asarray(kernel)
+  picture = jnp.array([[[[1.0], [-1.0]], [[0.5], [0.0]]]])
+  # 2 + 3 * 10, relu(-2 + 0), 1 + 3 * 5, 0.
+  np.testing.assert_allclose(
+    network.apply(params, picture), [[32.0, 0.0, 16.0, 0.0]]
+  )
+
+
+def test_bytes_of_pictures_count_from_zero_to_one():
+  network = resnet(pictures(4, 4), channels=(2,))
+  params = network.init(jax.random.PRNGKey(0))
+  picture = np.random.default_rng(0).integers(256, size=(5, 4, 4, 3))
+  np.testing.assert_allclose(
+    network.apply(params, jnp.asarray(picture, jnp.uint8)),
+    network.apply(params, jnp.asarray(picture / 255.0, jnp.float32)),
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
+@pytest.mark.parametrize('problem', [pictures(8, 7), pictures(20, 18)])
+def test_every_pixel_reaches_the_features(problem):
+  network = resnet(problem, channels=(4, 4), num_blocks=1)
+  params = network.init(jax.random.PRNGKey(0))
+  picture = jax.random.uniform(
+    jax.random.PRNGKey(1), (1, *problem.observation_shape)
+  )
+  grads = jax.grad(lambda x: jnp.sum(jnp.square(network.apply(params, x))))(
+    picture
+  )
+  assert jnp.all(jnp.any(grads != 0, axis=-1))
+
+
+def test_hidden_layers_follow_the_residual_network():
+  network = resnet(pictures(4, 4), channels=(2,), hidden_sizes=(6, 5))
+  params = network.init(jax.random.PRNGKey(0))
+  picture = jnp.ones((3, 7, 4, 4, 3), jnp.uint8)
+  features = network.apply(params, picture)
+  assert features.shape == (3, 7, 5)
+  assert jnp.all(features >= 0)
+
+
+@pytest.mark.parametrize(
+  ('config', 'settings', 'message'),
+  [
+    (torsos.TorsoConfig, {'torso': 'cnn'}, "torso must be one of .*got 'cnn'"),
+    (torsos.TorsoConfig, {'torso': 'resnet'}, 'hidden_sizes must be given'),
+    (torsos.TorsoConfig, {'channels': ()}, r'channels .* got \(\)'),
+    (torsos.TorsoConfig, {'num_blocks': -1}, 'num_blocks must be >= 0, got -1'),
+    (
+      torsos.NetworkConfig,
+      {'hidden_sizes': (4,), 'lstm_size': 0},
+      'lstm_size must be >= 1 or None, got 0',
+    ),
+    (torsos.NetworkConfig, {'lstm_size': 4}, 'lstm_size must be None for tab'),
+  ],
+)
+def test_values_that_cannot_work_are_refused(config, settings, message):
+  with pytest.raises(ValueError, match=message):
+    config(**settings)
+
+
+def test_what_is_no_picture_is_refused():
+  config = torsos.TorsoConfig(torso='resnet', hidden_sizes=(4,))
+  config.check(pictures(4, 4))
+  with pytest.raises(ValueError, match=r"pictures.*\(2, 3\).*torso='mlp'"):
+    config.check(problems.VECTOR)
+
+
 def test_numbers_are_scaled_for_networks_and_states_and_bytes_are_not():
   vector = jnp.arange(6.0).reshape(1, 2, 3)
   np.testing.assert_allclose(

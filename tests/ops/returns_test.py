@@ -93,6 +93,36 @@ def test_returns_are_those_of_rlax():
   )
 
 
+def test_rescaled_returns_by_hand():
+  # sqrt(3 + 1) - 1 + 3 / 1000, and the sign kept.
+  np.testing.assert_allclose(
+    returns.signed_hyperbolic(jnp.array([3.0, -3.0, 0.0])),
+    [1.003, -1.003, 0.0],
+    rtol=1e-6,
+  )
+
+
+@pytest.mark.parametrize('epsilon', [1e-3, 1e-2])
+def test_rescaling_is_undone_at_every_size(epsilon):
+  x = jnp.array([0.0, 1e-3, -0.5, 1.0, -30.0, 1e3, 1e5])
+  h = returns.signed_hyperbolic(x, epsilon)
+  assert jnp.all(jnp.abs(h[4:]) < jnp.abs(x[4:]))
+  np.testing.assert_allclose(
+    returns.signed_parabolic(h, epsilon), x, rtol=2e-3, atol=1e-6
+  )
+
+
+def test_rescaling_is_that_of_rlax():
+  rlax = pytest.importorskip('rlax')
+  x = jnp.linspace(-50.0, 50.0, 101)
+  np.testing.assert_allclose(
+    returns.signed_hyperbolic(x), rlax.signed_hyperbolic(x), rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    returns.signed_parabolic(x), rlax.signed_parabolic(x), rtol=1e-3, atol=1e-3
+  )
+
+
 def random_steps_of_another_policy(num_steps=7, batch=5):
   """Rewards, discounts, values before and after each step, and ratios."""
   r_t, discount_t, _ = random_sequences(num_steps, batch)

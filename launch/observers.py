@@ -1,0 +1,49 @@
+"""What a run counts of its episodes besides their returns."""
+
+from typing import Any
+
+import dm_env
+
+from envs import atari_coverage
+from skills.agents import acme_api
+
+
+class Coverage(acme_api.EnvLoopObserver):
+  """In how many places of an Atari game the avatar was."""
+
+  def __init__(self, game: str):
+    """Counts from nothing; `game` is one whose avatar's bytes are known."""
+    self._coverage = atari_coverage.Coverage(game)
+
+  def observe_first(
+    self, env: dm_env.Environment, timestep: dm_env.TimeStep
+  ) -> None:
+    """Counts the place where an episode begins."""
+    del timestep
+    self._coverage.begin_episode()
+    self._visit(env)
+
+  def observe(
+    self, env: dm_env.Environment, timestep: dm_env.TimeStep, action: Any
+  ) -> None:
+    """Counts the place where a step led to."""
+    del timestep, action
+    self._visit(env)
+
+  def get_metrics(self) -> dict[str, Any]:
+    """Places of this episode, and of all since this was made."""
+    return {
+      'episode_coverage': self._coverage.episode,
+      'lifetime_coverage': self._coverage.lifetime,
+    }
+
+  def _visit(self, environment: Any) -> None:
+    self._coverage.visit(environment.ram())
+
+
+def make(
+  environment: dm_env.Environment,
+) -> list[acme_api.EnvLoopObserver]:
+  """The observers that suit an environment; they count from nothing."""
+  game = getattr(environment, 'game', None)
+  return [Coverage(game)] if game in atari_coverage.AVATAR_BYTES else []
