@@ -24,6 +24,7 @@ more), curves.csv, finetune.png, summary.json, and the two runs themselves, in
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
+import dataclasses
 import pathlib
 import sys
 from typing import Any
@@ -96,8 +97,11 @@ def prepare(
     )
   # What the policy's parameters mean, and the shape they have.
   fixed = {
-    'network.hidden_sizes': trained.config.network.hidden_sizes,
-    'network.factors': trained.config.network.factors,
+    **{
+      f'network.{name}': value
+      for name, value in dataclasses.asdict(trained.config.network).items()
+    },
+    'network.input_scale': trained.config.network.input_scale,
     'num_skills': trained.config.num_skills,
     'fixed_skill': 0,
     'learner': registry.name_of(learner),

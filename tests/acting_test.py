@@ -6,7 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from skills import acting
+from skills.learners import actor_critic
 from skills.learners import q_learning
+from skills.networks import heads
+from skills.networks import policies
 from skills.networks import q_networks
 from skills.networks import torsos
 from tests import problems
@@ -128,4 +131,39 @@ def test_compiled_and_mapped_actors_are_the_plain_ones():
   chex.assert_trees_all_equal(mapped(VARIABLES, observation, state), expected)
   chex.assert_trees_all_equal(
     jax.jit(mapped)(VARIABLES, observation, state), expected
+  )
+
+
+def test_an_actor_with_one_skill_follows_no_other():
+  core = acting.make(
+    q_learning.behaviour(NETWORK, 0.0), K, LENGTH, fixed_skill=2
+  )
+  _, extras, _ = jax.jit(jax.vmap(lambda key: run(core, key, 2 * LENGTH + 1)))(
+    keys(50)
+  )
+  assert np.all(extras['skill'] == 2)
+  # Its steps are counted as those of any other.
+  np.testing.assert_array_equal(extras['skill_step'][0], [1, 2, 3, 1, 2, 3, 1])
+
+
+def test_what_an_actor_s_behaviour_notes_is_recorded_beside_the_skill():
+  distribution = policies.of_indices(3)
+  network = heads.make(torsos.NetworkConfig(), problems.TABLE, K, 3)
+  core = acting.make(actor_critic.behaviour(network, distribution), K, LENGTH)
+  variables = actor_critic.Variables(
+    problems.fill(
+      network.init(jax.random.PRNGKey(0)),
+      np.random.default_rng(0).normal(size=(K * 6, 3)),
+    ),
+    jnp.int32(7),
+  )
+  state = core.init(jax.random.PRNGKey(1))
+  action, state = core.select_action(variables, jnp.int32(4), state)
+  extras = core.get_extras(state)
+  logits = problems.content(variables.params).reshape(K, 6, 3)
+  logits = logits[int(extras['skill']), 4]
+  np.testing.assert_allclose(
+    acting.record(extras)[policies.LOG_PROB],
+    logits[int(action)] - np.log(np.exp(logits).sum()),
+    rtol=1e-5,
   )

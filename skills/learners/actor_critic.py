@@ -64,6 +64,9 @@ class ActorCriticConfig:
     initial_deviation: of the Gaussian under the hyperbolic tangent that chooses
       continuous actions; unused for discrete ones, whose policy begins
       uniform.
+    policy_spread: initial weights of the policy's last layer, in the usual
+      ones' deviations. Skills that begin alike take long to find what tells
+      them apart; those of a spread of 1 begin with habits of their own.
   """
 
   discount: float = 0.99
@@ -78,6 +81,7 @@ class ActorCriticConfig:
   entropy_weight: float = 0.01
   normalize_advantages: bool = True
   initial_deviation: float = 0.7
+  policy_spread: float = 0.01
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -85,7 +89,9 @@ class ActorCriticConfig:
       value = getattr(self, name)
       if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}.')
-    for name in ('max_rho', 'max_c', 'policy_rate', 'value_rate'):
+    for name in (
+      *('max_rho', 'max_c', 'policy_rate', 'value_rate', 'policy_spread'),
+    ):
       value = getattr(self, name)
       if value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
@@ -224,9 +230,15 @@ def make_parts(
       f'no memory, got {network_config.lstm_size}; use learner=q_learning.'
     )
   distribution = policies.make(problem, config.initial_deviation)
-  policy, values = (
-    heads.make(network_config, problem, num_skills, size)
-    for size in (distribution.size, len(objective.streams))
+  policy = heads.make(
+    network_config,
+    problem,
+    num_skills,
+    distribution.size,
+    config.policy_spread,
+  )
+  values = heads.make(
+    network_config, problem, num_skills, len(objective.streams)
   )
   return base.Parts(
     make(config, policy, values, distribution, objective),

@@ -15,25 +15,22 @@ from skills.networks import build
 from skills.networks import factors as factors_lib
 from skills.networks import torsos
 
-# Of the last layer's initial weights, in deviations of the usual ones.
-_SMALL = 0.01
-
 
 def make(
   config: torsos.NetworkConfig,
   problem: types.ProblemSpec,
   num_skills: int,
   size: int,
+  spread: float = 0.01,
 ) -> types.Network:
   """Makes a network whose outputs are nearly 0 at first, those of a table 0.
-
-  So a policy begins without preferences, whatever it is made of.
 
   Args:
     config: of the network.
     problem: what observations are.
     num_skills: number of skills K.
     size: of the vector, D.
+    spread: of the last layer's initial weights, in the usual ones' deviations.
 
   Returns:
     A network from observations `[*batch, ...]` and skills `[*batch]` to vectors
@@ -61,8 +58,8 @@ def make(
     features = torsos.skill_features(
       config, problem, num_skills, observation, skill
     )
-    small = hk.initializers.VarianceScaling(_SMALL**2)
-    return hk.Linear(size, w_init=small, name='head')(features)
+    weights = hk.initializers.VarianceScaling(spread**2)
+    return hk.Linear(size, w_init=weights, name='head')(features)
 
   return build.pure(
     forward, build.example_observation(problem), jnp.zeros((1,), jnp.int32)

@@ -414,3 +414,76 @@ def test_pyplot_and_its_global_state_are_never_loaded():
     'assert "matplotlib.pyplot" not in sys.modules'
   )
   assert result.returncode == 0, result.stderr
+
+
+def draw_ends(**changes):
+  # Skill 3 goes right, twice; skill 1 goes up and is cut short.
+  paths = np.zeros((3, 3, 2))
+  paths[:, 0, 0] = [0, 1, 2]
+  paths[:, 1, 0] = [0, 2, 4]
+  paths[:, 2, 1] = [0, 5, 99]
+  arguments = {
+    'paths': paths,
+    'lengths': np.array([2, 2, 1]),
+    'skills': np.array([3, 3, 1]),
+    'labels': ('x', 'y'),
+    'title': 'A title',
+  }
+  return plots.draw_skill_ends(**(arguments | changes))
+
+
+def test_each_skill_is_numbered_at_the_middle_of_its_ends():
+  axes = panel(draw_ends(), 'skills')
+  places = {text.get_text(): text.xy for text in axes.texts}
+  assert set(places) == {'1', '3'}
+  np.testing.assert_allclose(places['3'], [3.0, 0.0])
+  np.testing.assert_allclose(places['1'], [0.0, 5.0])
+  dots = {
+    tuple(point) for line in axes.lines for point in line.get_xydata().tolist()
+  }
+  assert dots == {(2.0, 0.0), (4.0, 0.0), (0.0, 5.0)}
+
+
+def test_paths_end_where_skills_do():
+  axes = panel(draw_ends(), 'skills')
+  drawn = [
+    path.vertices.tolist()
+    for collection in axes.collections
+    for path in collection.get_paths()
+  ]
+  assert sorted(drawn) == [
+    [[0, 0], [0, 5]],
+    [[0, 0], [1, 0], [2, 0]],
+    [[0, 0], [2, 0], [4, 0]],
+  ]
+
+
+def test_skills_of_a_picture_have_different_colours():
+  num_skills = 16
+  figure = draw_ends(
+    paths=np.random.default_rng(0).normal(size=(2, num_skills, 2)),
+    lengths=np.ones(num_skills, int),
+    skills=np.arange(num_skills),
+  )
+  colours = {
+    colors.to_hex(line.get_color()) for line in panel(figure, 'skills').lines
+  }
+  assert len(colours) == num_skills
+
+
+def test_ends_are_written_to_a_file(tmp_path):
+  plots.save(draw_ends(caption='2 skills'), tmp_path / 'ends.png')
+  assert (tmp_path / 'ends.png').read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'part'),
+  [
+    ({'skills': np.array([], int)}, 'at least one run'),
+    ({'paths': np.zeros((3, 3, 4))}, 'two coordinates'),
+    ({'lengths': np.array([1])}, 'lengths must have shape'),
+  ],
+)
+def test_ends_that_do_not_match_are_refused(changes, part):
+  with pytest.raises(ValueError, match=part):
+    draw_ends(**changes)

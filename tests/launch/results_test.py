@@ -1,5 +1,6 @@
 """What a run leaves behind can be read again."""
 
+import dataclasses
 import json
 
 import jax
@@ -194,3 +195,77 @@ def test_values_that_are_not_finite_end_a_run(value):
   results.check_finite(fine)
   with pytest.raises(FloatingPointError, match='learner.learning_rate'):
     results.check_finite([fine, {'values': np.array([0.0, value], np.float32)}])
+
+
+def control_problem():
+  environment = factory.make('control:cartpole_swingup')
+  return environment, experiment_lib.problem_of(environment)
+
+
+def test_the_plane_of_a_control_task_is_that_of_its_position():
+  environment, problem = control_problem()
+  assert results.plane_of(environment, problem) == (
+    [0, 1],
+    ('position[0]', 'position[1]'),
+  )
+  walker = factory.make('control:walker_stand')
+  plane = results.plane_of(walker, experiment_lib.problem_of(walker))
+  assert plane.labels == ('orientations[0]', 'orientations[1]')
+
+
+def test_other_worlds_have_a_plane_if_they_are_seen_as_vectors():
+  for observation, labels in (
+    ('row_column', ('observation[0]', 'observation[1]')),
+    ('index', None),
+    ('pixels', None),
+  ):
+    world = factory.make(ENVIRONMENT, observation=observation)
+    plane = results.plane_of(world, experiment_lib.problem_of(world))
+    assert (plane and plane.labels) == labels
+
+
+def test_a_run_of_a_control_task_leaves_a_picture_of_its_ends(tmp_path):
+  experiment = experiment_lib.make(
+    agent='vic',
+    environment='control:point_mass_easy',
+    num_steps=1000,
+    output_dir=str(tmp_path),
+  )
+  environment = experiment.make_environment(0)
+  agent = make_agent(experiment)
+  write_rows(
+    tmp_path,
+    'evaluator',
+    [{'actor_steps': n, 'skills_learned': n / 10} for n in (10, 20, 30)],
+  )
+  trajectory = problems.trajectory(
+    dataclasses.replace(agent.problem, num_actions=3, action_shape=())
+  )
+  results.write(
+    experiment,
+    agent,
+    environment,
+    agent.learner.init(jax.random.PRNGKey(0)).objective,
+    trajectory,
+    {'skills_learned': 3.0, 'environment_steps': 1000},
+  )
+  assert (tmp_path / results.SKILL_ENDS).read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_task_s_curve_is_that_of_its_return(tmp_path, monkeypatch):
+  drawn = {}
+  monkeypatch.setattr(
+    results.plots,
+    'learning_curve',
+    lambda path, curves, **rest: drawn.update(rest, curves=curves),
+  )
+  experiment = make_experiment(tmp_path, 'extrinsic')
+  write_rows(
+    tmp_path,
+    'evaluator',
+    [{'actor_steps': n, 'episode_return': 2 * n} for n in (10, 20)],
+  )
+  results.draw_learning_curve(experiment)
+  assert drawn['ylabel'] == 'episode return'
+  assert drawn['num_skills'] is None
+  np.testing.assert_array_equal(drawn['curves']['extrinsic'][1], [20, 40])

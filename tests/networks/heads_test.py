@@ -44,3 +44,16 @@ def test_a_network_begins_near_zero_and_sees_both_inputs():
 def test_a_table_needs_states():
   with pytest.raises(ValueError, match='state indices'):
     heads.make(torsos.NetworkConfig(), problems.VECTOR, K, 1)
+
+
+def test_a_spread_of_one_is_a_hundred_times_that_of_a_hundredth():
+  config = torsos.NetworkConfig(hidden_sizes=(32, 32))
+  observation = jax.random.normal(KEY, (5, 2, 3))
+  skill = jnp.arange(5) % K
+  small, large = (
+    (network := heads.make(config, problems.VECTOR, K, 3, spread)).apply(
+      network.init(KEY), observation, skill
+    )
+    for spread in (0.01, 1.0)
+  )
+  np.testing.assert_allclose(100 * small, large, rtol=1e-4)

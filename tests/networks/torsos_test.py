@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from skills.networks import build
+from skills.networks import heads
+from skills.networks import q_networks
 from skills.networks import torsos
 from tests import problems
 
@@ -188,3 +190,39 @@ def test_what_is_no_picture_is_refused():
   config.check(pictures(4, 4))
   with pytest.raises(ValueError, match=r"pictures.*\(2, 3\).*torso='mlp'"):
     config.check(problems.VECTOR)
+
+
+def test_numbers_are_scaled_for_networks_and_states_and_bytes_are_not():
+  vector = jnp.arange(6.0).reshape(1, 2, 3)
+  np.testing.assert_allclose(
+    torsos.encode(vector, problems.VECTOR, 5.0), 5 * np.arange(6.0)[None]
+  )
+  state = jnp.array([2])
+  np.testing.assert_array_equal(
+    torsos.encode(state, problems.TABLE, 5.0),
+    torsos.encode(state, problems.TABLE),
+  )
+
+
+def test_a_scale_is_as_if_the_world_had_other_units():
+  sizes = {'hidden_sizes': (8,)}
+  plain = torsos.NetworkConfig(**sizes)
+  scaled = torsos.NetworkConfig(**sizes, input_scale=4.0)
+  observation = jnp.arange(6.0).reshape(1, 2, 3)
+  for make in (
+    lambda config: heads.make(config, problems.VECTOR, 4, 2),
+    lambda config: q_networks.make(config, problems.VECTOR, 4, 2),
+  ):
+    params = make(plain).init(jax.random.PRNGKey(0))
+    skill = jnp.zeros((1,), jnp.int32)
+    np.testing.assert_allclose(
+      make(scaled).apply(params, observation, skill),
+      make(plain).apply(params, 4 * observation, skill),
+      rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize('scale', [0.0, -1.0])
+def test_a_scale_is_positive(scale):
+  with pytest.raises(ValueError, match='input_scale must be positive'):
+    torsos.NetworkConfig(input_scale=scale)
