@@ -209,6 +209,7 @@ def test_coverage_is_the_share_of_states_that_were_entered():
 
 
 def test_objectives_without_discriminators_have_no_skills_to_count(agent):
+  agent = hand_made(agent, None)
   agent = agent._replace(objective=agent.objective._replace(discriminator=None))
   evaluator = make_evaluator(
     agent, counting.CountingEnvironment([T]), Source(agent)
