@@ -19,6 +19,7 @@ import numpy as np
 
 from launch import commands
 from launch import experiment as experiment_lib
+from launch import interruptible
 from launch import observers
 from launch import progress as progress_lib
 from launch import results
@@ -33,6 +34,9 @@ from skills.learners import base
 
 _POLL_S = 0.1
 _JOIN_S = 12.0
+
+# How long an actor may take to end its episode when a run is over.
+_EPISODE_S = 2.0
 
 
 class Worker(threading.Thread):
@@ -75,13 +79,17 @@ class Run:
     self.folder = pathlib.Path(experiment.output_dir)
     self.stop = threading.Event()
     self.save_asked = threading.Event()
+    self.is_abandoned = threading.Event()
     config = experiment.config
     checkpoint = snapshots.newest(self.folder)
     counts = snapshots.counts(self.folder)
     # Whatever cannot be saved begins anew, and not where the run began.
     started_at = counts['actor_steps']
-    self.environment = experiment.make_environment(
-      experiment.seed_for('environment', 0, started_at)
+    self.environment = interruptible.Interruptible(
+      experiment.make_environment(
+        experiment.seed_for('environment', 0, started_at)
+      ),
+      self.is_abandoned.is_set,
     )
     spec = acme_api.specs.make_environment_spec(self.environment)
     self.agent = builder_lib.make_agent(config, spec)
@@ -163,7 +171,13 @@ class Run:
         self.save_asked.clear()
       if self.counts()['actor_steps'] >= self.experiment.num_steps:
         return
-      self.loggers[0].write(self.loop.run_episode())
+      self.environment.steps = 0
+      try:
+        self.loggers[0].write(self.loop.run_episode())
+      except replay.StoppedError:
+        # What was done of the episode counts too.
+        self.counter.increment(actor_steps=self.environment.steps)
+        raise
 
   def _learn(self) -> None:
     while not self.stop.is_set():
@@ -257,6 +271,9 @@ class Run:
   def halt(self) -> None:
     """Asks the threads to stop, and gives them time to."""
     self.stop.set()
+    if self.workers[0].is_alive():
+      self.workers[0].join(_EPISODE_S)
+    self.is_abandoned.set()
     for worker in self.workers:
       if worker.is_alive():
         worker.join(_JOIN_S)

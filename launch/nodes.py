@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from launch import experiment as experiment_lib
+from launch import interruptible
 from launch import observers
 from launch import remote
 from launch import results
@@ -412,27 +413,6 @@ def _served_policy(
   )
 
 
-class _Interruptible(acme_api.wrappers.EnvironmentWrapper):
-  """An environment that does not outlive the program; it counts its steps."""
-
-  def __init__(
-    self, environment: dm_env.Environment, should_stop: replay.ShouldStop
-  ):
-    super().__init__(environment)
-    self._should_stop = should_stop
-    self.steps = 0
-
-  def reset(self) -> dm_env.TimeStep:
-    self.steps = 0
-    return self._environment.reset()
-
-  def step(self, action: Any) -> dm_env.TimeStep:
-    if self._should_stop():
-      raise replay.StoppedError
-    self.steps += 1
-    return self._environment.step(action)
-
-
 class Actor(Node):
   """Acts in an environment of its own and writes to one replay server."""
 
@@ -460,7 +440,7 @@ class Actor(Node):
     super().__init__(experiment)
     remote_counter = self._connect_to_counter(counter)
     started_at = remote_counter.get_counts()['actor_steps']
-    self._environment = _Interruptible(
+    self._environment = interruptible.Interruptible(
       make_environment(experiment.seed_for('environment', index, started_at)),
       self._stop.is_set,
     )
@@ -543,7 +523,7 @@ class Evaluator(Node):
     self._index = index
     self._counter = self._connect_to_counter(counter)
     self._started_at = self._counter.get_counts()['actor_steps']
-    environment = _Interruptible(
+    environment = interruptible.Interruptible(
       make_environment(
         experiment.seed_for('evaluator environment', index, self._started_at)
       ),

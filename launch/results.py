@@ -106,6 +106,7 @@ def finish(
     'complete': counts['environment_steps'] >= experiment.num_steps,
     **numbers,
     **counts,
+    'evaluation_episodes': evaluator.num_episodes,
     'wall_time_s': wall_time_s,
   }
   write(

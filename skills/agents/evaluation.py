@@ -92,7 +92,11 @@ class Recorder(adders.Adder):
 
 
 class Evaluator:
-  """Measures skills while, or after, they are learned."""
+  """Measures skills while, or after, they are learned.
+
+  Attributes:
+    num_episodes: how many the last run took.
+  """
 
   def __init__(
     self,
@@ -114,6 +118,7 @@ class Evaluator:
       observers: of its episodes. Of what they count, names that begin with
         'episode_' are averaged, and such with 'lifetime_' are kept.
     """
+    self.num_episodes = 0
     self._variable_source = variable_source
     self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
     self._recorder = Recorder(agent.config.skill_length)
@@ -154,7 +159,7 @@ class Evaluator:
       name: float(value)
       for name, value in self._measure(state, trajectory).items()
     }
-    numbers['evaluation_episodes'] = float(len(results))
+    self.num_episodes = len(results)
     for name in results[-1]:
       if name.startswith('episode_'):
         numbers[name] = float(np.mean([result[name] for result in results]))

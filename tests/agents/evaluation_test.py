@@ -129,7 +129,7 @@ def test_returns_and_lengths_are_those_of_the_environment(agent):
   # Rewards 1..4 in episode 0, 101..108 in episode 1.
   assert numbers['episode_return'] == (1 + 2 + 3 + 4 + 8 * 100 + 36) / 2
   assert numbers['episode_length'] == 6
-  assert numbers['evaluation_episodes'] == 2
+  assert evaluator.num_episodes == 2
   # Three skills of one and two episodes.
   assert numbers['skill_return'] == pytest.approx((10 + 836) / 3)
   assert trajectory.mask.sum() == 12
@@ -152,7 +152,7 @@ def test_an_evaluation_has_as_many_episodes_as_hold_the_skills_asked_for(agent):
     ((3, 1), 3, 4),
   ):
     trajectory, numbers = evaluator.run(*asked)
-    assert numbers['evaluation_episodes'] == episodes
+    assert evaluator.num_episodes == episodes
     assert trajectory.mask.shape[1] == skills
 
 
@@ -209,6 +209,7 @@ def test_coverage_is_the_share_of_states_that_were_entered():
 
 
 def test_objectives_without_discriminators_have_no_skills_to_count(agent):
+  agent = hand_made(agent, None)
   agent = agent._replace(objective=agent.objective._replace(discriminator=None))
   evaluator = make_evaluator(
     agent, counting.CountingEnvironment([T]), Source(agent)
