@@ -2,6 +2,9 @@
 
 An objective is a value of three pure functions, in the manner of an Optax
 transformation, composed by functions and never subclassed.
+
+Skills are numbers 0..K-1: no objective here has continuous ones, whose q(z|o)
+would be a density.
 """
 
 from collections.abc import Callable

@@ -50,7 +50,7 @@ def results(tmp_path_factory):
     for process in range(2)
   ]
   try:
-    outputs = [process.communicate(timeout=500)[0] for process in processes]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
   finally:
     for process in processes:
       process.kill()
