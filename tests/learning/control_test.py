@@ -7,8 +7,9 @@ from launch import local
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
-# Of an episode; 1000 at most. See the test.
-BAR = 800.0
+# Of an episode; 1000 at most. Random actions bring 334, none at all 754. Seeds 0
+# and 1 brought 999 and 994 to 999 from 60,000 and 92,000 steps on.
+BAR = 900.0
 
 
 @pytest.mark.timeout(1800)
@@ -20,9 +21,9 @@ def test_it_learns_to_balance_a_pole(tmp_path, seed):
     environment_options={'action_repeat': 2},
     settings={'skill_length': 64, 'batch_size': 8},
     seed=seed,
-    num_steps=60_000,
+    num_steps=120_000,
     evaluation_episodes=5,
-    evaluation_every=60_000,
+    evaluation_every=120_000,
     output_dir=str(tmp_path),
   )
   experiment_lib.save(experiment)
