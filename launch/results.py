@@ -173,9 +173,15 @@ def write(
       skills=np.asarray(trajectory.skill)[0],
       labels=plane.labels,
       title=title,
-      caption=f'{summary["skills_learned"]:.1f} of '
-      f'{experiment.config.num_skills} skills learned',
+      caption=_caption(summary, experiment.config.num_skills),
     )
+
+
+def _caption(summary: dict[str, Any], num_skills: int) -> str:
+  text = f'{summary["skills_learned"]:.1f} of {num_skills} skills learned'
+  if 'skills_learned_at_end' in summary:
+    text += f'; {summary["skills_learned_at_end"]:.1f} by where they end'
+  return text
 
 
 class Plane(NamedTuple):

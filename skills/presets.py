@@ -280,11 +280,12 @@ def _continuous(problem: types.ProblemSpec) -> _Parts:
   return _Parts(
     seen.discriminator,
     seen.network,
-    actor_critic.ActorCriticConfig(),
+    # Skills that begin with habits are told apart much sooner.
+    actor_critic.ActorCriticConfig(policy_rate=1e-3, policy_spread=1.0),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
-    config_lib.ReplayConfig(capacity=400, min_size=40, samples_per_insert=8.0),
-    updates_per_step=4,
+    config_lib.ReplayConfig(capacity=64, min_size=32, samples_per_insert=8.0),
+    updates_per_step=2,
   )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from skills import types
 from skills.evaluation import metrics
 from skills.objectives import base
+from skills.ops import episodes
 
 # Of observations that the discriminators judge at once.
 _MAX_NUMBERS = 2**22
@@ -30,8 +31,10 @@ def measure(
     A function of the objective's state and of fresh trajectories with uniformly
     drawn skills. It gives `skill_return`, the environment's reward summed over
     a skill; `intrinsic_return/<stream>`, the same of each of the objective's
-    own rewards; `skills_learned`, in (0, K]; and in worlds of S states
-    `coverage`, the fraction of them that some skill visited.
+    own rewards; `skills_learned`, in (0, K]; where discriminators see every
+    state of a skill, `skills_learned_at_end`, the same by its last one alone;
+    and in worlds of S states `coverage`, the fraction of them that some skill
+    visited.
   """
   discriminator = objective.discriminator
 
@@ -73,11 +76,16 @@ def measure(
       )
     if discriminator is not None:
       moments = discriminator.view.select(trajectory)
+      logits = in_parts(discriminator.logits, state, trajectory, 2)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
-        in_parts(discriminator.logits, state, trajectory, 2),
-        moments.skill,
-        moments.mask,
+        logits, moments.skill, moments.mask
       )
+      if moments.mask.shape == mask.shape and len(mask) > 1:
+        numbers['skills_learned_at_end'] = metrics.skills_learned_from_logits(
+          logits,
+          moments.skill,
+          episodes.at_last_step(jnp.ones(mask.shape[1:]), mask),
+        )
     if problem.num_states is not None:
       visited = jnp.zeros(problem.num_states)
       visited = visited.at[trajectory.observation[1:]].max(mask)

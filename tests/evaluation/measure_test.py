@@ -1,11 +1,13 @@
 """Tests of skills/evaluation/measure.py."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from skills import registry
 from skills.evaluation import measure
+from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import rvic
 from tests import problems
@@ -58,3 +60,31 @@ def test_pictures_are_judged_in_parts_as_they_are_at_once(monkeypatch):
   np.testing.assert_allclose(
     numbers[0]['skills_learned'], numbers[1]['skills_learned'], rtol=1e-5
   )
+
+
+def test_skills_that_are_seen_all_the_time_are_also_judged_by_their_ends():
+  # Two skills of two steps pass through state 0 and end in their own state,
+  # which is the first real one of a third that is cut short.
+  batch = problems.ending_in(problems.TABLE, [0, 1, 1], [0, 0, 2])
+  batch = batch._replace(
+    observation=jnp.array([[0, 0, 0], [0, 0, 2], [1, 2, 5]], jnp.int32),
+    skill=jnp.array([[0, 1, 1]] * 2, jnp.int32),
+    mask=jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]),
+  )
+
+  def logits(state, trajectory):
+    # Sure of skill 0 in state 1 and of skill 1 in state 2, and at chance else.
+    seen = trajectory.observation[1:]
+    sure = jnp.stack([seen == 1, seen == 2], axis=-1)
+    return jnp.where(sure, 50.0, 0.0)[None].astype(jnp.float32)
+
+  objective = registry.make_objective(diayn.DiaynConfig(), problems.TABLE, 2)
+  objective = objective._replace(
+    discriminator=objective.discriminator._replace(logits=logits)
+  )
+  numbers = measure.measure(objective, problems.TABLE)(
+    objective.init(KEY), batch
+  )
+  # exp(log 2): both of two. Of five real states three say which skill it is.
+  np.testing.assert_allclose(numbers['skills_learned_at_end'], 2.0, rtol=1e-5)
+  np.testing.assert_allclose(numbers['skills_learned'], 2**0.6, rtol=1e-5)

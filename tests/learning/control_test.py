@@ -1,0 +1,31 @@
+"""The actor-critic learns a control task from its reward, through Reverb."""
+
+import pytest
+
+from launch import experiment as experiment_lib
+from launch import local
+
+pytestmark = [pytest.mark.slow, pytest.mark.integration]
+
+# Of an episode; 1000 at most. See the test.
+BAR = 800.0
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize('seed', [0, 1])
+def test_it_learns_to_balance_a_pole(tmp_path, seed):
+  experiment = experiment_lib.make(
+    agent='extrinsic',
+    environment='control:cartpole_balance',
+    environment_options={'action_repeat': 2},
+    settings={'skill_length': 64, 'batch_size': 8},
+    seed=seed,
+    num_steps=60_000,
+    evaluation_episodes=5,
+    evaluation_every=60_000,
+    output_dir=str(tmp_path),
+  )
+  experiment_lib.save(experiment)
+  summary = local.run(experiment).summary
+  assert summary['episode_length'] == 500
+  assert summary['episode_return'] > BAR
