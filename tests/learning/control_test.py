@@ -7,8 +7,8 @@ from launch import local
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
-# Of an episode; 1000 at most. Random actions bring 334, none at all 754. Seeds 0
-# and 1 brought 999 and 994 to 999 from 60,000 and 92,000 steps on.
+# Of an episode, 1000 at most. Random actions bring 334, none at all 754;
+# seeds 0 and 1 brought 999 and 994 to 1000 from 60,000 and 92,000 steps on.
 BAR = 900.0
 
 
