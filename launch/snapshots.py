@@ -24,6 +24,10 @@ from skills.learners import base
 _REPLAY = 'replay'
 _LIVE_REPLAY = '.replay'
 
+# How often a server may take longer than a second to tell that it is there: it
+# may be busy.
+_TRIES = 3
+
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:
   """The newest checkpoint of the run in `folder`; None if it has none."""
@@ -107,7 +111,8 @@ def _write_replay(
   folder: pathlib.Path, shard: int, client: acme_api.reverb.Client
 ) -> pathlib.Path | None:
   """Lets a replay server write what it holds; None if it is away."""
-  if replay.stats(client) is None:  # It would be waited for.
+  # It is not asked at once, for who is away would be waited for.
+  if not any(replay.stats(client) for _ in range(_TRIES)):
     return None
   try:
     written = pathlib.Path(client.checkpoint())

@@ -82,7 +82,8 @@ def items_of(folder, num_shards):
     try:
       client = acme_api.reverb.Client(f'localhost:{server.port}')
       found.append([])
-      for _ in range(replay.stats(client).size):
+      size = client.server_info()[replay.TABLE].current_size
+      for _ in range(size):
         [sample] = client.sample(
           replay.TABLE, emit_timesteps=False, unpack_as_table_signature=True
         )

@@ -369,6 +369,7 @@ def test_an_interrupted_and_a_killed_run_continue_where_they_were(tmp_path):
   assert steps[0] < interrupted_at < steps[-1]
 
 
+@pytest.mark.slow
 def test_rvic_learns_of_the_pair_and_not_of_the_end_in_a_world_without_end(
   tmp_path,
 ):
