@@ -131,13 +131,13 @@ def test_a_section_is_a_convolution_and_residual_blocks():
   )
 
 
-def test_bytes_of_pictures_count_from_zero_to_one():
+def test_bytes_of_pictures_count_from_minus_a_half_to_a_half():
   network = resnet(pictures(4, 4), channels=(2,))
   params = network.init(jax.random.PRNGKey(0))
   picture = np.random.default_rng(0).integers(256, size=(5, 4, 4, 3))
   np.testing.assert_allclose(
     network.apply(params, jnp.asarray(picture, jnp.uint8)),
-    network.apply(params, jnp.asarray(picture / 255.0, jnp.float32)),
+    network.apply(params, jnp.asarray(picture / 255.0 - 0.5, jnp.float32)),
     rtol=1e-5,
     atol=1e-6,
   )
