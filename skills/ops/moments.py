@@ -1,4 +1,4 @@
-"""Running mean and variance."""
+"""Running mean and variance, and the usual size of numbers that drift."""
 
 from typing import NamedTuple
 
@@ -74,3 +74,59 @@ def whiten(
   deviation = jnp.sqrt(moments.variance) + 1e-6
   scaled = (values - moments.mean.reshape(shape)) / deviation.reshape(shape)
   return jnp.clip(scaled, -limit, limit)
+
+
+class MovingSquare(NamedTuple):
+  """Exponentially forgetful mean of squares.
+
+  Attributes:
+    weighted: sum of the batches' mean squares, each times (1 - decay) and as
+      many factors `decay` as batches came after it.
+    weight: the sum of these factors, 1 - decay^n after n batches, which says
+      how much of the mean is still missing.
+  """
+
+  weighted: Float[Array, '']
+  weight: Float[Array, '']
+
+  @property
+  def mean(self) -> Float[Array, '']:
+    """The mean square, without bias to 0; 1 before anything was seen."""
+    return jnp.where(
+      self.weight > 0, self.weighted / jnp.maximum(self.weight, 1e-30), 1.0
+    )
+
+
+def init_square() -> MovingSquare:
+  """Nothing seen yet."""
+  return MovingSquare(jnp.zeros(()), jnp.zeros(()))
+
+
+def update_square(
+  moving: MovingSquare,
+  values: Float[Array, '*batch'],
+  mask: Float[Array, '*batch'],
+  decay: float,
+) -> MovingSquare:
+  """Takes in a batch; one whose numbers are all left out changes nothing.
+
+  Args:
+    moving: of what was seen before.
+    values: new numbers.
+    mask: 1 for those to take in, 0 for those to leave out.
+    decay: what is kept of the old mean, in [0, 1).
+  """
+  count = jnp.sum(mask)
+  square = jnp.sum(mask * jnp.square(values)) / jnp.maximum(count, 1.0)
+  step = (1.0 - decay) * (count > 0)
+  return MovingSquare(
+    moving.weighted + step * (square - moving.weighted),
+    moving.weight + step * (1.0 - moving.weight),
+  )
+
+
+def divide_by_size(
+  moving: MovingSquare, values: Float[Array, '*batch'], offset: float = 1e-12
+) -> Float[Array, '*batch']:
+  """Numbers in units of their root mean square, which are not shifted."""
+  return values / jnp.sqrt(moving.mean + offset)

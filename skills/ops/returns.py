@@ -154,3 +154,58 @@ def vtrace(
     targets=v_tm1 + errors,
     advantages=r_t + discount_t * (v_t + mixing * following) - v_tm1,
   )
+
+
+def retrace(
+  r_t: Float[Array, 'T *batch'],
+  discount_t: Float[Array, 'T *batch'],
+  v_t: Float[Array, 'T *batch'],
+  q_tm1: Float[Array, 'T *batch'],
+  ratio: Float[Array, 'T *#batch'],
+  lambda_: float | Float[Array, 'T *#batch'],
+) -> Float[Array, 'T *batch']:
+  """What each action is worth to one policy, from the steps of another.
+
+  Munos et al., "Safe and efficient off-policy reinforcement learning", 2016
+  (arXiv:1606.02647), eq. 3 and 4:
+
+      G_t = r_t + discount_t (v_{t+1} + c_{t+1} (G_{t+1} - q_{t+1})),
+      c_{t+1} = lambda_t min(1, ratio_{t+1}),
+
+  where nothing follows the last step, whose G is r + discount v.
+
+  Args:
+    r_t: reward of each step.
+    discount_t: discount between a step and the next; 0 where nothing follows.
+    v_t: value of the state that each step leads to.
+    q_tm1: value of each step's action in the state before it. The first row
+      does not matter, as the action there is what is valued.
+    ratio: probability of each step's action under the policy that is valued,
+      over that under the policy that chose it. The same of its first row.
+    lambda_: mixing, in [0, 1]; 0 at a step keeps what the later rows hold from
+      it.
+
+  Returns:
+    The return from each step onwards, in units of reward.
+  """
+  mixing = jnp.broadcast_to(lambda_, r_t.shape)
+  ratio = jnp.broadcast_to(ratio, r_t.shape)
+  # The last step's own action value in place of what follows it: the difference
+  # is 0, whatever its trace.
+  q_t = jnp.concatenate([q_tm1[1:], q_tm1[-1:]])
+  next_ratio = jnp.concatenate([ratio[1:], ratio[-1:]])
+  c_t = mixing * jnp.minimum(next_ratio, 1.0)
+
+  def step(g, inputs):
+    r, discount, v, q, c = inputs
+    g = r + discount * (v + c * (g - q))
+    return g, g
+
+  _, returns = jax.lax.scan(
+    step,
+    q_t[-1],
+    (r_t, discount_t, v_t, q_t, c_t),
+    reverse=True,
+    unroll=min(r_t.shape[0], _UNROLL),
+  )
+  return returns

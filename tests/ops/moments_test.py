@@ -102,3 +102,39 @@ def test_whitening_shifts_scales_and_limits_each_feature():
   np.testing.assert_allclose(
     whitened, [[[2.0, 0.5]], [[-5.0, 0.0]]], rtol=1e-4, atol=1e-6
   )
+
+
+def test_the_moving_square_of_two_batches_by_hand():
+  # Mean squares 4 and, of 1, 5 and a masked 100, 13; decay .75.
+  # After one: .25 * 4 / .25 = 4; after two (.75 * 1 + .25 * 13) / (.75 * .25 +
+  # .25) = 4 / .4375.
+  moving = moments.init_square()
+  np.testing.assert_allclose(moving.mean, 1.0)
+  moving = moments.update_square(moving, jnp.array([-2.0]), jnp.ones(1), 0.75)
+  np.testing.assert_allclose(moving.mean, 4.0)
+  moving = moments.update_square(
+    moving, jnp.array([1.0, -5.0, 100.0]), jnp.array([1.0, 1.0, 0.0]), 0.75
+  )
+  np.testing.assert_allclose(moving.mean, 4 / 0.4375, rtol=1e-6)
+  # Signs and zero stay: nothing is shifted.
+  np.testing.assert_allclose(
+    moments.divide_by_size(moving, jnp.array([0.0, -8.0])),
+    [0.0, -8.0 / np.sqrt(4 / 0.4375)],
+    rtol=1e-6,
+  )
+
+
+def test_a_batch_of_padding_leaves_the_moving_square_as_it_is():
+  moving = moments.update_square(
+    moments.init_square(), jnp.array([3.0]), jnp.ones(1), 0.9
+  )
+  after = moments.update_square(moving, jnp.array([8.0]), jnp.zeros(1), 0.9)
+  chex.assert_trees_all_equal(moving, after)
+
+
+def test_the_moving_square_follows_numbers_whose_size_drifts():
+  moving = moments.init_square()
+  for size in [100.0] * 50 + [1.0] * 200:
+    moving = moments.update_square(moving, jnp.full(3, size), jnp.ones(3), 0.9)
+  # What is left of the old is 1e4 * .9^200 < 1e-5.
+  np.testing.assert_allclose(moving.mean, 1.0, rtol=1e-4)

@@ -241,3 +241,60 @@ def test_vtrace_of_streams_is_that_of_each_stream_alone():
   for streams, one in zip(together, alone):
     np.testing.assert_allclose(streams[..., 0], one, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(streams[..., 1], 10 * one, rtol=1e-5, atol=1e-5)
+
+
+def test_retrace_of_three_steps_by_hand():
+  # Values after each step 8, 16, 32; of the actions taken (any), 6, 20; ratios
+  # (any), 2 and .5, of which the first counts as 1; lambda .5.
+  # G_2 = 4 + .5 * 32 = 20
+  # G_1 = 2 + .5 * (16 + .5 * .5 * (20 - 20)) = 10
+  # G_0 = 1 + .5 * (8 + .5 * 1 * (10 - 6)) = 6
+  targets = returns.retrace(
+    R_T,
+    jnp.full(3, 0.5),
+    V_T,
+    jnp.array([99.0, 6.0, 20.0]),
+    jnp.array([99.0, 2.0, 0.5]),
+    0.5,
+  )
+  np.testing.assert_allclose(targets, [6.0, 10.0, 20.0])
+
+
+def test_retrace_on_policy_with_action_values_equal_to_values_mixes_as_lambda():
+  r_t, discount_t, v_t = random_sequences()
+  # Where q is v, v + c (G - q) = (1 - lambda) v + lambda G.
+  q_tm1 = jnp.concatenate([jnp.full_like(v_t[:1], 7.0), v_t[:-1]])
+  np.testing.assert_allclose(
+    returns.retrace(r_t, discount_t, v_t, q_tm1, jnp.ones_like(r_t), 0.7),
+    returns.lambda_returns(r_t, discount_t, v_t, 0.7),
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
+def test_retrace_follows_no_action_that_the_policy_would_not_take():
+  r_t, discount_t, v_t = random_sequences()
+  ratio = jnp.ones_like(r_t).at[4].set(0.0)
+  args = (discount_t, v_t, v_t - 1.0, ratio, 0.9)
+  before = returns.retrace(r_t, *args)
+  after = returns.retrace(r_t.at[4:].set(100.0), *args)
+  np.testing.assert_array_equal(before[:4], after[:4])
+  assert jnp.all(before[4:] != after[4:])
+
+
+def test_retrace_is_that_of_rlax():
+  rlax = pytest.importorskip('rlax')
+  # More steps than are unrolled.
+  r_t, discount_t, v_t = random_sequences(num_steps=50)
+  rng = np.random.default_rng(1)
+  q_tm1 = jnp.asarray(rng.normal(size=r_t.shape), jnp.float32)
+  ratio = jnp.asarray(rng.uniform(0.0, 2.0, r_t.shape), jnp.float32)
+  expected = jax.vmap(
+    rlax.general_off_policy_returns_from_q_and_v, in_axes=1, out_axes=1
+  )(q_tm1[1:], v_t, r_t, discount_t, 0.9 * jnp.minimum(1.0, ratio[1:]))
+  chex.assert_trees_all_close(
+    returns.retrace(r_t, discount_t, v_t, q_tm1, ratio, 0.9),
+    expected,
+    rtol=1e-4,
+    atol=1e-5,
+  )
