@@ -111,10 +111,45 @@ def _make_atari(
   )
 
 
+def _random_tasks() -> tuple[str, ...]:
+  from envs import random_mdps
+
+  return tuple(random_mdps.TASKS)
+
+
+def _make_random(
+  task: str,
+  *,
+  seed: int,
+  world: int = 0,
+  num_states: int | Literal['default'] = 'default',
+  num_actions: int | Literal['default'] = 'default',
+  branching: int | Literal['default'] = 'default',
+  rewarded: float | Literal['default'] = 'default',
+  horizon: int | None = None,
+) -> dm_env.Environment:
+  from envs import random_mdps
+  from envs import tabular
+
+  changes = {
+    'num_states': num_states,
+    'num_actions': num_actions,
+    'branching': branching,
+    'rewarded': rewarded,
+  }
+  sizes = random_mdps.TASKS[task]._replace(
+    **{name: size for name, size in changes.items() if size != 'default'}
+  )
+  return tabular.TabularEnvironment(
+    random_mdps.make(sizes, world, horizon=horizon), seed=seed
+  )
+
+
 SUITES = {
   'grid': Suite(tasks=_grid_tasks, make=_make_grid),
   'control': Suite(tasks=_control_tasks, make=_make_control),
   'atari': Suite(tasks=_atari_tasks, make=_make_atari),
+  'random': Suite(tasks=_random_tasks, make=_make_random),
 }
 
 
@@ -137,7 +172,10 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
       (a number, in maps that have goals). 'control' takes `observation`
       ('features' or 'pixels'), `size` (of pixels) and `action_repeat`. 'atari'
       takes `actions` ('full' or 'minimal'), `rewards` ('score' or 'clipped'),
-      `sticky` (probability) and `max_frames` (of an episode).
+      `sticky` (probability) and `max_frames` (of an episode). 'random' takes
+      `world` (the number that seeds states and rewards, where `seed` is of what
+      happens in them), `num_states`, `num_actions`, `branching`, `rewarded`
+      (share of the pairs of state and action that pay) and `horizon`.
 
   Returns:
     A new environment whose rewards and discounts are float32.

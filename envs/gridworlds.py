@@ -5,6 +5,8 @@
     S   free cell where episodes start; without it the first free cell, in
         reading order, is the start
     G   free cell whose entering ends the episode and pays 1
+    +   free cell in which every step that ends there pays 1
+    -   free cell in which every step that ends there pays -1
 
 States are the free cells in reading order, row by row. The five actions are
 those of `ACTIONS`; walking into a wall or off the map leaves the agent where it
@@ -22,6 +24,10 @@ skills that each begin where the one before stopped; the start is the centre. In
 for primitive actions to miss them: what a hierarchy of skills is measured by.
 Episodes are then 400 steps long. What is seen is the same with a goal as
 without, so that skills learned without goals can be used.
+
+`rewards_11` is the square of `open_11` with a cell that pays and one that
+costs; the start is the middle of its left half, for those who ask what an agent
+knows of a half that it has not seen.
 """
 
 import dataclasses
@@ -50,6 +56,8 @@ _WALL = '#'
 _FREE = ' '
 _START = 'S'
 _GOAL = 'G'
+# What the steps into a cell pay.
+_PAYS = {_GOAL: 1.0, '+': 1.0, '-': -1.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,15 +142,17 @@ def from_ascii(
         f' {len(rows[0])} cells and row {number} has {len(row)}.'
       )
     for symbol in row:
-      if symbol not in (_WALL, _FREE, _START, _GOAL):
+      if symbol not in (_WALL, _FREE, _START, *_PAYS):
         raise ValueError(
           f'map {name!r}: unknown symbol {symbol!r} in row {number}; allowed'
-          f" are '#' (wall), ' ' (free), 'S' (start) and 'G' (goal)."
+          f" are '#' (wall), ' ' (free), 'S' (start), 'G' (goal), '+' (pays)"
+          " and '-' (costs)."
         )
   cells = np.array([list(row) for row in rows])
   walls = cells == _WALL
   positions = np.argwhere(~walls)
   is_goal = cells[~walls] == _GOAL
+  pays = np.array([_PAYS.get(symbol, 0.0) for symbol in cells[~walls]])
   if is_goal.all():
     raise ValueError(f'map {name!r}: there is no free cell to start in.')
   starts = np.flatnonzero(cells[~walls] == _START)
@@ -163,7 +173,7 @@ def from_ascii(
       )
   mdp = tabular.TabularMDP(
     successors=successors,
-    rewards=is_goal[successors],
+    rewards=pays[successors],
     terminal=is_goal,
     initial=initial,
     horizon=horizon,
@@ -194,6 +204,13 @@ def _open(size: int) -> str:
   row, margin = ' ' * size, ' ' * (size // 2)
   rows = [row] * (size // 2)
   return '\n'.join([*rows, f'{margin}{_START}{margin}', *rows])
+
+
+def _rewards() -> str:
+  """11x11 free cells; two pay, and the start is in the left half's middle."""
+  cells = [[_FREE] * 11 for _ in range(11)]
+  cells[2][2], cells[8][8], cells[5][2] = '+', '-', _START
+  return '\n'.join(map(''.join, cells))
 
 
 def _border(size: int, spacing: int) -> tuple[tuple[int, int], ...]:
@@ -244,6 +261,7 @@ MAPS = {
   'open_41': Map(
     _open(41), horizon=None, goals=_border(41, 5), goal_horizon=400
   ),
+  'rewards_11': Map(_rewards(), horizon=None),
 }
 
 

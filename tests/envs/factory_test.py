@@ -23,6 +23,8 @@ QUICK = (
   'control:walker_stand',
   'atari:montezuma_revenge',
   'atari:pong',
+  'random:dense',
+  'random:sparse',
 )
 
 
@@ -71,12 +73,13 @@ del _test  # Else the last one would be collected a second time.
 
 def test_names_are_those_of_all_suites():
   names = factory.names()
-  assert len(names) == len(set(names)) == 4 + 51 + 104
+  assert len(names) == len(set(names)) == 5 + 51 + 104 + 2
   assert GRIDS == (
     'grid:disdain_release',
     'grid:four_rooms',
     'grid:open_11',
     'grid:open_41',
+    'grid:rewards_11',
   )
   assert set(QUICK) < set(names)
 
@@ -139,32 +142,32 @@ def test_options_reach_the_environment(kind, spec):
       'gird:four_rooms',
       {},
       "environment 'gird:four_rooms': suite 'gird' is unknown. Did you mean"
-      " 'grid'? Allowed: 'grid', 'control', 'atari'.",
+      " 'grid'? Allowed: 'grid', 'control', 'atari', 'random'.",
     ),
     (
       'grid:four_room',
       {},
       "environment 'grid:four_room': task 'four_room' is unknown. Did you mean"
       " 'four_rooms'? Allowed: 'disdain_release', 'four_rooms', 'open_11',"
-      " 'open_41'.",
+      " 'open_41', 'rewards_11'.",
     ),
     (
       'grid:xyz',
       {},
       "environment 'grid:xyz': task 'xyz' is unknown. Allowed:"
-      " 'disdain_release', 'four_rooms', 'open_11', 'open_41'.",
+      " 'disdain_release', 'four_rooms', 'open_11', 'open_41', 'rewards_11'.",
     ),
     (
       'four_room',
       {},
       "environment 'four_room' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari'.",
+      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random'.",
     ),
     (
       'grid_four_rooms',
       {},
       "environment 'grid_four_rooms' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari'.",
+      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random'.",
     ),
     (
       'grid:four_rooms',
@@ -182,7 +185,7 @@ def test_options_reach_the_environment(kind, spec):
       'grid:open_11',
       {'goal': 3},
       "map 'open_11' has no goals: goal must be None, got 3. Maps with goals:"
-      " 'open_41'.",
+      " 'open_41', 'rewards_11'.",
     ),
     (
       'grid:open_41',
@@ -193,7 +196,7 @@ def test_options_reach_the_environment(kind, spec):
       'walker_stan',
       {},
       "environment 'walker_stan' must be written 'suite:task'. Did you mean"
-      " 'control:walker_stand'? Suites: 'grid', 'control', 'atari'.",
+      " 'control:walker_stand'? Suites: 'grid', 'control', 'atari', 'random'.",
     ),
     (
       'control:walker_walk',
@@ -247,6 +250,16 @@ def test_options_reach_the_environment(kind, spec):
       'atari:pong',
       {'seed': -1},
       'seed must be an integer >= 0, got -1.',
+    ),
+    (
+      'random:dense',
+      {'branching': 21},
+      'branching must be an integer in 1..20, got 21.',
+    ),
+    (
+      'random:sparse',
+      {'rewarded': 'no'},
+      "rewarded must be a number in [0, 1], got 'no'.",
     ),
     (
       'grid:four_rooms',

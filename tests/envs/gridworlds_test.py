@@ -188,7 +188,7 @@ def test_an_open_grid_without_horizon_needs_no_walls():
     (
       '###\n#x#\n###',
       "map 'mine': unknown symbol 'x' in row 1; allowed are '#' (wall), ' '"
-      " (free), 'S' (start) and 'G' (goal).",
+      " (free), 'S' (start), 'G' (goal), '+' (pays) and '-' (costs).",
     ),
     ('###\n###', "map 'mine': there is no free cell to start in."),
     ('#G#\n###', "map 'mine': there is no free cell to start in."),
@@ -199,6 +199,29 @@ def test_an_open_grid_without_horizon_needs_no_walls():
 def test_a_map_that_cannot_be_read_is_refused(text, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     gridworlds.from_ascii('mine', text)
+
+
+def test_cells_that_pay_do_so_at_every_step_into_them_and_end_nothing():
+  mdp = gridworlds.from_ascii('mine', 'S+-').mdp
+  # Noop, up, down, left, right; walls are bumped into, so that the cell is
+  # entered again.
+  np.testing.assert_array_equal(
+    mdp.rewards, [[0, 0, 0, 0, 1], [1, 1, 1, 0, -1], [-1, -1, -1, 1, -1]]
+  )
+  assert not mdp.terminal.any()
+  stay = np.eye(5)[[0, 0, 0]]
+  np.testing.assert_allclose(mdp.state_values(stay, 0.9), [0, 10, -10])
+
+
+def test_the_grid_with_rewards_has_one_in_each_half_and_starts_in_the_left():
+  grid = gridworlds.load('rewards_11')
+  assert grid.mdp.num_states == 121
+  assert grid.positions[grid.start].tolist() == [5, 2]
+  paid = {
+    tuple(grid.positions[grid.mdp.successors[s, a]]): grid.mdp.rewards[s, a]
+    for s, a in np.argwhere(grid.mdp.rewards)
+  }
+  assert paid == {(2, 2): 1.0, (8, 8): -1.0}
 
 
 def test_horizon_can_be_set_and_lifted():
