@@ -23,11 +23,13 @@ _DEFAULT_NUM_STEPS = 240_000
 _AGENT = flags.DEFINE_string(
   'agent', 'disdain', f'What to train: {", ".join(presets.AGENTS)}.'
 )
-_GRIDS = [name for name in factory.names() if name.startswith('grid:')]
+# Those of the suites that are too large to list.
+_MANY = ('control:', 'atari:')
+_FEW = [name for name in factory.names() if not name.startswith(_MANY)]
 _ENV = flags.DEFINE_string(
   'env',
   'grid:disdain_release',
-  f'Where: {", ".join(_GRIDS)}, control:<domain>_<task> (control:walker_stand) '
+  f'Where: {", ".join(_FEW)}, control:<domain>_<task> (control:walker_stand) '
   'or atari:<game> (atari:montezuma_revenge).',
 )
 _ENV_OPTION = flags.DEFINE_multi_string(

@@ -12,6 +12,7 @@ from skills import loading
 from skills import registry
 from skills import types
 from skills.learners import q_learning
+from skills.networks import models
 from skills.networks import q_networks
 from skills.objectives import vic
 
@@ -210,3 +211,15 @@ def handmade_skills(problem, actions, skill_length):
   return loading.TrainedSkills(
     agent=agent, state=state._replace(params=fill(state.params, values))
   )
+
+
+def tables_of_a_model(policy=((0.25, 0.75), (1.0, 0.0))):
+  """Two states: the first pays 4 or 0 and leads to the second or itself."""
+  params, imagination = models.table(2, 2, jnp.array(policy))
+  # Logits of which 60 is for certain.
+  to_first, to_second = jnp.array([60.0, 0.0]), jnp.array([0.0, 60.0])
+  return params._replace(
+    transition=jnp.array([[to_second, to_first], [to_second, to_first]]),
+    reward=jnp.array([[4.0, 0.0], [2.0, 9.0]]),
+    value=jnp.array([8.0, 4.0]),
+  ), imagination

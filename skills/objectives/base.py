@@ -141,6 +141,22 @@ class IntrinsicReward(NamedTuple):
   continues: bool = False
 
 
+class AuxiliaryLoss(NamedTuple):
+  """A loss on the agent's own networks, beside those of its learner.
+
+  Attributes:
+    weight: of the loss beside the learner's own.
+    loss: parameters that learn, those that targets are made of, trajectory,
+      random key -> the mean loss, not weighted, and metrics.
+  """
+
+  weight: float
+  loss: Callable[
+    [types.Params, types.Params, types.Trajectory, types.PRNGKey],
+    tuple[Float[Array, ''], types.Metrics],
+  ]
+
+
 class Given(NamedTuple):
   """What an objective is given to make itself from its configuration.
 

@@ -1,0 +1,330 @@
+"""Models of the world in which an agent imagines what it would do.
+
+A model and what goes with it has five parts, named by `Params`, so that a loss
+can say which of them it trains.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+
+from skills import types
+from skills.networks import build
+from skills.networks import torsos
+from skills.ops import two_hot
+
+# Of a model: indices' distributions in tables, features in networks.
+State = Array
+
+
+class Params(NamedTuple):
+  """Parameters by what they are for.
+
+  Attributes:
+    encoder: from what is seen to a state of the model.
+    transition: from a state and an action to the next state.
+    reward: what an action pays in a state.
+    value: what a state is worth.
+    policy: what is done in a state.
+  """
+
+  encoder: types.Params
+  transition: types.Params
+  reward: types.Params
+  value: types.Params
+  policy: types.Params
+
+
+class Imagination(NamedTuple):
+  """A model under some policy, as functions of parameters.
+
+  Attributes:
+    encode: parameters, observations `[*batch, ...]` -> states `[*batch, D]`.
+    step: parameters, those of the policy that acts, states, random key ->
+      rewards `[*batch]` and next states.
+    value: parameters, states -> values `[*batch]`, in units of reward.
+  """
+
+  encode: Callable[[Params, Shaped[Array, '*observation']], State]
+  step: Callable[
+    [Params, Params, State, types.PRNGKey],
+    tuple[Float[Array, '*batch'], State],
+  ]
+  value: Callable[[Params, State], Float[Array, '*batch']]
+
+
+class Rollout(NamedTuple):
+  """What was imagined from some states, of K steps.
+
+  Attributes:
+    reward: of each step.
+    state: K + 1 states, the first and what each step led to.
+  """
+
+  reward: Float[Array, 'K *batch']
+  state: Float[Array, 'K_plus_1 *batch D']
+
+
+def imagine(
+  imagination: Imagination,
+  params: Params,
+  acting: Params,
+  observation: Shaped[Array, '*observation'],
+  key: types.PRNGKey,
+  num_steps: int,
+) -> Rollout:
+  """Follows a policy for some steps in a model.
+
+  Args:
+    imagination: the model under the policy.
+    params: of the model.
+    acting: of the policy.
+    observation: what was seen where each rollout begins.
+    key: of what is drawn.
+    num_steps: K, at least 1.
+  """
+  states = [imagination.encode(params, observation)]
+  rewards = []
+  for step_key in jax.random.split(key, num_steps):
+    reward, state = imagination.step(params, acting, states[-1], step_key)
+    rewards.append(reward)
+    states.append(state)
+  return Rollout(jnp.stack(rewards), jnp.stack(states))
+
+
+def table(
+  num_states: int, num_actions: int, policy: Float[Array, 'S A']
+) -> tuple[Params, Imagination]:
+  """A model of tables under a fixed policy, which imagines expectations.
+
+  A state is a distribution over the S states, and a step leads to that of the
+  next one: nothing is drawn. Transitions are kept as logits.
+
+  Args:
+    num_states: S.
+    num_actions: A.
+    policy: probability of each action in each state.
+
+  Returns:
+    Parameters of a model that knows nothing (every transition alike, no reward,
+    no value), and its functions.
+  """
+  params = Params(
+    encoder=(),
+    transition=jnp.zeros((num_states, num_actions, num_states)),
+    reward=jnp.zeros((num_states, num_actions)),
+    value=jnp.zeros(num_states),
+    policy=(),
+  )
+
+  def step(params, acting, state, key):
+    del acting, key
+    chain = jnp.einsum('sa,sat->st', policy, jax.nn.softmax(params.transition))
+    return state @ jnp.sum(policy * params.reward, axis=-1), state @ chain
+
+  imagination = Imagination(
+    encode=lambda params, observation: jax.nn.one_hot(observation, num_states),
+    step=step,
+    value=lambda params, state: state @ params.value,
+  )
+  return params, imagination
+
+
+class Head(NamedTuple):
+  """How a number is predicted.
+
+  Attributes:
+    size: outputs for each number, H.
+    decode: outputs `[*batch, H]` -> numbers `[*batch]`.
+    loss: outputs, numbers that are right -> losses `[*batch]`.
+  """
+
+  size: int
+  decode: Callable[[Float[Array, '*batch H']], Float[Array, '*batch']]
+  loss: Callable[
+    [Float[Array, '*batch H'], Float[Array, '*batch']], Float[Array, '*batch']
+  ]
+
+
+def scalar_head() -> Head:
+  """One output, the number itself; the loss is half the squared error."""
+  return Head(
+    1,
+    lambda outputs: outputs[..., 0],
+    lambda outputs, right: 0.5 * jnp.square(outputs[..., 0] - right),
+  )
+
+
+def two_hot_head(limit: float, num_atoms: int) -> Head:
+  """Logits over atoms of what returns are made small to; see `ops.two_hot`.
+
+  Args:
+    limit: the largest atom, as a return made small.
+    num_atoms: number of atoms H, evenly spaced.
+  """
+  support = two_hot.atoms(limit, num_atoms)
+
+  def loss(outputs, right):
+    target = jax.lax.stop_gradient(two_hot.from_returns(right, support))
+    return -jnp.sum(target * jax.nn.log_softmax(outputs), axis=-1)
+
+  return Head(
+    num_atoms, lambda outputs: two_hot.to_returns(outputs, support), loss
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentConfig:
+  """Sizes of a latent model.
+
+  Attributes:
+    size: of a state, D.
+    hidden_sizes: units of the layers of the transition, before its last.
+    num_atoms: of the heads that predict rewards and values by classifying; None
+      for heads that give the number itself.
+    limit: of the outermost atoms, as a return made small.
+    spread: of the last layers' initial weights, in the usual ones' deviations.
+      With 0 a model that has learned nothing agrees with itself everywhere.
+  """
+
+  size: int = 64
+  hidden_sizes: tuple[int, ...] = ()
+  num_atoms: int | None = 61
+  limit: float = 30.0
+  spread: float = 1.0
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.size < 1:
+      raise ValueError(f'size must be >= 1, got {self.size}.')
+    if self.num_atoms is not None and self.num_atoms < 2:
+      raise ValueError(f'num_atoms must be >= 2 or None, got {self.num_atoms}.')
+    if self.limit <= 0:
+      raise ValueError(f'limit must be positive, got {self.limit}.')
+    if self.spread < 0:
+      raise ValueError(f'spread must be >= 0, got {self.spread}.')
+
+
+class Model(NamedTuple):
+  """A latent model of a world with A actions.
+
+  Attributes:
+    init: random key -> parameters.
+    encode: parameters, observations `[*batch, ...]` -> states `[*batch, D]`.
+    transition: parameters, states, actions `[*batch]` -> next states.
+    reward: parameters, states -> the reward head's outputs for each action,
+      `[*batch, A, H]`.
+    value: parameters, states -> the value head's outputs `[*batch, H]`.
+    policy: parameters, states -> logits `[*batch, A]`.
+    head: of rewards and of values.
+  """
+
+  init: Callable[[types.PRNGKey], Params]
+  encode: Callable[..., State]
+  transition: Callable[[Params, State, Int[Array, '*batch']], State]
+  reward: Callable[[Params, State], Float[Array, '*batch A H']]
+  value: Callable[[Params, State], Float[Array, '*batch H']]
+  policy: Callable[[Params, State], Float[Array, '*batch A']]
+  head: Head
+
+
+def latent(
+  config: LatentConfig,
+  network: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+) -> Model:
+  """Makes a model whose states are vectors in [-1, 1].
+
+  The encoder is a torso and a layer, of indices a table; the transition, layers
+  on a state and an action. Nothing ties a state to what is seen but what is
+  predicted from it: reward, value and policy, each linear.
+
+  Args:
+    config: sizes of the model.
+    network: of the encoder's torso.
+    problem: the environment's shapes; actions are discrete.
+
+  Raises:
+    ValueError: if the torso does not fit the observations, or actions are
+      continuous.
+  """
+  network.check(problem)
+  if problem.num_actions is None:
+    raise ValueError(
+      'a latent model needs discrete actions, got vectors of shape '
+      f'{problem.action_shape}.'
+    )
+  num_actions: int = problem.num_actions
+  head = (
+    scalar_head()
+    if config.num_atoms is None
+    else two_hot_head(config.limit, config.num_atoms)
+  )
+
+  def encode(observation):
+    # Without hidden layers a table: a linear layer on the state's indicator.
+    features = torsos.make(network, problem)(observation)
+    return jnp.tanh(hk.Linear(config.size)(features))
+
+  def transition(state, action):
+    features = jnp.concatenate(
+      [state, jax.nn.one_hot(action, num_actions)], axis=-1
+    )
+    if config.hidden_sizes:
+      features = hk.nets.MLP(config.hidden_sizes, activate_final=True)(features)
+    return jnp.tanh(hk.Linear(config.size)(features))
+
+  def linear(size, state):
+    weights = hk.initializers.VarianceScaling(config.spread**2)
+    return hk.Linear(size, w_init=weights)(state)
+
+  def reward(state):
+    outputs = linear(num_actions * head.size, state)
+    return outputs.reshape(*state.shape[:-1], num_actions, head.size)
+
+  state = jnp.zeros((1, config.size))
+  # In the order of `Params`.
+  networks = Params(
+    build.pure(encode, build.example_observation(problem)),
+    build.pure(transition, state, jnp.zeros((1,), jnp.int32)),
+    build.pure(reward, state),
+    build.pure(lambda state: linear(head.size, state), state),
+    build.pure(lambda state: linear(num_actions, state), state),
+  )
+
+  def init(key: types.PRNGKey) -> Params:
+    keys = jax.random.split(key, len(networks))
+    return Params(*(part.init(k) for part, k in zip(networks, keys)))
+
+  def of(name: str) -> Callable[..., Array]:
+    apply = getattr(networks, name).apply
+    return lambda params, *inputs: apply(getattr(params, name), *inputs)
+
+  return Model(init, *map(of, Params._fields), head)
+
+
+def sampled(model: Model) -> Imagination:
+  """A model under its own policy, which draws one action for each step."""
+
+  def step(params, acting, state, key):
+    action = jax.random.categorical(key, model.policy(acting, state))
+    outputs = model.reward(params, state)
+    reward = jnp.take_along_axis(outputs, action[..., None, None], axis=-2)
+    return (
+      model.head.decode(reward[..., 0, :]),
+      model.transition(params, state, action),
+    )
+
+  return Imagination(
+    encode=model.encode,
+    step=step,
+    value=lambda params, state: model.head.decode(model.value(params, state)),
+  )
