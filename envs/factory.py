@@ -6,6 +6,7 @@ so that a grid world does not wait for a physics engine.
 
 from collections.abc import Callable
 import inspect
+from typing import Any
 from typing import Literal
 from typing import NamedTuple
 
@@ -131,7 +132,7 @@ def _make_random(
   from envs import random_mdps
   from envs import tabular
 
-  changes = {
+  changes: dict[str, Any] = {
     'num_states': num_states,
     'num_actions': num_actions,
     'branching': branching,

@@ -37,8 +37,10 @@ from envs import factory
 from envs import gridworlds
 from launch import commands
 from launch import experiment as experiment_lib
+from launch import inconsistency
 from launch import on_device
 from launch import results
+from launch import self_consistency
 from launch import semi_markov
 from skills import config as config_lib
 from skills import loading
@@ -50,7 +52,9 @@ from skills.networks import torsos
 from skills.objectives import extrinsic
 
 _LIST = flags.DEFINE_bool('list', False, 'Show the results that there are.')
-_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds, one column each.')
+_SEEDS = flags.DEFINE_list(
+  'seeds', None, 'Seeds. [0,1,2; where that says too little, 0 to 23]'
+)
 _FOLDER = flags.DEFINE_string(
   'reproduce_dir', 'runs/reproduce', 'Where the JSON file goes.'
 )
@@ -255,6 +259,21 @@ def run_all(
   processes: int,
 ) -> Runs:
   """Runs each job from each seed, in processes of one core each."""
+  found = run_each(
+    {
+      (name, seed): functools.partial(job, seed)
+      for name, job in jobs.items()
+      for seed in seeds
+    },
+    processes,
+  )
+  return {name: [found[name, seed] for seed in seeds] for name in jobs}
+
+
+def run_each(
+  jobs: Mapping[Any, Callable[[], Any]], processes: int
+) -> dict[Any, Any]:
+  """Runs each job, in processes of one core each; the results by its name."""
   cores = sorted(os.sched_getaffinity(0))
   context = multiprocessing.get_context('spawn')
   with (
@@ -266,13 +285,8 @@ def run_all(
       initargs=(manager.list(cores),),
     ) as pool,
   ):
-    futures = {
-      name: [pool.submit(job, seed) for seed in seeds]
-      for name, job in jobs.items()
-    }
-    return {
-      name: [future.result() for future in futures[name]] for name in futures
-    }
+    futures = {name: pool.submit(job) for name, job in jobs.items()}
+    return {name: future.result() for name, future in futures.items()}
 
 
 def skills_learned(runs: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
@@ -833,6 +847,233 @@ def _rvic_hierarchy(
   return quantities, runs
 
 
+# Self-consistency (arXiv:2110.12840). The paper's settings in random worlds are
+# not known; these are those of a prototype.
+
+_TABULAR_RATES = (0.1, 0.3, 1.0)
+# By number of steps and loss.
+_PROTOTYPE_TABULAR: Mapping[tuple[int, str | None], float] = {
+  (0, None): 0.624,
+  (1, 'dyna'): 0.357,
+  (1, 'direct'): 0.357,
+  (1, 'reverse'): 0.726,
+  (1, 'residual'): 0.598,
+  (3, 'dyna'): 0.357,
+  (3, 'direct'): 0.363,
+  (3, 'reverse'): 0.801,
+  (3, 'residual'): 0.597,
+}
+
+
+def _self_consistency_tabular(
+  seeds: tuple[int, ...], processes: int
+) -> tuple[list[Quantity], Runs]:
+  """Errors of values in random worlds, with planning in a table and without."""
+  jobs = {
+    (num_steps, kind): functools.partial(
+      self_consistency.tabular_runs,
+      kind,
+      num_steps,
+      _TABULAR_RATES if kind else (0.0,),
+      seeds,
+    )
+    for num_steps, kind in _PROTOTYPE_TABULAR
+  }
+  found = run_each(jobs, processes)
+  errors = {
+    job: np.array([_each(rows, 'error') for rows in of_rates])
+    for job, of_rates in found.items()
+  }
+  quantities = [
+    Quantity(
+      name='error of dyna less direct, K=1, largest',
+      paper='0 (the same by construction)',
+      ours=_largest_difference(found[1, 'dyna'], found[1, 'direct']),
+      high=1e-6,
+    ),
+    *_planning_against_none(
+      {k: rows for (n, k), rows in errors.items() if n != 1}
+    ),
+  ]
+  for (num_steps, kind), rows in errors.items():
+    known = _PROTOTYPE_TABULAR[num_steps, kind]
+    for i, row in enumerate(rows):
+      label = f', step size {_TABULAR_RATES[i]:g}' if kind else ''
+      quantities.append(
+        Quantity(
+          name=(
+            f'error, {kind}, K={num_steps}{label}' if kind else 'error, none'
+          ),
+          paper=f'{known} at its best (prototype)',
+          ours=tuple(row.tolist()),
+        )
+      )
+  return quantities, {
+    f'{kind or "none"}, K={num_steps}, step size {i}': rows
+    for (num_steps, kind), of_rates in found.items()
+    for i, rows in enumerate(of_rates)
+  }
+
+
+def _largest_difference(
+  first: Sequence[Sequence[Mapping[str, Any]]],
+  second: Sequence[Sequence[Mapping[str, Any]]],
+) -> tuple[float, ...]:
+  """Of two curves for each step size and seed: of each seed, anywhere."""
+  curves = [
+    np.array([_each(rows, 'curve') for rows in of_rates])
+    for of_rates in (first, second)
+  ]
+  difference = np.abs(np.subtract(*curves))
+  return tuple(difference.max(axis=(0, 2)).tolist())
+
+
+def _planning_against_none(
+  errors: Mapping[str | None, np.ndarray],
+) -> list[Quantity]:
+  """Each loss, at the step size that suits it best, against no planning.
+
+  Args:
+    errors: by loss, of each step size and seed; `None` for no planning.
+  """
+  nothing = errors[None].mean()
+  quantities = []
+  for kind, low, high in (
+    ('dyna', None, 0.65),
+    ('direct', None, 0.65),
+    ('residual', 0.9, 1.1),
+    ('reverse', 1.0, None),
+  ):
+    best = errors[kind][errors[kind].mean(axis=1).argmin()]
+    known = _PROTOTYPE_TABULAR[3, kind] / _PROTOTYPE_TABULAR[0, None]
+    quantities.append(
+      Quantity(
+        name=f'error, {kind} / mean without planning, K=3',
+        paper=f'{known:.2f} (prototype)',
+        ours=tuple((best / nothing).tolist()),
+        low=low,
+        high=high,
+      )
+    )
+  return quantities
+
+
+_PROTOTYPE_LATENT = {
+  None: (1.66, 0.865),
+  'dyna': (1.234, 0.563),
+  'direct': (1.179, 0.531),
+  'residual': (1.40, 0.71),
+  'reverse': (1.75, 0.92),
+}
+# The first of each pair should have the smaller error.
+_LATENT_ORDER = (
+  ('direct', 'residual'),
+  ('dyna', 'residual'),
+  ('residual', None),
+  (None, 'reverse'),
+  ('direct', 'dyna'),
+)
+
+
+def _self_consistency_latent(
+  seeds: tuple[int, ...], processes: int
+) -> tuple[list[Quantity], Runs]:
+  """The same with a latent model, on which values and rewards depend."""
+  jobs = {
+    kind or 'none': functools.partial(self_consistency.latent_runs, kind, seeds)
+    for kind in _PROTOTYPE_LATENT
+  }
+  runs = run_each(jobs, processes)
+  quantities = []
+  for first, second in _LATENT_ORDER:
+    known = _PROTOTYPE_LATENT[first][0] - _PROTOTYPE_LATENT[second][0]
+    pairs = zip(
+      _each(runs[first or 'none'], 'error'),
+      _each(runs[second or 'none'], 'error'),
+    )
+    quantities.append(
+      Quantity(
+        name=f'error of {first or "none"} less {second or "none"}, paired',
+        paper=f'{known:.3f} (prototype)',
+        ours=tuple(one - other for one, other in pairs),
+        high=0.0,
+      )
+    )
+  for i, name in enumerate(('error', 'final')):
+    for kind, known in _PROTOTYPE_LATENT.items():
+      quantities.append(
+        Quantity(
+          name=f'{"mean error" if i == 0 else "error at the end"}, '
+          f'{kind or "none"}',
+          paper=f'{known[i]} (prototype)',
+          ours=_each(runs[kind or 'none'], name),
+        )
+      )
+  return quantities, runs
+
+
+# IVE (arXiv:2112.04153). The paper's grid is not known; this is a prototype's.
+
+_ESTIMATES = (1, 5, 20)
+
+
+def _ive_grid(
+  seeds: tuple[int, ...], processes: int
+) -> tuple[list[Quantity], Runs]:
+  """Model and value disagree about the half of a grid that was not seen."""
+  job = functools.partial(inconsistency.half_grid_runs, _ESTIMATES)
+  runs = run_all({'ive': job}, seeds, processes)
+
+  def each(n: int, name: str) -> tuple[float, ...]:
+    return tuple(run[str(n)][name] for run in runs['ive'])
+
+  of_mean, of_last = each(5, 'error_mean'), each(5, 'error_n')
+  of_value = _each(runs['ive'], 'error_0')
+  quantities = [
+    Quantity(
+      name='AUROC of sigma-IVE(5), unseen against seen',
+      paper='0.95 to 0.99 (prototype)',
+      ours=each(5, 'auroc'),
+      low=0.9,
+    )
+  ]
+  for name, others in (('v^0', of_value), ('v^5', of_last)):
+    quantities.append(
+      Quantity(
+        name=f'error unseen, mu-IVE(5) less {name}, largest',
+        paper='below 0 (prototype)',
+        # On every seed, and not on their mean alone.
+        ours=(max(np.subtract(of_mean, others).tolist()),) * len(seeds),
+        high=-1e-6,
+      )
+    )
+  for name, paper, ours in (
+    ('mu-IVE(5)', '0.13 to 0.28', of_mean),
+    ('v^0', '0.33 to 0.36', of_value),
+    ('v^5', '0.15 to 0.30', of_last),
+  ):
+    quantities.append(
+      Quantity(
+        name=f'error unseen, {name}', paper=f'{paper} (prototype)', ours=ours
+      )
+    )
+  for n, seen, unseen, auroc in (
+    (1, '.003 to .013', '.115 to .148', '.95 to .98'),
+    (5, '.006 to .015', '.086 to .113', '.95 to .99'),
+    (20, '.005 to .012', '.051 to .065', '.92 to .98'),
+  ):
+    for name, paper in (('seen', seen), ('unseen', unseen), ('auroc', auroc)):
+      label = 'AUROC' if name == 'auroc' else f'mean, {name}'
+      quantities.append(
+        Quantity(
+          name=f'sigma-IVE({n}), {label}',
+          paper=f'{paper} (prototype)',
+          ours=each(n, name),
+        )
+      )
+  return quantities, runs
+
+
 Reproduction = Callable[[tuple[int, ...], int], tuple[list[Quantity], Runs]]
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {
@@ -843,7 +1084,19 @@ REPRODUCTIONS: Mapping[str, Reproduction] = {
   'rvic_open_grid': _rvic_open_grid,
   'rvic_factored_grid': _rvic_factored_grid,
   'rvic_hierarchy': _rvic_hierarchy,
+  'self_consistency_tabular': _self_consistency_tabular,
+  'self_consistency_latent': _self_consistency_latent,
+  'ive_grid': _ive_grid,
 }
+
+# Those that need more seeds than three to say anything.
+_NUM_SEEDS = {
+  'self_consistency_tabular': 24,
+  'self_consistency_latent': 24,
+}
+
+# More seeds than this have no columns of their own.
+_COLUMNS = 6
 
 
 def show(
@@ -853,17 +1106,25 @@ def show(
   table = rich_table.Table(title=name)
   for heading in ('quantity', 'paper (source)'):
     table.add_column(heading)
-  for seed in seeds:
-    table.add_column(f'seed {seed}', justify='right')
-  table.add_column('mean', justify='right')
+  columns = [f'seed {seed}' for seed in seeds]
+  if len(seeds) > _COLUMNS:
+    columns = ['lowest', 'highest', '+- (s.e.)']
+  for heading in (*columns, 'mean'):
+    table.add_column(heading, justify='right')
   table.add_column('tolerance')
   table.add_column('verdict')
+  # Errors and spreads are small.
+  digits = 2 if max(abs(q.mean) for q in quantities) > 2 else 3
   for quantity in quantities:
+    shown = quantity.ours
+    if len(seeds) > _COLUMNS:
+      error = float(np.std(shown, ddof=1)) / len(shown) ** 0.5
+      shown = (min(shown), max(shown), error)
     table.add_row(
       quantity.name,
       quantity.paper,
-      *(f'{value:.2f}' for value in quantity.ours),
-      f'{quantity.mean:.2f}',
+      *(f'{value:.{digits}f}' for value in shown),
+      f'{quantity.mean:.{digits}f}',
       quantity.tolerance,
       quantity.verdict,
     )
@@ -913,14 +1174,17 @@ def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...]]:
       f'name one result to reproduce: {", ".join(REPRODUCTIONS)}.'
     )
   choices.check('result', argv[1], REPRODUCTIONS)
+  given = _SEEDS.value
+  if given is None:
+    given = [str(seed) for seed in range(_NUM_SEEDS.get(argv[1], 3))]
   try:
-    seeds = tuple(int(seed) for seed in _SEEDS.value)
+    seeds = tuple(int(seed) for seed in given)
   except ValueError:
     seeds = ()
   if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
     raise ValueError(
       '--seeds must be different whole numbers >= 0, separated by commas, got '
-      f'{",".join(_SEEDS.value)!r}.'
+      f'{",".join(given)!r}.'
     )
   if _PROCESSES.value < 1:
     raise ValueError(f'--processes must be >= 1, got {_PROCESSES.value}.')

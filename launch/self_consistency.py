@@ -8,6 +8,7 @@ differences; beside that, a model is learned from the same steps, and a loss of
 
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -24,6 +25,8 @@ from skills.networks import torsos
 from skills.objectives import self_consistency
 
 DISCOUNT = 0.95
+
+_CURVE_POINTS = 40
 
 
 class World(NamedTuple):
@@ -51,13 +54,8 @@ def worlds(task: str, seeds: Sequence[int]) -> World:
   for seed in seeds:
     mdp = random_mdps.make(random_mdps.TASKS[task], seed)
     uniform = np.full((mdp.num_states, mdp.num_actions), 1 / mdp.num_actions)
-    made.append(
-      World(
-        mdp.transitions,
-        mdp.rewards,
-        mdp.state_values(uniform, DISCOUNT),
-      )
-    )
+    values = mdp.state_values(uniform, DISCOUNT)
+    made.append((mdp.transitions, mdp.rewards, values))
   return World(
     *(jnp.asarray(np.stack(part), jnp.float32) for part in zip(*made))
   )
@@ -167,6 +165,59 @@ def tabular_errors(
   return errors
 
 
+def tabular_runs(
+  kind: str | None,
+  num_steps: int,
+  rates: Sequence[float],
+  seeds: Sequence[int],
+  settings: Tabular = Tabular(),
+) -> list[list[dict[str, Any]]]:
+  """Learns in tables, in all worlds at once.
+
+  Args:
+    kind: of the loss; None for nothing but the steps that were made.
+    num_steps: of each imagined rollout, K.
+    rates: step sizes of the loss.
+    seeds: of worlds and of what happens in them.
+    settings: how.
+
+  Returns:
+    For each step size and seed `error`, the mean over all updates, and
+    `curve`, some of them.
+  """
+  loss = None
+  if kind is not None:
+    loss = self_consistency.SelfConsistencyConfig(
+      kind=kind, num_steps=num_steps
+    )
+
+  @jax.jit
+  def run(rate, world, keys):
+    return jax.vmap(
+      lambda world, key: tabular_errors(settings, loss, world, rate, key)
+    )(world, keys)
+
+  world = worlds('dense', seeds)
+  return [_summaries(run(rate, world, _keys(seeds))) for rate in rates]
+
+
+def _keys(seeds: Sequence[int]) -> Array:
+  return jnp.stack([jax.random.PRNGKey(seed) for seed in seeds])
+
+
+def _summaries(errors: Float[Array, 'B num_updates']) -> list[dict[str, Any]]:
+  every = max(1, errors.shape[1] // _CURVE_POINTS)
+  return [
+    {
+      'error': float(np.mean(row)),
+      # Of the last twentieth: one moment says little.
+      'final': float(np.mean(row[-len(row) // 20 :])),
+      'curve': np.asarray(row[every - 1 :: every]).tolist(),
+    }
+    for row in np.asarray(errors)
+  ]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latent:
   """How a latent model learns.
@@ -273,7 +324,9 @@ def latent_errors(
   )
   model = models.latent(settings.model, torsos.NetworkConfig(), problem)
   imagination = models.sampled(model)
-  auxiliary = loss and self_consistency.make(loss, imagination, DISCOUNT)
+  auxiliary = None
+  if loss is not None:
+    auxiliary = self_consistency.make(loss, imagination, DISCOUNT)
   optimizer = optax.adam(settings.learning_rate)
   everywhere = jnp.arange(num_states)
 
@@ -289,7 +342,7 @@ def latent_errors(
     walk = _walk(settings, world, state, walk_key)
     grads = jax.grad(total_loss)(params, target, walk, loss_key)
     updates, optimizer_state = optimizer.update(grads, optimizer_state)
-    params = optax.apply_updates(params, updates)
+    params: Any = optax.apply_updates(params, updates)
     target = optax.incremental_update(params, target, settings.target_rate)
     value = imagination.value(params, model.encode(params, everywhere))
     error = jnp.sqrt(jnp.mean(jnp.square(value - world.values)))
@@ -302,3 +355,30 @@ def latent_errors(
   carry = params, params, optimizer.init(params), start
   keys = jax.random.split(key, settings.num_updates)
   return jax.lax.scan(update, carry, keys)[1]
+
+
+def latent_runs(
+  kind: str | None, seeds: Sequence[int], settings: Latent = Latent()
+) -> list[dict[str, Any]]:
+  """Learns a latent model, in all worlds at once.
+
+  Args:
+    kind: of the loss, of weight 1 and 3 steps; None for none.
+    seeds: of worlds, initial parameters and what happens.
+    settings: how.
+
+  Returns:
+    For each seed `error`, the mean over all updates, `final`, and `curve`.
+  """
+  loss = None
+  if kind is not None:
+    # With slower values Dyna is no better than the residual.
+    loss = self_consistency.SelfConsistencyConfig(kind=kind, values='online')
+
+  @jax.jit
+  def run(world, keys):
+    return jax.vmap(
+      lambda world, key: latent_errors(settings, loss, world, key)
+    )(world, keys)
+
+  return _summaries(run(worlds('sparse', seeds), _keys(seeds)))

@@ -250,6 +250,36 @@ def skill_information(
   )
 
 
+def auroc(
+  positive: Float[AnyArray, 'n'], negative: Float[AnyArray, 'm']
+) -> float:
+  """How well a score tells what it should find from what it should not.
+
+  The probability that a random one of the first has a higher score than a
+  random one of the second, where equal scores count one half: the area under
+  the receiver operating characteristic.
+
+  Args:
+    positive: scores of what should score high.
+    negative: scores of what should score low.
+
+  Returns:
+    A number in [0, 1]: 1 if all is told apart, 0.5 at chance.
+
+  Raises:
+    ValueError: if one of them is empty.
+  """
+  positive, negative = np.asarray(positive), np.asarray(negative)
+  if not len(positive) or not len(negative):
+    raise ValueError(
+      f'there must be scores of both, got {len(positive)} and {len(negative)}.'
+    )
+  ordered = np.sort(negative)
+  below = np.searchsorted(ordered, positive, 'left')
+  up_to = np.searchsorted(ordered, positive, 'right')
+  return float(np.mean(below + up_to) / (2 * len(negative)))
+
+
 def _occurring(index: Int[np.ndarray, 'n']) -> Int[np.ndarray, 'n']:
   """Numbers what occurs from 0 on, without gaps."""
   return np.unique(index, return_inverse=True)[1].ravel()

@@ -270,9 +270,12 @@ def latent(
   )
 
   def encode(observation):
-    # Without hidden layers a table: a linear layer on the state's indicator.
     features = torsos.make(network, problem)(observation)
-    return jnp.tanh(hk.Linear(config.size)(features))
+    # Without hidden layers this is a table, whose rows begin at a size of about
+    # one each, however many there are.
+    is_table = network.hidden_sizes is None
+    rows = hk.initializers.TruncatedNormal(1.0) if is_table else None
+    return jnp.tanh(hk.Linear(config.size, w_init=rows)(features))
 
   def transition(state, action):
     features = jnp.concatenate(
@@ -308,7 +311,15 @@ def latent(
     apply = getattr(networks, name).apply
     return lambda params, *inputs: apply(getattr(params, name), *inputs)
 
-  return Model(init, *map(of, Params._fields), head)
+  return Model(
+    init=init,
+    encode=of('encoder'),
+    transition=of('transition'),
+    reward=of('reward'),
+    value=of('value'),
+    policy=of('policy'),
+    head=head,
+  )
 
 
 def sampled(model: Model) -> Imagination:

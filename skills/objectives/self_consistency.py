@@ -42,7 +42,8 @@ from skills.ops import returns
 
 KINDS = ('dyna', 'direct', 'reverse', 'residual')
 STARTS = ('every', 'first')
-POLICIES = ('online', 'target')
+# Those that learn, and the slower ones of which targets are made.
+PARAMETERS = ('online', 'target')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,9 @@ class SelfConsistencyConfig:
     weight: of the loss beside the learner's own.
     starts: where rollouts begin: 'every' state before an action of a batch, or
       the 'first' of each trajectory.
-    policy: whose parameters imagine: 'online' for those that learn, 'target'
-      for those that targets are made of.
+    policy: whose policy imagines: 'online' for the parameters that learn,
+      'target' for the slower ones of a learner that has such.
+    values: the same of the values that are held constant.
     lambda_: mixing of the multi-step returns along a rollout, in [0, 1]; 0 for
       the one-step targets above.
   """
@@ -66,6 +68,7 @@ class SelfConsistencyConfig:
   weight: float = 1.0
   starts: str = 'every'
   policy: str = 'online'
+  values: str = 'target'
   lambda_: float = 0.0
 
   def __post_init__(self) -> None:
@@ -73,7 +76,8 @@ class SelfConsistencyConfig:
     for name, allowed in (
       ('kind', KINDS),
       ('starts', STARTS),
-      ('policy', POLICIES),
+      ('policy', PARAMETERS),
+      ('values', PARAMETERS),
     ):
       value = getattr(self, name)
       if value not in allowed:
@@ -102,7 +106,7 @@ def temporal_differences(
     kind: one of `KINDS`; what is held constant.
     reward: of each step.
     value: of each state, by the parameters that learn.
-    fixed: the same by those that targets are made of; no gradient passes.
+    fixed: the same where it is held constant; no gradient passes.
     discount: gamma per step.
     lambda_: mixing of the returns.
   """
@@ -135,7 +139,7 @@ def losses(
     imagination: the model and its value.
     discount: gamma per step.
     params: that learn.
-    target: that targets are made of; those that learn, or slower ones.
+    target: the slower ones; those that learn, where there are none.
     observation: what was seen where each rollout begins.
     key: of what is drawn.
   """
@@ -144,11 +148,11 @@ def losses(
     params = constant._replace(value=params.value)
   else:
     params = params._replace(policy=constant.policy)
-  acting = constant if config.policy == 'online' else target
+  either = {'online': constant, 'target': jax.lax.stop_gradient(target)}
   rollout = models.imagine(
     imagination,
     params,
-    jax.lax.stop_gradient(acting),
+    either[config.policy],
     observation,
     key,
     config.num_steps,
@@ -158,7 +162,7 @@ def losses(
       config.kind,
       rollout.reward,
       imagination.value(params, rollout.state),
-      imagination.value(target, rollout.state),
+      imagination.value(either[config.values], rollout.state),
       discount,
       config.lambda_,
     )

@@ -301,3 +301,16 @@ def test_relative_information_is_that_of_its_definition():
 def test_states_that_are_none_of_the_world_s_are_refused():
   with pytest.raises(ValueError, match='end must lie in .0, 3., got'):
     information([(0, 1, 3)])
+
+
+def test_area_under_the_curve_by_hand():
+  # Of 2 x 3 pairs 3 > 1, 3 > 2 and 2 > 1 are right, 2 = 2 is half, and 3 = 3
+  # too: 4 of 6.
+  found = metrics.auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0, 3.0]))
+  np.testing.assert_allclose(found, 4 / 6)
+  low, high = np.arange(5.0), np.arange(5.0, 9.0)
+  assert metrics.auroc(high, low) == 1
+  assert metrics.auroc(low, high) == 0
+  assert metrics.auroc(np.ones(3), np.ones(7)) == 0.5
+  with pytest.raises(ValueError, match='got 0 and 1'):
+    metrics.auroc(np.zeros(0), np.ones(1))

@@ -111,9 +111,11 @@ def test_targets_are_those_of_the_slower_parameters():
   # Twice the value for targets: 6 + .5 * 12 - 12 = 0 and 3 + .5 * 6 - 6 = 0.
   target = params._replace(value=2 * params.value)
 
-  def found(kind):
+  def found(kind, **settings):
     return self_consistency.losses(
-      self_consistency.SelfConsistencyConfig(kind=kind, num_steps=2),
+      self_consistency.SelfConsistencyConfig(
+        kind=kind, num_steps=2, **settings
+      ),
       imagination,
       0.5,
       params,
@@ -128,6 +130,9 @@ def test_targets_are_those_of_the_slower_parameters():
   np.testing.assert_allclose(found('reverse'), [[112.5], [28.125]])
   # No slower value stands in it.
   np.testing.assert_allclose(found('residual'), [[4.5], [1.125]])
+  # Nor in others, if they are told so.
+  for kind in self_consistency.KINDS:
+    np.testing.assert_allclose(found(kind, values='online'), [[4.5], [1.125]])
 
 
 def test_returns_along_a_rollout_may_be_mixed():
@@ -222,6 +227,7 @@ def test_the_policy_that_imagines_is_as_configured(policy, reward):
     ({'kind': 'both'}, 'kind must be one of dyna, direct, reverse, residual'),
     ({'starts': 'last'}, 'starts must be one of every, first'),
     ({'policy': 'mine'}, 'policy must be one of online, target'),
+    ({'values': 'mine'}, 'values must be one of online, target'),
     ({'num_steps': 0}, 'num_steps must be >= 1, got 0'),
     ({'weight': -1.0}, 'weight must be >= 0, got -1.0'),
     ({'lambda_': 2.0}, r'lambda_ must be in \[0, 1\], got 2.0'),

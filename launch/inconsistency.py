@@ -1,0 +1,154 @@
+"""What model and value disagree about where there were no data.
+
+A grid of 11x11 cells of which one pays and one costs. A walk by the uniform
+policy begins in the middle of the left half, and begins anew when it leaves
+that half, so that no action was ever taken in the rest. Model, rewards and
+value begin random, and learn from the walk alone.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+import numpy as np
+
+from envs import gridworlds
+from skills import types
+from skills.evaluation import metrics
+from skills.networks import models
+from skills.objectives import ive
+
+DISCOUNT = 0.9
+_HALF = 5  # Columns of the left half, of 11.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HalfGrid:
+  """How tables learn from one half.
+
+  Attributes:
+    num_steps: of the walk.
+    value_rate: how far a value moves towards its target.
+    logit_deviation: of the random transitions' logits at first.
+    table_deviation: of rewards and values at first.
+  """
+
+  num_steps: int = 60_000
+  value_rate: float = 0.1
+  logit_deviation: float = 1.0
+  table_deviation: float = 0.3
+
+
+def is_seen(grid: gridworlds.Gridworld) -> np.ndarray:
+  """Of each cell, whether it lies in the half in which the walk is made."""
+  return grid.positions[:, 1] < _HALF
+
+
+def learn(
+  settings: HalfGrid, grid: gridworlds.Gridworld, key: types.PRNGKey
+) -> tuple[models.Params, models.Imagination]:
+  """Walks, and learns the most likely model and a value by TD(0).
+
+  Args:
+    settings: how.
+    grid: the world.
+    key: of all that is drawn.
+
+  Returns:
+    A model of tables, whose steps are expectations under the uniform policy.
+  """
+  num_states, num_actions = grid.mdp.rewards.shape
+  successors = jnp.asarray(grid.mdp.successors)
+  rewards = jnp.asarray(grid.mdp.rewards, jnp.float32)
+  seen = jnp.asarray(is_seen(grid))
+  keys = jax.random.split(key, 4)
+  policy = jnp.full((num_states, num_actions), 1 / num_actions)
+  params, imagination = models.table(num_states, num_actions, policy)
+  deviations = (
+    settings.logit_deviation,
+    settings.table_deviation,
+    settings.table_deviation,
+  )
+  logits, paid, value = (
+    deviation * jax.random.normal(key, like.shape)
+    for deviation, key, like in zip(
+      deviations, keys, (params.transition, params.reward, params.value)
+    )
+  )
+
+  def step(carry, action):
+    state, value, is_known = carry
+    following, reward = successors[state, action], rewards[state, action]
+    error = reward + DISCOUNT * value[following] - value[state]
+    value = value.at[state].add(settings.value_rate * error)
+    is_known = is_known.at[state, action].set(True)
+    state = jnp.where(seen[following], following, grid.start)
+    return (state, value, is_known), None
+
+  actions = jax.random.randint(keys[3], (settings.num_steps,), 0, num_actions)
+  start = (jnp.int32(grid.start), value, jnp.zeros(rewards.shape, bool))
+  (_, value, is_known), _ = jax.lax.scan(step, start, actions)
+  # Of a world without chance the most likely model is what happened once. A
+  # logit of 60 is certain.
+  certain = 60 * jax.nn.one_hot(successors, num_states)
+  return params._replace(
+    transition=jnp.where(is_known[..., None], certain, logits),
+    reward=jnp.where(is_known, rewards, paid),
+    value=value,
+  ), imagination
+
+
+def half_grid_runs(
+  num_steps: Sequence[int], seed: int, settings: HalfGrid = HalfGrid()
+) -> dict[str, Any]:
+  """Learns from one half, and compares both.
+
+  Args:
+    num_steps: for each of which the estimates' spread is measured, n.
+    seed: of all random numbers.
+    settings: how.
+
+  Returns:
+    For each n `auroc`, how well the spread tells a cell without data from one
+    with; `seen` and `unseen`, the mean spread in both; `error_0`, `error_n` and
+    `error_mean`, the root mean square of the errors of v^0, of v^n and of the
+    members' mean where there were no data.
+  """
+  grid = gridworlds.load('rewards_11')
+  num_states, num_actions = grid.mdp.rewards.shape
+  uniform = np.full((num_states, num_actions), 1 / num_actions)
+  right = grid.mdp.state_values(uniform, DISCOUNT)
+  key = jax.random.PRNGKey(seed)
+  params, imagination = learn(settings, grid, key)
+  members = np.asarray(
+    ive.estimates(
+      imagination,
+      params,
+      jnp.arange(num_states),
+      key,
+      num_steps=max(num_steps),
+      num_rollouts=1,
+      discount=DISCOUNT,
+    )
+  )
+  seen = is_seen(grid)
+
+  def error(estimate: Float[Array, 'S'] | np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(estimate - right)[~seen])))
+
+  found: dict[str, Any] = {'error_0': error(members[0])}
+  for n in num_steps:
+    some = jnp.asarray(members[: n + 1])
+    spread = np.asarray(ive.spread(some))
+    found[str(n)] = {
+      'auroc': metrics.auroc(spread[~seen], spread[seen]),
+      'seen': float(spread[seen].mean()),
+      'unseen': float(spread[~seen].mean()),
+      'error_n': error(members[n]),
+      'error_mean': error(ive.mean(some)),
+    }
+  return found
