@@ -22,16 +22,13 @@ def test_values_are_those_of_the_uniform_policy():
   assert jnp.abs(world.values[0] - world.values[1]).max() > 1
 
 
-def test_in_tables_dyna_and_direct_differ_from_two_steps_on_alone():
-  def curves(kind, num_steps):
-    [rows] = self_consistency.tabular_runs(
-      kind, num_steps, (1.0,), SEEDS[:2], SHORT
-    )
-    return np.array([row['curve'] for row in rows])
-
-  dyna, direct = curves('dyna', 1), curves('direct', 1)
-  np.testing.assert_allclose(dyna, direct, rtol=0, atol=1e-6)
-  assert np.abs(curves('dyna', 2) - curves('direct', 2)).max() > 1e-4
+def test_in_tables_one_step_of_dyna_and_direct_are_the_same():
+  dyna, direct = (
+    self_consistency.tabular_runs(kind, 1, (1.0,), SEEDS[:2], SHORT)[0]
+    for kind in ('dyna', 'direct')
+  )
+  for one, other in zip(dyna, direct):
+    np.testing.assert_allclose(one['curve'], other['curve'], rtol=0, atol=1e-6)
 
 
 def test_planning_of_step_size_0_is_none_and_of_1_learns_faster():
@@ -81,12 +78,8 @@ def test_the_grounded_loss_of_a_model_that_says_0_by_hand():
   )
 
 
-def test_a_latent_model_learns_values_and_worlds_are_the_same_for_all_losses():
+def test_a_latent_model_learns_values():
   settings = self_consistency.Latent(num_updates=200)
-  none = self_consistency.latent_runs(None, SEEDS[:2], settings)
-  direct = self_consistency.latent_runs('direct', SEEDS[:2], settings)
-  for one, other in zip(none, direct):
-    assert other['curve'][-1] < 0.9 * other['curve'][0]
-    # After 5 updates they have hardly parted.
-    np.testing.assert_allclose(one['curve'][0], other['curve'][0], rtol=0.1)
-    assert one['curve'][-1] != other['curve'][-1]
+  for row in self_consistency.latent_runs('direct', SEEDS[:2], settings):
+    assert row['curve'][-1] < 0.9 * row['curve'][0]
+    assert row['final'] < row['error'] < row['curve'][0]
