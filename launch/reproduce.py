@@ -547,7 +547,7 @@ _RVIC_AGENTS: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
 }
 
 _OPEN_GRID_STEPS = {
-  'rvic': _Steps(0.05, 0.1),
+  'rvic': _Steps(0.05, 0.4),
   'vic_final': _Steps(0.1, 0.1),
   'vic_pair': _Steps(0.05, 0.1),
 }
