@@ -326,8 +326,7 @@ def make(
     ratio = jax.lax.stop_gradient(
       jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
     )
-    # The skill that leads to the last observation is the one that is valued.
-    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+    skill = objectives.skill_of_observations(trajectory)
     v = values.apply(params.values, trajectory.observation, skill)
     constant = jax.lax.stop_gradient(v)
     discounts = base.discounts(

@@ -237,8 +237,7 @@ def action_values(
     trajectory: of skills; what their prefix leaves in memory is taken for
       given, without gradient.
   """
-  # The skill that leads to the last observation is the one that is valued.
-  skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+  skill = objectives.skill_of_observations(trajectory)
   is_first = jnp.zeros(skill.shape, bool)
   prefix = trajectory.prefix
   if prefix is None:
@@ -424,7 +423,7 @@ def make(
     )
     weights = objectives.weights_of(
       objective.weights(state.objective),
-      jnp.concatenate([trajectory.skill, trajectory.skill[-1:]]),
+      objectives.skill_of_observations(trajectory),
     )
     g = targets(
       grow(bootstrap),

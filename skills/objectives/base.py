@@ -267,6 +267,17 @@ def _of_part(discriminator: Discriminator, part: int) -> Discriminator:
   )
 
 
+def skill_of_observations(
+  trajectory: types.Trajectory,
+) -> Int[Array, 'T_plus_1 B']:
+  """The skill by which each observation is valued, the last one's too.
+
+  A trajectory is of one skill. What stands beside its padding is not that one.
+  """
+  skill = trajectory.skill
+  return jnp.broadcast_to(skill[:1], (len(skill) + 1, *skill.shape[1:]))
+
+
 def masked_mean(
   values: Float[Array, '*axes'], mask: Float[Array, '*axes']
 ) -> Float[Array, '']:

@@ -565,7 +565,7 @@ def _make_successor(
     assert isinstance(state.successor, Successor)
     mask = trajectory.mask
     phi = features.apply(state.moments, trajectory.observation[1:])
-    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+    skill = base.skill_of_observations(trajectory)
     goes_on = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
 
     def loss_fn(params: types.Params):
