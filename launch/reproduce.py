@@ -838,7 +838,7 @@ def _rvic_hierarchy(
   return quantities, runs
 
 
-# DOMiNO (arXiv:2205.13521), in grids of 7x7 cells, which the paper does not have.
+# DOMiNO (arXiv:2205.13521), in grids of 7x7 cells that the paper does not have.
 # What is compared with are numbers of a prototype that knew the world.
 
 
