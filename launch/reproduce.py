@@ -954,7 +954,7 @@ _SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
   **{f'bump, alpha {alpha:g}': (_BUMP, {'alpha': alpha}) for alpha in _ALPHAS},
 }
 _PLANNER_RATE = 0.03
-_SET_UPDATES = 40_000
+_SET_UPDATES = 20_000
 
 
 def _domino_tabular(

@@ -140,7 +140,7 @@ _DOMINO_GRIDS = ('grid:top_rows', 'grid:bump')
 _DOMINO_TABLES = actor_critic.ActorCriticConfig(
   discount=0.97,
   lambda_=0.9,
-  policy_rate=5e-4,
+  policy_rate=1e-3,
   value_rate=2e-2,
   max_gradient_norm=None,
   table_spread=0.3,
@@ -240,7 +240,7 @@ def _domino(
       # nothing beside the task's reward.
       objective=dataclasses.replace(config.objective, per_feature=False),
       learner=_DOMINO_TABLES,
-      batch_size=128,
+      batch_size=64,
     )
   if isinstance(config.learner, actor_critic.ActorCriticConfig):
     return dataclasses.replace(
