@@ -241,6 +241,7 @@ def _domino(
       objective=dataclasses.replace(config.objective, per_feature=False),
       learner=_DOMINO_TABLES,
       batch_size=64,
+      updates_per_step=1,
     )
   if isinstance(config.learner, actor_critic.ActorCriticConfig):
     return dataclasses.replace(

@@ -201,7 +201,7 @@ def test_a_set_of_policies_is_learned_by_processes_as_anything_else_is(
     '--env=grid:top_rows',
     '--lp_launch_type=local_mp',
     '--num_actors=2',
-    '--num_steps=2000',
+    '--num_steps=4000',
     '--evaluation_episodes=2',
     '--set=replay.min_size=8',
     '--set=batch_size=8',
