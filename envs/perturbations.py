@@ -159,7 +159,7 @@ def apply(
     ValueError: if no name fits, or what fits cannot be changed; the message
       lists what is there.
   """
-  import mujoco
+  mujoco = _mujoco()
 
   model = physics.model.ptr
   rng = np.random.default_rng(seed)
@@ -276,6 +276,13 @@ class Perturbed(dm_env.Environment):
     self._environment.close()
 
 
+def _mujoco() -> Any:
+  """MuJoCo, which is imported when it is first needed."""
+  import mujoco
+
+  return mujoco
+
+
 def _names_of(model: Any, what: str, count: int) -> list[str]:
   """Names of all objects of a type, '' for those without one."""
   return [getattr(model, what)(i).name for i in range(count)]
@@ -292,7 +299,7 @@ def _as_names(
 
 
 def _motors(model: Any) -> dict[int, tuple[str, ...]]:
-  import mujoco
+  mujoco = _mujoco()
 
   joints = _names_of(model, 'joint', model.njnt)
   found = {}
@@ -310,7 +317,7 @@ def _scale_motors(model: Any, actuators: list[int], factor: float) -> None:
   Of a plain motor that is the same as scaling the action. A servo becomes weak,
   rather than being sent elsewhere.
   """
-  import mujoco
+  mujoco = _mujoco()
 
   muscle = mujoco.mjtGain.mjGAIN_MUSCLE
   if (model.actuator_gaintype[actuators] == muscle).any():
@@ -368,7 +375,7 @@ def _geoms_of(model: Any, body: int) -> range:
 def _rotation(
   quaternion: Float[np.ndarray, '4'],
 ) -> Float[np.ndarray, '3 3']:
-  import mujoco
+  mujoco = _mujoco()
 
   matrix = np.empty(9)
   mujoco.mju_quat2Mat(matrix, quaternion)
@@ -377,7 +384,7 @@ def _rotation(
 
 def _half_sizes(model: Any, geom: int) -> Float[np.ndarray, '3'] | None:
   """Half of a geom's sizes along its axes; None for planes, meshes and such."""
-  import mujoco
+  mujoco = _mujoco()
 
   types = mujoco.mjtGeom
   radius, second, _ = model.geom_size[geom]
@@ -431,7 +438,7 @@ def _scale_lengths(model: Any, bodies: list[int], factor: float) -> None:
   then pushes it out. Cameras, lights and anchors of equality constraints stay
   where they are.
   """
-  import mujoco
+  mujoco = _mujoco()
 
   for body in bodies:
     _stretch_body(model, body, factor)
@@ -477,7 +484,7 @@ def _stretch_inertia(
   Of second moments S = integral r r^T dm a linear map A of the body makes
   factor A S A^T, and the inertia is tr(S) 1 - S.
   """
-  import mujoco
+  mujoco = _mujoco()
 
   frame = _rotation(model.body_iquat[body])
   inertia = model.body_inertia[body]
@@ -500,7 +507,7 @@ def _stretch_geom(
   model: Any, geom: int, stretch: Float[np.ndarray, '3 3']
 ) -> None:
   """Sizes along a geom's own axes, and what bounds it."""
-  import mujoco
+  mujoco = _mujoco()
 
   types = mujoco.mjtGeom
   ratio = np.linalg.norm(stretch @ _rotation(model.geom_quat[geom]), axis=0)
