@@ -96,7 +96,7 @@ def _with_error(returns: Float[np.ndarray, 'M'] | None) -> str:
   if returns is None:
     return '-'
   mean, error = adaptation.mean_and_error(returns)
-  return f'{_number(mean)} ± {_number(error)}'
+  return _number(mean) + ('' if error is None else f' ± {_number(error)}')
 
 
 def _described(returns: Float[np.ndarray, 'M'] | None) -> dict[str, Any] | None:
@@ -248,6 +248,14 @@ def _report_gain(
   return {'mean': float(gains.mean()), 'spread': spread}
 
 
+def _labels(returns: Float[np.ndarray, 'K']) -> list[str]:
+  """Above pictures of policies; where nothing is paid there is no return."""
+  return [
+    f'policy {k}' + (f', return {_number(value)}' if returns.any() else '')
+    for k, value in enumerate(returns.tolist())
+  ]
+
+
 def draw_run(
   folder: pathlib.Path,
   run: policy_sets.Run,
@@ -260,8 +268,7 @@ def draw_run(
   from skills.evaluation import portraits
 
   title = f'{run.experiment.agent} in {run.experiment.environment}'
-  means = measured.returns.mean(axis=1)
-  labels = [f'policy {k}: {_number(value)}' for k, value in enumerate(means)]
+  labels = _labels(measured.returns.mean(axis=1))
   files = []
 
   def save(name: str, figure: Any) -> None:
@@ -293,10 +300,7 @@ def draw_run(
     films = [own[0].film for own in measured.episodes]
     frames, every = [film.frames for film in films], films[0].every
     # Its own return and no mean, since that is what one sees.
-    seen = [
-      f'policy {k}: {_number(own[0].total)}'
-      for k, own in enumerate(measured.episodes)
-    ]
+    seen = _labels(measured.returns[:, 0])
     strip = portraits.draw_strip(
       frames, labels=seen, steps_per_frame=every, title=title
     )
@@ -316,14 +320,15 @@ def draw_plane(
   from skills.evaluation import plots
   from skills.evaluation import portraits
 
-  shown = [
-    (run, label, each)
-    for run, label, each in zip(runs, policy_sets.labels_of(runs), measured)
+  pairs = [
+    (run, each)
+    for run, each in zip(runs, measured)
     if each.diversity is not None
   ]
-  if not shown:
+  if not pairs:
     return False
-  has_ratios = all(each.mean_ratio is not None for *_, each in shown)
+  runs, measured = zip(*pairs)
+  has_ratios = all(each.mean_ratio is not None for each in measured)
   bounds = {}
   if has_ratios:
     alphas = {
@@ -336,7 +341,7 @@ def draw_plane(
       each.mean_ratio if has_ratios else float(each.returns.mean()),
       each.diversity,
     )
-    for _, label, each in shown
+    for label, each in zip(policy_sets.labels_of(runs), measured)
   ]
   figure = portraits.draw_plane(
     points,

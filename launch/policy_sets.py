@@ -253,9 +253,15 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
     }
     for run in runs
   ]
-  keys = list(dict.fromkeys(key for each in described for key in each))
+  # What only some agents have goes with the agent's name, as the name of the
+  # objective does.
+  shared = [
+    key
+    for key in described[0]
+    if key != 'objective' and all(key in each for each in described)
+  ]
   differing = [
-    key for key in keys if len({repr(each.get(key)) for each in described}) > 1
+    key for key in shared if len({repr(each[key]) for each in described}) > 1
   ]
   if not differing:
     return [run.experiment.agent for run in runs]
@@ -269,7 +275,6 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
     ', '.join(
       str(each[key]) if key == 'agent' else f'{short[key]}={each[key]}'
       for key in differing
-      if key in each
     )
     for each in described
   ]

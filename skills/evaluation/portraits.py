@@ -6,6 +6,7 @@ As in `plots`, `draw_...` gives a Matplotlib figure, and `plots.save` writes it.
 from collections.abc import Mapping
 from collections.abc import Sequence
 import math
+import textwrap
 from typing import NamedTuple
 
 from jaxtyping import Bool
@@ -139,7 +140,7 @@ def draw_occupancies(
   rows = math.ceil(num_policies / columns)
   side = 1.9
   figure = mpl_figure.Figure(
-    figsize=(1.0 + max(side * columns, 4.0), 0.9 + (side + 0.35) * rows),
+    figsize=(1.0 + max(side * columns, 4.0), 0.9 + (side + 0.05) * rows),
     layout='constrained',
   )
   figure.suptitle(
@@ -164,7 +165,7 @@ def draw_occupancies(
     if start is not None:
       row, column = positions[start]
       axes.plot(
-        column, row, 's', ms=4, mfc='none', mec=plots.INK, mew=1.2, gid='start'
+        column, row, 's', ms=4, mfc='white', mec=plots.INK, mew=1.2, gid='start'
       )
     axes.set_title(labels[i], fontsize=9, color=plots.INK)
   assert shown is not None
@@ -226,7 +227,7 @@ def draw_plane(
       markersize=7,
       color=colour,
       alpha=0.8,
-      label=label or 'all alike',
+      label=textwrap.fill(label, 80),
       clip_on=False,
     )
     if len(own) > 1:
@@ -258,9 +259,10 @@ def draw_plane(
   axes.set_ylabel(ylabel, color=plots.INK)
   axes.grid(color=_GRID, linewidth=0.8)
   _finish(axes)
+  longest = max(len(point.label) for point in points)
   figure.legend(
     loc='outside lower center',
-    ncols=2,
+    ncols=3 if longest < 25 else 2 if longest < 40 else 1,
     frameon=False,
     labelcolor=plots.INK,
     fontsize=9,
@@ -300,7 +302,7 @@ def draw_strip(
     figsize=(1.5 + size[0] * len(chosen), 0.8 + size[1] * len(frames)),
     layout='constrained',
   )
-  figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+  figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
   figure.suptitle(
     title, x=0.01, ha='left', color=plots.INK, fontweight='bold', fontsize=12
   )
