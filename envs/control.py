@@ -96,6 +96,35 @@ def choose_renderer() -> None:
   os.environ['MUJOCO_GL'] = 'disable'
 
 
+class NamedVector(specs.BoundedArray):
+  """A vector without limits whose entries have names."""
+
+  def __init__(
+    self,
+    entry_names: tuple[str, ...],
+    dtype: Any = np.float32,
+    name: str | None = None,
+  ):
+    """Initialises the spec.
+
+    Args:
+      entry_names: one for each entry.
+      dtype: of the entries.
+      name: of the whole.
+    """
+    super().__init__((len(entry_names),), dtype, -np.inf, np.inf, name)
+    self._entry_names = tuple(entry_names)
+
+  @property
+  def entry_names(self) -> tuple[str, ...]:
+    """One for each entry, such as 'velocity[0]'."""
+    return self._entry_names
+
+  def __reduce__(self) -> Any:
+    """For copies."""
+    return NamedVector, (self._entry_names, self.dtype, self.name)
+
+
 class ControlEnvironment(dm_env.Environment):
   """A task of the suite with one observation, in float32.
 
@@ -255,9 +284,12 @@ class ControlEnvironment(dm_env.Environment):
     if self._observation == 'pixels':
       shape = (self._size, self._size, 3)
       return specs.BoundedArray(shape, np.uint8, 0, 255, 'pixels')
-    return specs.BoundedArray(
-      (self._num_features,), np.float32, -np.inf, np.inf, 'features'
-    )
+    names = [
+      f'{key}[{i}]'
+      for key, where in self._slices.items()
+      for i in range(where.stop - where.start)
+    ]
+    return NamedVector(tuple(names), name='features')
 
   def action_spec(  # pyrefly: ignore[bad-override]
     self,
