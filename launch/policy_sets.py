@@ -180,6 +180,14 @@ def choose_ruler(
   if len(run.trained.problem.observation_shape) != 1:
     return None
   names = results.entry_names(world, run.trained.problem)
+  learned = rulers.learned_with(
+    run.trained.config.objective,
+    run.trained.objective_state,
+    run.trained.problem,
+    names,
+  )
+  if learned is not None:
+    return learned
   return rulers.normalised(
     [
       episode.observation[1:]

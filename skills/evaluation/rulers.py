@@ -10,9 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Float
 from jaxtyping import Shaped
 import numpy as np
+
+from skills import types
+from skills.objectives import base
+from skills.objectives import domino
 
 
 class Ruler(NamedTuple):
@@ -44,6 +50,36 @@ def occupancy(state_of: Callable[[Any], Any], num_states: int) -> Ruler:
 
   return Ruler(
     'occupancy of states', tuple(f'state {i}' for i in range(num_states)), apply
+  )
+
+
+def learned_with(
+  config: Any,
+  state: base.State,
+  problem: types.ProblemSpec,
+  names: Sequence[str],
+) -> Ruler | None:
+  """The features that an objective itself tells policies apart by.
+
+  Args:
+    config: of the objective.
+    state: what it learned, among it how features are normalised.
+    problem: the environment's shapes; observations are vectors.
+    names: of the observation's entries.
+
+  Returns:
+    None if the objective has no such features.
+  """
+  if not isinstance(config, domino.DominoConfig):
+    return None
+  features = domino.make_features(config, problem)
+  # They are some of the entries: which ones is seen by their numbers.
+  entries = features.raw(jnp.arange(float(len(names))))
+  apply = jax.jit(features.apply)
+  return Ruler(
+    'the features that the first run was trained with',
+    tuple(names[int(i)] for i in np.asarray(entries)),
+    lambda seen: np.asarray(apply(state.moments, jnp.asarray(seen))),
   )
 
 
