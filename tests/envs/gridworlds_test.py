@@ -76,6 +76,16 @@ def test_every_step_that_leads_to_the_top_rows_or_stays_there_pays():
   assert best == pytest.approx(0.5**3 * 2)
 
 
+def test_a_bump_pays_tenths_by_the_distance_from_its_top():
+  grid = gridworlds.load('bump')
+  assert grid.positions[grid.start].tolist() == [6, 3]
+  paid = grid.mdp.rewards[:, NOOP]
+  squares = np.sum((grid.positions - np.array([2, 3])) ** 2, axis=1)
+  np.testing.assert_allclose(
+    paid, np.round(np.exp(-squares / (2 * 1.5**2)), 1), atol=1e-9
+  )
+
+
 def test_goals_are_every_fifth_cell_of_the_border():
   goals = gridworlds.MAPS['open_41'].goals
   assert len(set(goals)) == 32
@@ -207,7 +217,8 @@ def test_an_open_grid_without_horizon_needs_no_walls():
     (
       '###\n#x#\n###',
       "map 'mine': unknown symbol 'x' in row 1; allowed are '#' (wall), ' '"
-      " (free), 'S' (start), 'G' (goal) and '+' (paying).",
+      " (free), 'S' (start), 'G' (goal), '+' (paying 1) and '1' to"
+      " '9' (paying tenths).",
     ),
     ('###\n###', "map 'mine': there is no free cell to start in."),
     ('#G#\n###', "map 'mine': there is no free cell to start in."),
