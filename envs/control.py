@@ -214,6 +214,12 @@ class ControlEnvironment(dm_env.Environment):
     """
     return dict(self._slices) if self._observation == 'features' else {}
 
+  def picture(self, height: int, width: int) -> Num[np.ndarray, 'H W 3']:
+    """What the task's camera sees now, uint8; needs a renderer."""
+    return self.physics.render(
+      height=height, width=width, camera_id=_CAMERAS.get(self._domain, 0)
+    )
+
   def reset(self) -> dm_env.TimeStep:
     """Begins an episode."""
     self._needs_reset = False
@@ -264,11 +270,7 @@ class ControlEnvironment(dm_env.Environment):
 
   def _observe(self, observation: dict[str, Any]) -> Num[np.ndarray, '...']:
     if self._observation == 'pixels':
-      return self.physics.render(
-        height=self._size,
-        width=self._size,
-        camera_id=_CAMERAS.get(self._domain, 0),
-      )
+      return self.picture(self._size, self._size)
     features = np.empty(self._num_features, np.float32)
     for key, where in self._slices.items():
       features[where] = np.ravel(observation[key])
