@@ -318,3 +318,20 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
     changed = {**runs, key: [{**runs[key][0], **wrong}] * 2}
     verdicts = [q.verdict for q in reproduce._of_sets('agent', changed)]
     assert verdicts.count('MISSED') == 1, name
+
+
+def test_what_sets_that_balance_a_pole_must_show():
+  good = {'returns': [240.0, 230.0], 'worst_value_ratio': 0.96}
+  runs = {'no diversity': [{**good, 'distance': 0.1}]}
+  for alpha, distance in ((0.6, 0.9), (0.8, 0.6), (0.9, 0.4)):
+    runs[f'alpha {alpha}'] = [{**good, 'distance': distance}]
+  verdicts = [q.verdict for q in reproduce._of_control(runs)]
+  assert set(verdicts) == {'ok', '-'}
+  for name, wrong in (
+    ('alpha 0.8', {'worst_value_ratio': 0.74}),
+    ('no diversity', {'distance': 0.14}),
+    ('alpha 0.6', {'distance': 0.59}),
+  ):
+    changed = {**runs, name: [{**runs[name][0], **wrong}]}
+    verdicts = [q.verdict for q in reproduce._of_control(changed)]
+    assert verdicts.count('MISSED') == 1, name
