@@ -143,6 +143,7 @@ _DOMINO_TABLES = actor_critic.ActorCriticConfig(
   policy_rate=1e-3,
   value_rate=2e-2,
   max_gradient_norm=None,
+  entropy_weight=0.03,
   table_spread=0.3,
 )
 
@@ -238,7 +239,9 @@ def _domino(
       config,
       # Features are parts of one: divided by their number they would be as
       # nothing beside the task's reward.
-      objective=dataclasses.replace(config.objective, per_feature=False),
+      objective=dataclasses.replace(
+        config.objective, per_feature=False, multiplier_rate=3e-3
+      ),
       learner=_DOMINO_TABLES,
       batch_size=64,
       updates_per_step=1,

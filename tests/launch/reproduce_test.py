@@ -301,8 +301,10 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
   runs = {f'agent, {name}': [good, good] for name in reproduce._SETS}
   for l0 in (0.1, 0.2):
     runs[f'agent, VDW {l0}'] = [{**good, 'distance': 1.2 * l0}] * 2
-  for alpha in (0.6, 0.8, 0.95):
-    runs[f'agent, bump, alpha {alpha}'] = [{**good, 'distance': 1 - alpha}] * 2
+  for alpha in (0.7, 0.9, 0.97):
+    runs[f'agent, bump, alpha {alpha}'] = [
+      {**good, 'distance': 1 - alpha, 'value_ratio': 0.98}
+    ] * 2
   asked = {q.name: q for q in reproduce._of_sets('agent', runs)}
   assert {q.verdict for q in asked.values()} == {'ok', '-'}
   # Further than a quarter off, too near, no fall, and below alpha.
@@ -310,7 +312,7 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
     ('VDW 0.1', {'distance': 0.126}),
     ('VDW 0.2', {'distance': 0.149}),
     ('repulsive', {'distance': 0.59}),
-    ('bump, alpha 0.8', {'distance': 0.41}),
+    ('bump, alpha 0.9', {'distance': 0.31}),
     ('repulsive', {'value_ratio': 0.89}),
     ('VDW 0.1', {'worst_value_ratio': 0.84}),
   ):
