@@ -71,12 +71,14 @@ del _test  # Else the last one would be collected a second time.
 
 def test_names_are_those_of_all_suites():
   names = factory.names()
-  assert len(names) == len(set(names)) == 4 + 51 + 104
+  assert len(names) == len(set(names)) == 6 + 51 + 104
   assert GRIDS == (
     'grid:disdain_release',
     'grid:four_rooms',
     'grid:open_11',
     'grid:open_41',
+    'grid:top_rows',
+    'grid:bump',
   )
   assert set(QUICK) < set(names)
 
@@ -146,13 +148,14 @@ def test_options_reach_the_environment(kind, spec):
       {},
       "environment 'grid:four_room': task 'four_room' is unknown. Did you mean"
       " 'four_rooms'? Allowed: 'disdain_release', 'four_rooms', 'open_11',"
-      " 'open_41'.",
+      " 'open_41', 'top_rows', 'bump'.",
     ),
     (
       'grid:xyz',
       {},
       "environment 'grid:xyz': task 'xyz' is unknown. Allowed:"
-      " 'disdain_release', 'four_rooms', 'open_11', 'open_41'.",
+      " 'disdain_release', 'four_rooms', 'open_11', 'open_41', 'top_rows',"
+      " 'bump'.",
     ),
     (
       'four_room',
