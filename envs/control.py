@@ -96,6 +96,35 @@ def choose_renderer() -> None:
   os.environ['MUJOCO_GL'] = 'disable'
 
 
+class NamedVector(specs.BoundedArray):
+  """A vector without limits whose entries have names."""
+
+  def __init__(
+    self,
+    entry_names: tuple[str, ...],
+    dtype: Any = np.float32,
+    name: str | None = None,
+  ):
+    """Initialises the spec.
+
+    Args:
+      entry_names: one for each entry.
+      dtype: of the entries.
+      name: of the whole.
+    """
+    super().__init__((len(entry_names),), dtype, -np.inf, np.inf, name)
+    self._entry_names = tuple(entry_names)
+
+  @property
+  def entry_names(self) -> tuple[str, ...]:
+    """One for each entry, such as 'velocity[0]'."""
+    return self._entry_names
+
+  def __reduce__(self) -> Any:
+    """For copies."""
+    return NamedVector, (self._entry_names, self.dtype, self.name)
+
+
 class ControlEnvironment(dm_env.Environment):
   """A task of the suite with one observation, in float32.
 
@@ -185,6 +214,12 @@ class ControlEnvironment(dm_env.Environment):
     """
     return dict(self._slices) if self._observation == 'features' else {}
 
+  def picture(self, height: int, width: int) -> Num[np.ndarray, 'H W 3']:
+    """What the task's camera sees now, uint8; needs a renderer."""
+    return self.physics.render(
+      height=height, width=width, camera_id=_CAMERAS.get(self._domain, 0)
+    )
+
   def reset(self) -> dm_env.TimeStep:
     """Begins an episode."""
     self._needs_reset = False
@@ -235,11 +270,7 @@ class ControlEnvironment(dm_env.Environment):
 
   def _observe(self, observation: dict[str, Any]) -> Num[np.ndarray, '...']:
     if self._observation == 'pixels':
-      return self.physics.render(
-        height=self._size,
-        width=self._size,
-        camera_id=_CAMERAS.get(self._domain, 0),
-      )
+      return self.picture(self._size, self._size)
     features = np.empty(self._num_features, np.float32)
     for key, where in self._slices.items():
       features[where] = np.ravel(observation[key])
@@ -253,9 +284,12 @@ class ControlEnvironment(dm_env.Environment):
     if self._observation == 'pixels':
       shape = (self._size, self._size, 3)
       return specs.BoundedArray(shape, np.uint8, 0, 255, 'pixels')
-    return specs.BoundedArray(
-      (self._num_features,), np.float32, -np.inf, np.inf, 'features'
-    )
+    names = [
+      f'{key}[{i}]'
+      for key, where in self._slices.items()
+      for i in range(where.stop - where.start)
+    ]
+    return NamedVector(tuple(names), name='features')
 
   def action_spec(  # pyrefly: ignore[bad-override]
     self,

@@ -5,13 +5,14 @@
     S   free cell where episodes start; without it the first free cell, in
         reading order, is the start
     G   free cell whose entering ends the episode and pays 1
-    +   free cell in which every step that ends there pays 1
-    -   free cell in which every step that ends there pays -1
+    +   free cell that pays 1 for every step that leads to it or stays in it
+    1-9 the same of so many tenths
+    -   free cell that costs 1 for every such step
 
 States are the free cells in reading order, row by row. The five actions are
 those of `ACTIONS`; walking into a wall or off the map leaves the agent where it
-is. Without a goal there is no reward and no terminal state: such worlds serve
-agents that make their own rewards.
+is. Without a goal there is no terminal state, and without one or cells that
+pay no reward: such worlds serve agents that make their own rewards.
 
 The map `disdain_release` is that of the tabular code which the authors of
 DISDAIN published (Strouse et al., 2021, arXiv:2107.14226); `four_rooms` is the
@@ -24,6 +25,12 @@ skills that each begin where the one before stopped; the start is the centre. In
 for primitive actions to miss them: what a hierarchy of skills is measured by.
 Episodes are then 400 steps long. What is seen is the same with a goal as
 without, so that skills learned without goals can be used.
+
+`top_rows` and `bump` are seven cells square, with the start in the middle of
+the lowest row, for sets of policies that are to differ. In the first every cell
+of the upper three rows pays, so that many policies are the best. In the second
+one cell pays most and its neighbours less, by a Gaussian of deviation 1.5, so
+that policies which differ must give something up.
 
 `rewards_11` is the square of `open_11` with a cell that pays and one that
 costs; the start is the middle of its left half, for those who ask what an agent
@@ -56,8 +63,10 @@ _WALL = '#'
 _FREE = ' '
 _START = 'S'
 _GOAL = 'G'
-# What the steps into a cell pay.
-_PAYS = {_GOAL: 1.0, '+': 1.0, '-': -1.0}
+# What a step into a cell pays.
+_PAYS = {'+': 1.0, '-': -1.0, _GOAL: 1.0} | {
+  str(n): n / 10 for n in range(1, 10)
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,16 +154,16 @@ def from_ascii(
       if symbol not in (_WALL, _FREE, _START, *_PAYS):
         raise ValueError(
           f'map {name!r}: unknown symbol {symbol!r} in row {number}; allowed'
-          f" are '#' (wall), ' ' (free), 'S' (start), 'G' (goal), '+' (pays)"
-          " and '-' (costs)."
+          f" are '#' (wall), ' ' (free), 'S' (start), 'G' (goal), '+'"
+          " (paying 1), '1' to '9' (paying tenths) and '-' (costing 1)."
         )
   cells = np.array([list(row) for row in rows])
   walls = cells == _WALL
   positions = np.argwhere(~walls)
   is_goal = cells[~walls] == _GOAL
-  pays = np.array([_PAYS.get(symbol, 0.0) for symbol in cells[~walls]])
   if is_goal.all():
     raise ValueError(f'map {name!r}: there is no free cell to start in.')
+  pays = np.array([_PAYS.get(symbol, 0.0) for symbol in cells[~walls]])
   starts = np.flatnonzero(cells[~walls] == _START)
   if len(starts) > 1:
     raise ValueError(
@@ -260,6 +269,18 @@ MAPS = {
   'open_11': Map(_open(11), horizon=None),
   'open_41': Map(
     _open(41), horizon=None, goals=_border(41, 5), goal_horizon=400
+  ),
+  'top_rows': Map(
+    '\n'.join(3 * ['+' * 7] + 3 * [' ' * 7] + ['   S   ']), horizon=64
+  ),
+  'bump': Map(
+    '\n'.join(
+      (
+        *(' 23432 ', '1368631', '148+841', '1368631', ' 23432 '),
+        *('  111  ', '   S   '),
+      )
+    ),
+    horizon=64,
   ),
   'rewards_11': Map(_rewards(), horizon=None),
 }

@@ -20,6 +20,11 @@ from skills import registry
 from skills import types
 from skills.learners import base
 
+# Rollouts of so many steps are unrolled as a whole, of longer ones a few steps
+# at a time: else it would take minutes to compile them.
+_LONGEST_UNROLLED = 32
+_UNROLLED_OF_LONGER = 4
+
 # Updates whose random numbers are drawn at once. Drawing them one by one would
 # cost more than the updates of a small world. Calls that train for multiples of
 # it give the same result however the whole is cut into calls.
@@ -107,7 +112,12 @@ def rollout(
     return (state, memory), (observation, action, reward, discount, record)
 
   end, (observations, actions, rewards, discounts, record) = jax.lax.scan(
-    step, start, (uniform, jnp.arange(num_steps)), unroll=min(num_steps, 32)
+    step,
+    start,
+    (uniform, jnp.arange(num_steps)),
+    unroll=(
+      num_steps if num_steps <= _LONGEST_UNROLLED else _UNROLLED_OF_LONGER
+    ),
   )
   # A world that ended stays where it is; what it did then is padding.
   alive = jnp.cumprod(discounts, axis=0) > 0
@@ -134,13 +144,18 @@ def make(
     environment: where.
 
   Raises:
-    ValueError: if episodes do not end where skills do.
+    ValueError: if episodes do not end where skills do, or never, and skills
+      are to last as long.
   """
   config = agent.config
   if environment.horizon not in (None, config.skill_length):
     raise ValueError(
       f'skill_length must equal the episode length ({environment.horizon}) on '
       f'device, got {config.skill_length}.'
+    )
+  if config.keeps_skill and environment.horizon is None:
+    raise ValueError(
+      'keeps_skill must be false on device where episodes do not end, got true.'
     )
   batch = config.batch_size
   num_steps = config.skill_length

@@ -213,14 +213,28 @@ def plane_of(
     len(shape) != 1 or shape[0] < 2 or 'float' not in problem.observation_dtype
   ):
     return None
-  names = [f'observation[{i}]' for i in range(shape[0])]
+  names = entry_names(environment, problem)
+  slices = getattr(environment, 'observation_slices', {})
+  position = slices.get('position', slice(0, 2))
+  first = position.start if position.stop - position.start >= 2 else 0
+  return Plane([first, first + 1], (names[first], names[first + 1]))
+
+
+def entry_names(
+  environment: dm_env.Environment, problem: types.ProblemSpec
+) -> list[str]:
+  """What the entries of an observed vector are called.
+
+  Args:
+    environment: one with `observation_slices` says it.
+    problem: its shapes.
+  """
+  names = [f'observation[{i}]' for i in range(problem.observation_shape[0])]
   slices = getattr(environment, 'observation_slices', {})
   for name, where in slices.items():
     for i in range(where.start, where.stop):
       names[i] = f'{name}[{i - where.start}]'
-  position = slices.get('position', slice(0, 2))
-  first = position.start if position.stop - position.start >= 2 else 0
-  return Plane([first, first + 1], (names[first], names[first + 1]))
+  return names
 
 
 def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
@@ -330,18 +344,27 @@ def end_counts(
   trajectory: types.Trajectory, observations: np.ndarray, num_skills: int
 ) -> Int[np.ndarray, 'K S']:
   """How often each skill ended in each state of a tabular world."""
+  last = np.asarray(trajectory.mask).sum(axis=0).astype(int)
+  observation = np.asarray(trajectory.observation)
+  ends = states_of(observation[last, np.arange(len(last))], observations)
+  skills = np.asarray(trajectory.skill)[last - 1, np.arange(len(last))]
+  return metrics.joint_counts(skills, ends, num_skills, len(observations))
+
+
+def states_of(
+  seen: np.ndarray, observations: np.ndarray
+) -> Int[np.ndarray, 'n']:
+  """Which states of a tabular world were seen.
+
+  Args:
+    seen: some observations, one after another.
+    observations: of each state.
+  """
   state_of = {
     np.asarray(observation).tobytes(): state
     for state, observation in enumerate(observations)
   }
-  last = np.asarray(trajectory.mask).sum(axis=0).astype(int)
-  ends = [
-    state_of[np.asarray(observation, observations.dtype).tobytes()]
-    for observation in np.asarray(trajectory.observation)[
-      last, np.arange(len(last))
-    ]
-  ]
-  skills = np.asarray(trajectory.skill)[last - 1, np.arange(len(last))]
-  return metrics.joint_counts(
-    skills, np.array(ends), num_skills, len(observations)
+  return np.array(
+    [state_of[np.asarray(each, observations.dtype).tobytes()] for each in seen],
+    int,
   )

@@ -76,17 +76,20 @@ def make(
   num_skills: int,
   skill_length: int,
   fixed_skill: int | None = None,
+  *,
+  keeps_skill: bool = False,
 ) -> PolicyCore:
   """Acts by one skill after the other.
 
-  A skill is drawn uniformly when an episode starts and whenever one has run for
-  its full length.
+  A skill is drawn uniformly when an episode starts and, unless it is kept,
+  whenever one has run for its full length.
 
   Args:
     behaviour: chooses the actions.
     num_skills: number of skills K.
     skill_length: environment steps of a skill.
     fixed_skill: what is followed all the time, in place of skills drawn.
+    keeps_skill: whether the same skill begins anew after its full length.
   """
 
   def init(key: types.PRNGKey) -> ActorState:
@@ -114,7 +117,8 @@ def make(
     if fixed_skill is not None:
       drawn = jnp.full_like(drawn, fixed_skill)
     is_over = state.skill_step >= skill_length
-    skill = jnp.where(is_over, drawn, state.skill)
+    begins = is_over & (state.step == 0) if keeps_skill else is_over
+    skill = jnp.where(begins, drawn, state.skill)
     skill_step = jnp.where(is_over, 0, state.skill_step) + 1
     inputs = observation, skill, state.memory, uniform[1:]
     action, memory = jax.tree.map(

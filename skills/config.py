@@ -84,6 +84,9 @@ class SkillAgentConfig:
     objective: configuration of an objective in `skills.registry.OBJECTIVES`.
     num_skills: number of skills K; 1 where there are none to tell apart.
     skill_length: environment steps of a skill, T.
+    keeps_skill: whether the skill that an episode begins with is kept to its
+      end, for sets of policies that are judged by whole episodes. Then
+      `skill_length` is the length of trajectories alone.
     fixed_skill: the one skill that actors follow; None where they draw one.
     network: what the learner's networks are made of.
     learner: how it learns and acts; configuration of an algorithm in
@@ -97,6 +100,7 @@ class SkillAgentConfig:
   objective: Any = dataclasses.field(default_factory=disdain.DisdainConfig)
   num_skills: int = 16
   skill_length: int = 20
+  keeps_skill: bool = False
   fixed_skill: int | None = None
   network: torsos.NetworkConfig = torsos.NetworkConfig()
   learner: Any = dataclasses.field(default_factory=q_learning.QLearningConfig)

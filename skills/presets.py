@@ -15,6 +15,10 @@ experiments but for their 64 skills. The rest is R2D2's recipe (Kapturowski et
 al., 2019), made smaller: a core of 256 units, of 512; a burn-in of half a
 trajectory; batches of 16, of 64; its exponents of priorities and of importance.
 Tasks of large rewards are learned in its rescaled values.
+
+DOMiNO's policies last an episode, and replay is larger, so that it holds
+episodes of most of them. Its settings are those that are known of the paper but
+for the rate of the multipliers, which is higher, since runs are shorter.
 """
 
 from collections.abc import Mapping
@@ -32,6 +36,7 @@ from skills.learners import actor_critic
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import torsos
+from skills.objectives import domino
 
 
 class _Sizes(NamedTuple):
@@ -86,6 +91,8 @@ _GRIDS = {
     factors=(41, 41),
     capacity=20_000,
   ),
+  'grid:top_rows': _Sizes(8, 64, pinned_state=None),
+  'grid:bump': _Sizes(8, 64, pinned_state=None),
 }
 _OTHER = _Sizes(16, 20, pinned_state=None)
 
@@ -96,7 +103,21 @@ HIERARCHY = 'hierarchy'
 reinforcement learning.
 """
 
-AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY)))
+_DOMINO = 'domino'
+
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+  'domino_vdw': {
+    'attractive_coeff': domino.VAN_DER_WAALS,
+    'target_distance': 0.2,
+  },
+  'domino_no_diversity': {'constraint': 'none'},
+  'domino_linear': {'constraint': 'linear'},
+  'domino_smerl': {'constraint': 'smerl'},
+  'domino_reverse_smerl': {'constraint': 'reverse_smerl'},
+}
+"""DOMiNO with Van der Waals' force, and the baselines of its paper."""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS)))
 """Every agent: one for each objective, and what is made of such."""
 
 # Of tables. These and the grids' discriminator rates, of each member of an
@@ -110,6 +131,21 @@ _CONTROL = _Sizes(16, 50)
 
 _ATARI = _Sizes(16, 20, {'disdain': 180.0})
 _ATARI_HEADS = 40
+
+_DOMINO_GRIDS = ('grid:top_rows', 'grid:bump')
+
+# Policies must move little within the memory of the features' averages, or they
+# swing about the distance that they should keep. No limit of the gradient's
+# norm: it would tie policy 0 to the others.
+_DOMINO_TABLES = actor_critic.ActorCriticConfig(
+  discount=0.97,
+  lambda_=0.9,
+  policy_rate=1e-3,
+  value_rate=2e-2,
+  max_gradient_norm=None,
+  entropy_weight=0.03,
+  table_spread=0.3,
+)
 
 # Pictures with fewer pixels are those of grids, a cell in each.
 _MIN_PIXELS = 32 * 32
@@ -149,6 +185,12 @@ def make(
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
   """
+  if agent in _VARIANTS:
+    config = make(_DOMINO, environment, problem)
+    return dataclasses.replace(
+      config,
+      objective=dataclasses.replace(config.objective, **_VARIANTS[agent]),
+    )
   if agent == HIERARCHY:
     return _hierarchy(make('extrinsic', environment, problem))
   sizes = _GRIDS.get(environment, _OTHER)
@@ -164,7 +206,7 @@ def make(
       parts = _remembering(parts, agent, sizes.skill_length)
   else:
     parts = _vectors()
-  return config_lib.SkillAgentConfig(
+  config = config_lib.SkillAgentConfig(
     objective=_objective(
       agent, parts.discriminator, parts.num_heads, sizes.bonus_weights
     ),
@@ -175,6 +217,42 @@ def make(
     replay=_bounded(parts.replay, sizes.skill_length, problem),
     updates_per_step=parts.updates_per_step,
   )
+  return _domino(config, environment) if agent == _DOMINO else config
+
+
+def _domino(
+  config: config_lib.SkillAgentConfig, environment: str
+) -> config_lib.SkillAgentConfig:
+  """The settings of a set of policies, from those of other agents."""
+  hidden_sizes = config.network.hidden_sizes
+  config = dataclasses.replace(
+    config,
+    objective=dataclasses.replace(
+      config.objective, multiplier_rate=1e-2, hidden_sizes=hidden_sizes
+    ),
+  )
+  if environment in _GRIDS and environment not in _DOMINO_GRIDS:
+    return config
+  config = dataclasses.replace(config, keeps_skill=True)
+  if environment in _DOMINO_GRIDS:
+    return dataclasses.replace(
+      config,
+      # Features are parts of one: divided by their number they would be as
+      # nothing beside the task's reward.
+      objective=dataclasses.replace(
+        config.objective, per_feature=False, multiplier_rate=3e-3
+      ),
+      learner=_DOMINO_TABLES,
+      batch_size=64,
+      updates_per_step=1,
+    )
+  if isinstance(config.learner, actor_critic.ActorCriticConfig):
+    return dataclasses.replace(
+      config,
+      num_skills=10,
+      replay=dataclasses.replace(config.replay, capacity=256),
+    )
+  return config
 
 
 def _tables(sizes: _Sizes) -> _Parts:

@@ -20,6 +20,7 @@ from skills.objectives import base
 from skills.objectives import counts
 from skills.objectives import diayn
 from skills.objectives import disdain
+from skills.objectives import domino
 from skills.objectives import extrinsic
 from skills.objectives import rnd
 from skills.objectives import rvic
@@ -42,6 +43,7 @@ OBJECTIVES: Mapping[str, Objective] = {
   'counts': Objective(counts.CountsConfig, counts.make),
   'diayn': Objective(diayn.DiaynConfig, diayn.make),
   'disdain': Objective(disdain.DisdainConfig, disdain.make),
+  'domino': Objective(domino.DominoConfig, domino.make),
   'extrinsic': Objective(extrinsic.ExtrinsicConfig, extrinsic.make),
   'rnd': Objective(rnd.RndConfig, rnd.make),
   'rvic': Objective(rvic.RvicConfig, rvic.make),
@@ -162,7 +164,11 @@ def make_agent(
 
   def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
     return acting.make(
-      behaviour, config.num_skills, config.skill_length, config.fixed_skill
+      behaviour,
+      config.num_skills,
+      config.skill_length,
+      config.fixed_skill,
+      keeps_skill=config.keeps_skill,
     )
 
   return Agent(

@@ -146,6 +146,8 @@ class ProblemSpec:
     num_actions: number of discrete actions; None where they are continuous.
     action_shape: of a continuous action, whose entries lie in [-1, 1]; () where
       actions are discrete.
+    entry_names: of an observation's entries, where they have names, such as
+      'velocity[0]'. They say nothing of shapes, and are not compared.
   """
 
   observation_shape: tuple[int, ...]
@@ -153,6 +155,7 @@ class ProblemSpec:
   num_states: int | None
   num_actions: int | None
   action_shape: tuple[int, ...] = ()
+  entry_names: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
   def __post_init__(self) -> None:
     """Refuses what is neither discrete nor continuous."""
@@ -169,7 +172,8 @@ class ProblemSpec:
     """Reads dm_env's specs, without importing dm_env.
 
     Args:
-      observation_spec: one array spec; with `num_values` if it is an index.
+      observation_spec: one array spec; with `num_values` if it is an index, and
+        with `entry_names` if its entries have names.
       action_spec: a discrete array spec, or of a vector in [-1, 1].
 
     Returns:
@@ -203,4 +207,5 @@ class ProblemSpec:
       num_states=getattr(observation_spec, 'num_values', None),
       num_actions=None if num_actions is None else int(num_actions),
       action_shape=action_shape,
+      entry_names=tuple(getattr(observation_spec, 'entry_names', ())),
     )

@@ -75,6 +75,22 @@ def test_a_skill_is_kept_for_its_length_and_then_drawn_anew():
     assert np.all(np.abs(np.bincount(skill[:, t]) - 250) < 69)
 
 
+def test_a_skill_that_is_kept_lasts_for_the_whole_episode():
+  core = acting.make(
+    q_learning.behaviour(NETWORK, 0.0), K, LENGTH, keeps_skill=True
+  )
+  _, extras, _ = jax.jit(jax.vmap(lambda key: run(core, key, 3 * LENGTH + 1)))(
+    keys(1000)
+  )
+  np.testing.assert_array_equal(
+    extras['skill_step'], np.tile([1, 2, 3, 1, 2, 3, 1, 2, 3, 1], (1000, 1))
+  )
+  skill = np.asarray(extras['skill'])
+  np.testing.assert_array_equal(skill, skill[:, :1] + 0 * skill)
+  # Uniform: 250 each, deviation 13.7.
+  assert np.all(np.abs(np.bincount(skill[:, 0]) - 250) < 69)
+
+
 def test_greedy_actions_are_those_of_the_skill_s_mixed_values():
   action, extras, observation = jax.jit(lambda key: run(make(), key, 30))(
     jax.random.PRNGKey(0)

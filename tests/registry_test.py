@@ -35,7 +35,7 @@ def test_every_objective_makes_an_agent_that_acts_and_learns(name):
     variables.params, jnp.array([2]), jnp.array([3])
   )
   assert values.shape == (1, 3, len(agent.objective.streams))
-  assert variables.weights.shape == (len(agent.objective.streams),)
+  assert variables.weights.shape[-1] == len(agent.objective.streams)
   action, _ = agent.policy.select_action(
     variables, jnp.int32(2), agent.policy.init(KEY)
   )

@@ -16,6 +16,7 @@ from jaxtyping import Num
 import numpy as np
 
 from skills.ops import categorical
+from skills.ops import neighbours
 
 AnyArray = Array | np.ndarray
 
@@ -309,6 +310,75 @@ def confusion_matrix(
   _check_indices('predicted', predicted, num_skills)
   _check_indices('skill', skill, num_skills)
   return joint_counts(skill, predicted, num_skills, num_skills)
+
+
+def neighbour_distances(
+  features: Float[AnyArray, 'K D'],
+) -> Float[np.ndarray, 'K']:
+  """How far each policy of a set is from the one that is most like it.
+
+      l_i = min_{j != i} || psi^i - psi^j ||_2
+
+  Args:
+    features: expected features psi of each policy, such as its occupancy of
+      states.
+
+  Returns:
+    Distances >= 0, in the units of the features.
+
+  Raises:
+    ValueError: if there are fewer than two policies.
+  """
+  if len(features) < 2:
+    raise ValueError(
+      f'features must be of two policies or more, got {len(features)}.'
+    )
+  return np.asarray(neighbours.nearest(jnp.asarray(features)).distance)
+
+
+def diversity_score(features: Float[AnyArray, 'K D']) -> float:
+  """Mean distance of the policies to their nearest neighbours.
+
+      (1 / K) sum_i min_{j != i} || psi^i - psi^j ||_2
+
+  The quantity that DOMiNO's diversity is shown in (Zahavy et al., 2022,
+  arXiv:2205.13521).
+
+  Args:
+    features: expected features psi of each policy.
+
+  Returns:
+    A distance >= 0, in the units of the features; 0 if each policy has one
+    that does the same.
+
+  Raises:
+    ValueError: if there are fewer than two policies.
+  """
+  return float(np.mean(neighbour_distances(features)))
+
+
+def value_ratios(values: Float[AnyArray, 'K']) -> Float[np.ndarray, 'K']:
+  """What each policy of a set is worth as a part of what policy 0 is.
+
+      v^i / v^0
+
+  Args:
+    values: mean returns, or mean rewards, of each policy; that of policy 0,
+      which the task's reward alone trained, is above 0.
+
+  Returns:
+    Ratios, that of policy 0 being 1. A policy keeps the constraint of alpha if
+    its ratio is at least alpha.
+
+  Raises:
+    ValueError: if policy 0 is worth nothing, or less.
+  """
+  values = np.asarray(values, np.float64)
+  if not values[0] > 0:
+    raise ValueError(
+      f'the value of policy 0 must be positive to compare, got {values[0]}.'
+    )
+  return values / values[0]
 
 
 def _log_q_of(

@@ -7,6 +7,7 @@ figure and touches no global state, and written by `save`; `learning_curve` and
 Needs the extra 'plots': pip install 'skill-discovery-suite[plots]'.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import os
 import pathlib
@@ -39,13 +40,13 @@ Path = str | os.PathLike[str]
 
 DOTS_PER_INCH = 150
 
-_INK = '#22262b'
-_FAINT_INK = '#6b7280'
-_WALL = '#565d66'
+INK = '#22262b'
+FAINT_INK = '#6b7280'
+WALL = '#565d66'
 _UNUSED = '#f4f5f6'
 _DOT = '#b6bcc4'
 # Okabe and Ito's colours, less the yellow that is hard to see on white.
-_CURVE_COLOURS = (
+CURVE_COLOURS = (
   '#0072b2',
   '#d55e00',
   '#009e73',
@@ -67,18 +68,31 @@ def save(figure: mpl_figure.Figure, path: Path) -> None:
     figure: any.
     path: where to; its folder is made, a file that is there is replaced.
   """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # In the same folder, since files are moved at once only within a disk.
-  temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
-  try:
-    figure.savefig(
+  replace(
+    path,
+    lambda temporary: figure.savefig(
       temporary,
       format='png',
       dpi=DOTS_PER_INCH,
       # Else the file would tell which Matplotlib wrote it.
       metadata={'Software': None},
-    )
+    ),
+  )
+
+
+def replace(path: Path, write: Callable[[pathlib.Path], None]) -> None:
+  """Writes a file that is either whole or as it was.
+
+  Args:
+    path: where to; its folder is made, a file that is there is replaced.
+    write: writes it to another path.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # In the same folder, since files are moved at once only within a disk.
+  temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
+  try:
+    write(temporary)
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
@@ -139,8 +153,8 @@ def draw_learning_curve(
       steps,
       values,
       label=name,
-      color=_CURVE_COLOURS[i % len(_CURVE_COLOURS)],
-      linestyle=_DASHES[i // len(_CURVE_COLOURS) % len(_DASHES)],
+      color=CURVE_COLOURS[i % len(CURVE_COLOURS)],
+      linestyle=_DASHES[i // len(CURVE_COLOURS) % len(_DASHES)],
       linewidth=2.0,
       # A line through one point cannot be seen.
       marker='o' if len(steps) == 1 else None,
@@ -149,14 +163,14 @@ def draw_learning_curve(
     _mark_level(axes, 1.0, 'chance: 1')
     _mark_level(axes, num_skills, f'all: {num_skills}')
     axes.set_ylim(0.0, num_skills * 1.05)
-  axes.set_title(title, loc='left', color=_INK, fontweight='bold', fontsize=12)
-  axes.set_xlabel(xlabel, color=_INK)
-  axes.set_ylabel(ylabel, color=_INK)
+  axes.set_title(title, loc='left', color=INK, fontweight='bold', fontsize=12)
+  axes.set_xlabel(xlabel, color=INK)
+  axes.set_ylabel(ylabel, color=INK)
   axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
   axes.margins(x=0.02)
   axes.grid(color='#e5e7eb', linewidth=0.8)
   axes.set_axisbelow(True)
-  axes.tick_params(colors=_INK, length=0)
+  axes.tick_params(colors=INK, length=0)
   for side, spine in axes.spines.items():
     spine.set_visible(side in ('left', 'bottom'))
     spine.set_color('#9ca3af')
@@ -164,7 +178,7 @@ def draw_learning_curve(
     loc='outside lower center',
     ncols=min(len(curves), 3),
     frameon=False,
-    labelcolor=_INK,
+    labelcolor=INK,
   )
   return figure
 
@@ -233,11 +247,11 @@ def draw_skill_map(
   walls, positions = np.asarray(walls, bool), np.asarray(positions)
   posterior, end_counts = np.asarray(posterior), np.asarray(end_counts)
   num_states, num_skills = posterior.shape
-  _check_shape('positions', positions, (num_states, 2))
-  _check_shape('end_counts', end_counts, (num_skills, num_states))
+  check_shape('positions', positions, (num_states, 2))
+  check_shape('end_counts', end_counts, (num_skills, num_states))
   if disagreement is not None:
     disagreement = np.asarray(disagreement)
-    _check_shape('disagreement', disagreement, (num_states,))
+    check_shape('disagreement', disagreement, (num_states,))
   if not 0 <= start < num_states:
     raise ValueError(f'start must lie in [0, {num_states}), got {start}.')
 
@@ -276,7 +290,7 @@ def draw_skill_map(
     1.0 - 0.2 / layout.size[1],
     title,
     va='top',
-    color=_INK,
+    color=INK,
     fontweight='bold',
     fontsize=15,
   )
@@ -287,14 +301,14 @@ def draw_skill_map(
     axes, walls, positions, owner, confidence, num_skills, layout.cell
   )
   _mark_start(axes, positions[start], layout.cell)
-  axes.set_title('Skill that ends here most often', fontsize=12, color=_INK)
+  axes.set_title('Skill that ends here most often', fontsize=12, color=INK)
   _draw_legend(axes, caption)
   for i, panel in enumerate(panels):
     place, place_of_scale = layout.side(i, len(panels))
     axes = figure.add_axes(place, label=panel.label)
     image = _draw_values(axes, walls, positions, panel)
     _mark_start(axes, positions[start], layout.cell / 2)
-    axes.set_title(panel.title, fontsize=11, color=_INK)
+    axes.set_title(panel.title, fontsize=11, color=INK)
     _draw_scale(figure.add_axes(place_of_scale), image, panel.unit)
   return figure
 
@@ -358,7 +372,7 @@ def draw_skill_ends(
       'paths must hold two coordinates of at least one run, as many as skills, '
       f'got shapes {paths.shape} of paths and {skills.shape} of skills.'
     )
-  _check_shape('lengths', lengths, skills.shape)
+  check_shape('lengths', lengths, skills.shape)
   figure = mpl_figure.Figure(figsize=(6.4, 6.4), layout='constrained')
   axes = figure.add_subplot(label='skills')
   palette = _palette()
@@ -382,20 +396,20 @@ def draw_skill_ends(
       np.median(ends[own], axis=0),
       ha='center',
       va='center',
-      color=_INK,
+      color=INK,
       fontsize=10,
       fontweight='bold',
       bbox={'boxstyle': 'circle,pad=0.15', 'fc': 'white', 'ec': colour},
       zorder=5,
     )
   axes.autoscale_view()
-  axes.set_title(title, loc='left', color=_INK, fontweight='bold', fontsize=12)
-  axes.set_xlabel('\n'.join(filter(None, (labels[0], caption))), color=_INK)
-  axes.set_ylabel(labels[1], color=_INK)
+  axes.set_title(title, loc='left', color=INK, fontweight='bold', fontsize=12)
+  axes.set_xlabel('\n'.join(filter(None, (labels[0], caption))), color=INK)
+  axes.set_ylabel(labels[1], color=INK)
   axes.set_aspect('equal', adjustable='datalim')
   axes.grid(color='#e5e7eb', linewidth=0.8)
   axes.set_axisbelow(True)
-  axes.tick_params(colors=_INK, length=0)
+  axes.tick_params(colors=INK, length=0)
   for spine in axes.spines.values():
     spine.set_color('#9ca3af')
   return figure
@@ -659,7 +673,7 @@ def _draw_skills(
   font_size = 72.0 * cell * min(0.42, 0.85 / (0.7 * digits))
   image = np.empty(walls.shape + (3,))
   image[:] = _rgb(_UNUSED)
-  image[walls] = _rgb(_WALL)
+  image[walls] = _rgb(WALL)
   colours = skill_colours(owner, positions)
   for state, (row, column) in enumerate(positions):
     skill = int(owner[state])
@@ -689,7 +703,7 @@ def _draw_skills(
       gid=f'state {state}',
     )
   axes.imshow(image, interpolation='nearest')
-  _finish_grid(axes, walls.shape, positions, linewidth=1.5)
+  finish_grid(axes, walls.shape, positions, linewidth=1.5)
 
 
 def _draw_values(
@@ -702,7 +716,7 @@ def _draw_values(
   image = np.full(walls.shape, np.nan)
   image[tuple(positions.T)] = panel.values
   # What is no number is not drawn: walls are what shows through.
-  axes.set_facecolor(_WALL)
+  axes.set_facecolor(WALL)
   shown = axes.imshow(
     image,
     interpolation='nearest',
@@ -710,7 +724,7 @@ def _draw_values(
     vmin=0.0,
     vmax=panel.limit,
   )
-  _finish_grid(axes, walls.shape, positions, linewidth=0.75)
+  finish_grid(axes, walls.shape, positions, linewidth=0.75)
   return shown
 
 
@@ -719,18 +733,18 @@ def _draw_scale(
 ) -> None:
   """What the colours of a panel mean."""
   bar = mpl_colorbar.Colorbar(axes, image)
-  bar.set_label(unit, color=_INK, fontsize=10)
-  axes.tick_params(colors=_INK, length=0, labelsize=9)
+  bar.set_label(unit, color=INK, fontsize=10)
+  axes.tick_params(colors=INK, length=0, labelsize=9)
   axes.spines['outline'].set_visible(False)
 
 
 def _draw_legend(axes: mpl_axes.Axes, caption: str) -> None:
   """The caption and what the signs mean, below the panel."""
-  axes.set_xlabel(caption, color=_INK, fontsize=12, labelpad=8)
+  axes.set_xlabel(caption, color=INK, fontsize=12, labelpad=8)
   pale = patches.Patch(facecolor='#e3edf7', label='pale: discriminator unsure')
   axes.legend(
     handles=[
-      patches.Patch(facecolor='white', edgecolor=_INK, lw=2, label='start'),
+      patches.Patch(facecolor='white', edgecolor=INK, lw=2, label='start'),
       lines.Line2D(
         [], [], ls='', marker='o', color=_DOT, label='no skill ends here'
       ),
@@ -741,7 +755,7 @@ def _draw_legend(axes: mpl_axes.Axes, caption: str) -> None:
     ncols=3,
     frameon=False,
     fontsize=10,
-    labelcolor=_INK,
+    labelcolor=INK,
     columnspacing=1.4,
     handlelength=1.4,
   )
@@ -758,14 +772,14 @@ def _mark_start(
       0.86,
       0.86,
       fill=False,
-      edgecolor=_INK,
+      edgecolor=INK,
       linewidth=72.0 * cell * 0.09,
       gid='start',
     )
   )
 
 
-def _finish_grid(
+def finish_grid(
   axes: mpl_axes.Axes,
   shape: tuple[int, ...],
   positions: Int[np.ndarray, 'S 2'],
@@ -793,7 +807,7 @@ def _finish_grid(
 
 def _mark_level(axes: mpl_axes.Axes, level: float, label: str) -> None:
   """A dashed line across, with its meaning beyond its right end."""
-  axes.axhline(level, color=_FAINT_INK, linestyle=(0, (4, 3)), linewidth=1.2)
+  axes.axhline(level, color=FAINT_INK, linestyle=(0, (4, 3)), linewidth=1.2)
   axes.annotate(
     label,
     (1.0, level),
@@ -801,7 +815,7 @@ def _mark_level(axes: mpl_axes.Axes, level: float, label: str) -> None:
     xytext=(5, 0),
     textcoords='offset points',
     va='center',
-    color=_FAINT_INK,
+    color=FAINT_INK,
     fontsize=9,
   )
 
@@ -809,7 +823,7 @@ def _mark_level(axes: mpl_axes.Axes, level: float, label: str) -> None:
 def _ink_on(background: Colour) -> str:
   """Black or white, whichever stands out more (contrast ratio of WCAG 2)."""
   luminance = float(_linear(background) @ np.array([0.2126, 0.7152, 0.0722]))
-  return _INK if (luminance + 0.05) ** 2 > 0.05 * 1.05 else 'white'
+  return INK if (luminance + 0.05) ** 2 > 0.05 * 1.05 else 'white'
 
 
 def _rgb(hexadecimal: str) -> Colour:
@@ -817,7 +831,7 @@ def _rgb(hexadecimal: str) -> Colour:
   return np.array([int(hexadecimal[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
 
 
-def _check_shape(
+def check_shape(
   name: str, array: np.ndarray, expected: tuple[int, ...]
 ) -> None:
   """Refuses arrays that belong to another world or number of skills."""

@@ -59,7 +59,8 @@ class ActorCriticConfig:
       down to this global norm; None for no limit.
     entropy_weight: of the policy's entropy in nats, beside the advantages.
     normalize_advantages: whether the mixed advantages are shifted and scaled
-      to mean 0 and deviation 1 in each batch. Then `entropy_weight` means the
+      to mean 0 and deviation 1 in each batch; those of each skill by itself,
+      where skills weigh streams differently. Then `entropy_weight` means the
       same whatever is paid.
     initial_deviation: of the Gaussian under the hyperbolic tangent that chooses
       continuous actions; unused for discrete ones, whose policy begins
@@ -67,6 +68,8 @@ class ActorCriticConfig:
     policy_spread: initial weights of the policy's last layer, in the usual
       ones' deviations. Skills that begin alike take long to find what tells
       them apart; those of a spread of 1 begin with habits of their own.
+    table_spread: the same where policies are tables: the deviation of their
+      initial logits.
   """
 
   discount: float = 0.99
@@ -82,6 +85,7 @@ class ActorCriticConfig:
   normalize_advantages: bool = True
   initial_deviation: float = 0.7
   policy_spread: float = 0.01
+  table_spread: float = 0.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -103,10 +107,10 @@ class ActorCriticConfig:
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise ValueError(f'{name} must be positive or None, got {value}.')
-    if self.entropy_weight < 0:
-      raise ValueError(
-        f'entropy_weight must be >= 0, got {self.entropy_weight}.'
-      )
+    for name in ('entropy_weight', 'table_spread'):
+      value = getattr(self, name)
+      if value < 0:
+        raise ValueError(f'{name} must be >= 0, got {value}.')
     if not 0.05 <= self.initial_deviation <= 2:
       raise ValueError(
         f'initial_deviation must be in [0.05, 2], got {self.initial_deviation}.'
@@ -152,10 +156,17 @@ class Variables(NamedTuple):
 
 
 def mix(
-  advantages: Float[Array, 'T B R'], weights: Float[Array, 'R']
+  advantages: Float[Array, 'T B R'], weights: Float[Array, '... R']
 ) -> Float[Array, 'T B']:
-  """The one advantage that the policy follows; streams meet only here."""
-  return advantages @ weights
+  """The one advantage that the policy follows; streams meet only here.
+
+  Args:
+    advantages: of each stream.
+    weights: of the streams, of all alike, `[R]`, or of each, `[T, B, R]`.
+  """
+  if weights.ndim == 1:
+    return advantages @ weights
+  return jnp.sum(advantages * weights, axis=-1)
 
 
 def normalized(
@@ -165,6 +176,22 @@ def normalized(
   centred = values - objectives.masked_mean(values, mask)
   variance = objectives.masked_mean(jnp.square(centred), mask)
   return centred / jnp.sqrt(variance + 1e-8)
+
+
+def normalized_by_skill(
+  values: Float[Array, 'T B'],
+  mask: Float[Array, 'T B'],
+  skill: Int[Array, 'T B'],
+  num_skills: int,
+) -> Float[Array, 'T B']:
+  """The same within each skill's own entries, whatever the others' are."""
+  member = jax.nn.one_hot(skill, num_skills) * mask[..., None]
+  count = jnp.maximum(jnp.sum(member, axis=(0, 1)), 1.0)
+  mean = jnp.sum(member * values[..., None], axis=(0, 1)) / count
+  centred = values - mean[skill]
+  squares = member * jnp.square(centred)[..., None]
+  variance = jnp.sum(squares, axis=(0, 1)) / count
+  return centred / jnp.sqrt(variance[skill] + 1e-8)
 
 
 def behaviour(
@@ -236,6 +263,7 @@ def make_parts(
     num_skills,
     distribution.size,
     config.policy_spread,
+    config.table_spread,
   )
   values = heads.make(
     network_config, problem, num_skills, len(objective.streams)
@@ -298,8 +326,7 @@ def make(
     ratio = jax.lax.stop_gradient(
       jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
     )
-    # The skill that leads to the last observation is the one that is valued.
-    skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+    skill = objectives.skill_of_observations(trajectory)
     v = values.apply(params.values, trajectory.observation, skill)
     constant = jax.lax.stop_gradient(v)
     discounts = base.discounts(
@@ -316,9 +343,17 @@ def make(
       config.max_rho,
       config.max_c,
     )
-    advantages = mix(trace.advantages, objective.weights(state.objective))
-    if config.normalize_advantages:
+    weights = objective.weights(state.objective)
+    advantages = mix(
+      trace.advantages, objectives.weights_of(weights, trajectory.skill)
+    )
+    if config.normalize_advantages and weights.ndim == 1:
       advantages = normalized(advantages, mask)
+    elif config.normalize_advantages:
+      # Else a skill would feel how others are paid and weighed.
+      advantages = normalized_by_skill(
+        advantages, mask, trajectory.skill, len(weights)
+      )
     pull = jnp.minimum(ratio, config.max_rho) * advantages
     if config.max_change is not None:
       moved = jnp.sign(advantages) * (ratio - 1)

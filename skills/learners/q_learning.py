@@ -127,20 +127,27 @@ class Variables(NamedTuple):
 
   Attributes:
     params: of the action values.
-    weights: of the reward streams in the mixture.
+    weights: of the reward streams in the mixture, as the objective gives them.
     steps: number of the learner's updates when these were made.
   """
 
   params: types.Params
-  weights: Float[Array, 'R']
+  weights: Float[Array, '*skills R']
   steps: Int[Array, '']
 
 
 def mix(
-  values: Float[Array, '*batch A R'], weights: Float[Array, 'R']
+  values: Float[Array, '*batch A R'], weights: Float[Array, '... R']
 ) -> Float[Array, '*batch A']:
-  """The one value by which actions are compared."""
-  return values @ weights
+  """The one value by which actions are compared.
+
+  Args:
+    values: of each stream.
+    weights: of the streams, of all alike, `[R]`, or of each, `[*batch, R]`.
+  """
+  if weights.ndim == 1:
+    return values @ weights
+  return jnp.sum(values * weights[..., None, :], axis=-1)
 
 
 def epsilon_greedy(
@@ -181,7 +188,7 @@ def targets(
   values: Float[Array, 'T_plus_1 B A R'],
   rewards: Float[Array, 'T B R'],
   discounts: Float[Array, 'T B'],
-  weights: Float[Array, 'R'],
+  weights: Float[Array, '... R'],
   lambda_: float | Float[Array, 'T B 1'],
 ) -> Float[Array, 'T B R']:
   """The return that each stream's value regresses to.
@@ -190,7 +197,8 @@ def targets(
     values: of all actions, at every observation.
     rewards: of each stream.
     discounts: after each step.
-    weights: of the streams in the mixture, whose greedy action bootstraps.
+    weights: of the streams in the mixture, whose greedy action bootstraps; of
+      all observations, `[R]`, or of each, `[T + 1, B, R]`.
     lambda_: mixing, of all steps or of each.
   """
   greedy = jnp.argmax(mix(values, weights), axis=-1)
@@ -229,8 +237,7 @@ def action_values(
     trajectory: of skills; what their prefix leaves in memory is taken for
       given, without gradient.
   """
-  # The skill that leads to the last observation is the one that is valued.
-  skill = jnp.concatenate([trajectory.skill, trajectory.skill[-1:]])
+  skill = objectives.skill_of_observations(trajectory)
   is_first = jnp.zeros(skill.shape, bool)
   prefix = trajectory.prefix
   if prefix is None:
@@ -310,7 +317,7 @@ def behaviour(
     if rescale_values:
       values = returns.signed_parabolic(values)
     actions = epsilon_greedy(
-      mix(values, variables.weights),
+      mix(values, objectives.weights_of(variables.weights, skill)),
       uniform[..., 0],
       epsilon,
       random_ties=random_ties,
@@ -414,6 +421,10 @@ def make(
       if has_target
       else values
     )
+    weights = objectives.weights_of(
+      objective.weights(state.objective),
+      objectives.skill_of_observations(trajectory),
+    )
     g = targets(
       grow(bootstrap),
       rewards,
@@ -423,7 +434,7 @@ def make(
         config.discount,
         continues=objective.continues,
       ),
-      objective.weights(state.objective),
+      weights,
       # Where a skill was cut short, what follows is its last value alone.
       config.lambda_ * base.goes_on(trajectory.mask)[..., None],
     )

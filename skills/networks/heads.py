@@ -22,8 +22,9 @@ def make(
   num_skills: int,
   size: int,
   spread: float = 0.01,
+  table_spread: float = 0.0,
 ) -> types.Network:
-  """Makes a network whose outputs are nearly 0 at first, those of a table 0.
+  """Makes a network whose outputs are nearly 0 at first, or as wide as wanted.
 
   Args:
     config: of the network.
@@ -31,6 +32,7 @@ def make(
     num_skills: number of skills K.
     size: of the vector, D.
     spread: of the last layer's initial weights, in the usual ones' deviations.
+    table_spread: deviation of what a table holds at first.
 
   Returns:
     A network from observations `[*batch, ...]` and skills `[*batch]` to vectors
@@ -49,9 +51,11 @@ def make(
       assert problem.num_states is not None
       sizes = config.factors or (problem.num_states,)
       outputs = jnp.zeros(())
+      initial = hk.initializers.RandomNormal(table_spread)
+      initial = initial if table_spread else jnp.zeros
       for i, part in enumerate(factors_lib.split(observation, sizes)):
         table = hk.get_parameter(
-          f'table_{i}', (num_skills * sizes[i], size), init=jnp.zeros
+          f'table_{i}', (num_skills * sizes[i], size), init=initial
         )
         outputs = outputs + table[skill * sizes[i] + part]
       return outputs

@@ -123,7 +123,8 @@ class IntrinsicReward(NamedTuple):
       mix them only where the policy is made.
     init: random key -> state.
     reward: state, trajectory -> rewards `[T, B, R]`, without gradient.
-    weights: state -> weights of the streams in the mixture, `[R]`.
+    weights: state -> weights of the streams in the mixture, `[R]`; where each
+      skill has its own, `[K, R]`. `weights_of` reads either.
     update: state, trajectory, random key -> next state and metrics.
     discriminator: of skills; None in objectives that have none.
     continues: whether returns go on past a skill's end, with the value of where
@@ -133,7 +134,7 @@ class IntrinsicReward(NamedTuple):
   streams: tuple[str, ...]
   init: Callable[[types.PRNGKey], State]
   reward: Callable[[State, types.Trajectory], Float[Array, 'T B R']]
-  weights: Callable[[State], Float[Array, 'R']]
+  weights: Callable[[State], Float[Array, '*skills R']]
   update: Callable[
     [State, types.Trajectory, types.PRNGKey], tuple[State, types.Metrics]
   ]
@@ -229,7 +230,12 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
     )
 
   def weights(state):
-    return jnp.concatenate([first.weights(state[0]), second.weights(state[1])])
+    both = [first.weights(state[0]), second.weights(state[1])]
+    # Of each skill as soon as one of the two has weights of each.
+    skills = max((part.shape[:-1] for part in both), key=len)
+    return jnp.concatenate(
+      [jnp.broadcast_to(part, skills + part.shape[-1:]) for part in both], -1
+    )
 
   def update(state, trajectory, key):
     state_1, metrics_1 = first.update(state[0], trajectory, key)
@@ -251,6 +257,21 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
   )
 
 
+def weights_of(
+  weights: Float[Array, '*skills R'], skill: Int[Array, '*batch']
+) -> Float[Array, '... R']:
+  """The weights of the streams that apply to some skills.
+
+  Args:
+    weights: of all skills alike, `[R]`, or of each, `[K, R]`.
+    skill: whose are wanted.
+
+  Returns:
+    `[R]` where they are of all skills, else `[*batch, R]`.
+  """
+  return weights if weights.ndim == 1 else weights[skill]
+
+
 def _other_key(key: types.PRNGKey) -> types.PRNGKey:
   return jax.random.fold_in(key, 1)
 
@@ -260,6 +281,17 @@ def _of_part(discriminator: Discriminator, part: int) -> Discriminator:
     lambda state, trajectory: discriminator.logits(state[part], trajectory),
     discriminator.view,
   )
+
+
+def skill_of_observations(
+  trajectory: types.Trajectory,
+) -> Int[Array, 'T_plus_1 B']:
+  """The skill by which each observation is valued, the last one's too.
+
+  A trajectory is of one skill. What stands beside its padding is not that one.
+  """
+  skill = trajectory.skill
+  return jnp.broadcast_to(skill[:1], (len(skill) + 1, *skill.shape[1:]))
 
 
 def masked_mean(

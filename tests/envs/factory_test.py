@@ -73,12 +73,14 @@ del _test  # Else the last one would be collected a second time.
 
 def test_names_are_those_of_all_suites():
   names = factory.names()
-  assert len(names) == len(set(names)) == 5 + 51 + 104 + 2
+  assert len(names) == len(set(names)) == 7 + 51 + 104 + 2
   assert GRIDS == (
     'grid:disdain_release',
     'grid:four_rooms',
     'grid:open_11',
     'grid:open_41',
+    'grid:top_rows',
+    'grid:bump',
     'grid:rewards_11',
   )
   assert set(QUICK) < set(names)
@@ -149,13 +151,14 @@ def test_options_reach_the_environment(kind, spec):
       {},
       "environment 'grid:four_room': task 'four_room' is unknown. Did you mean"
       " 'four_rooms'? Allowed: 'disdain_release', 'four_rooms', 'open_11',"
-      " 'open_41', 'rewards_11'.",
+      " 'open_41', 'top_rows', 'bump', 'rewards_11'.",
     ),
     (
       'grid:xyz',
       {},
       "environment 'grid:xyz': task 'xyz' is unknown. Allowed:"
-      " 'disdain_release', 'four_rooms', 'open_11', 'open_41', 'rewards_11'.",
+      " 'disdain_release', 'four_rooms', 'open_11', 'open_41', 'top_rows',"
+      " 'bump', 'rewards_11'.",
     ),
     (
       'four_room',

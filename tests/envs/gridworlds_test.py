@@ -57,6 +57,35 @@ def test_open_grids_are_squares_without_walls_whose_episodes_never_end(size):
   assert grid.mdp.reachable(size - 2).sum() == size**2 - 4
 
 
+def test_every_step_that_leads_to_the_top_rows_or_stays_there_pays():
+  grid = gridworlds.load('top_rows')
+  assert grid.walls.shape == (7, 7) and not grid.walls.any()
+  assert grid.positions[grid.start].tolist() == [6, 3]
+  assert not grid.mdp.terminal.any()
+  state = {tuple(cell): s for s, cell in enumerate(grid.positions.tolist())}
+  for cell, action, pays in (
+    ((3, 5), UP, 1),
+    ((3, 5), NOOP, 0),
+    ((0, 0), UP, 1),
+    ((2, 1), NOOP, 1),
+    ((2, 1), DOWN, 0),
+  ):
+    assert grid.mdp.rewards[state[cell], action] == pays
+  # To come there takes four steps, of which the last is paid.
+  best = grid.mdp.optimal_values(0.5)[grid.start]
+  assert best == pytest.approx(0.5**3 * 2)
+
+
+def test_a_bump_pays_tenths_by_the_distance_from_its_top():
+  grid = gridworlds.load('bump')
+  assert grid.positions[grid.start].tolist() == [6, 3]
+  paid = grid.mdp.rewards[:, NOOP]
+  squares = np.sum((grid.positions - np.array([2, 3])) ** 2, axis=1)
+  np.testing.assert_allclose(
+    paid, np.round(np.exp(-squares / (2 * 1.5**2)), 1), atol=1e-9
+  )
+
+
 def test_goals_are_every_fifth_cell_of_the_border():
   goals = gridworlds.MAPS['open_41'].goals
   assert len(set(goals)) == 32
@@ -188,7 +217,8 @@ def test_an_open_grid_without_horizon_needs_no_walls():
     (
       '###\n#x#\n###',
       "map 'mine': unknown symbol 'x' in row 1; allowed are '#' (wall), ' '"
-      " (free), 'S' (start), 'G' (goal), '+' (pays) and '-' (costs).",
+      " (free), 'S' (start), 'G' (goal), '+' (paying 1), '1' to '9' (paying"
+      " tenths) and '-' (costing 1).",
     ),
     ('###\n###', "map 'mine': there is no free cell to start in."),
     ('#G#\n###', "map 'mine': there is no free cell to start in."),

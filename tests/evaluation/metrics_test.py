@@ -303,6 +303,30 @@ def test_states_that_are_none_of_the_world_s_are_refused():
     information([(0, 1, 3)])
 
 
+def test_a_neighbour_is_the_nearest_other_policy():
+  # 0 and 1 are 3 apart, 2 is 4 from 0 and 5 from 1.
+  features = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+  np.testing.assert_allclose(metrics.neighbour_distances(features), [3, 3, 4])
+  assert metrics.diversity_score(features) == pytest.approx(10 / 3)
+
+
+def test_policies_that_do_the_same_have_no_diversity():
+  assert metrics.diversity_score(np.ones((4, 3))) == 0
+
+
+def test_a_single_policy_has_no_neighbour():
+  with pytest.raises(ValueError, match='two policies'):
+    metrics.diversity_score(np.ones((1, 3)))
+
+
+def test_value_ratios_are_to_policy_0():
+  np.testing.assert_allclose(
+    metrics.value_ratios(np.array([4.0, 3.0, 5.0])), [1.0, 0.75, 1.25]
+  )
+  with pytest.raises(ValueError, match='must be positive'):
+    metrics.value_ratios(np.array([-1.0, 3.0]))
+
+
 def test_area_under_the_curve_by_hand():
   # Of 2 x 3 pairs 3 > 1, 3 > 2 and 2 > 1 are right, 2 = 2 is half, and 3 = 3
   # too: 4 of 6.

@@ -123,7 +123,7 @@ def test_colours_fade_with_the_discriminators_doubt():
   ]
   np.testing.assert_allclose(pure[0], pure[1], atol=1e-6)
   assert image[2, 2].sum() < image[3, 2].sum()
-  wall = colors.to_rgb(plots._WALL)
+  wall = colors.to_rgb(plots.WALL)
   np.testing.assert_allclose(image[WALLS], np.tile(wall, (WALLS.sum(), 1)))
 
 
@@ -257,7 +257,7 @@ def test_red_and_green_of_one_lightness_look_alike_to_the_colour_blind():
 
 
 def test_ink_is_dark_on_light_and_light_on_dark():
-  assert plots._ink_on(np.array([1.0, 1.0, 0.8])) == plots._INK
+  assert plots._ink_on(np.array([1.0, 1.0, 0.8])) == plots.INK
   assert plots._ink_on(np.array([0.1, 0.1, 0.4])) == 'white'
 
 

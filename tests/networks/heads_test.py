@@ -57,3 +57,16 @@ def test_a_spread_of_one_is_a_hundred_times_that_of_a_hundredth():
     for spread in (0.01, 1.0)
   )
   np.testing.assert_allclose(100 * small, large, rtol=1e-4)
+
+
+def test_a_table_begins_as_wide_as_wanted():
+  narrow, wide = (
+    problems.content(
+      heads.make(
+        torsos.NetworkConfig(), problems.TABLE, K, 50, table_spread=spread
+      ).init(KEY)
+    )
+    for spread in (0.0, 2.0)
+  )
+  assert not np.any(narrow)
+  np.testing.assert_allclose(wide.std(), 2.0, rtol=0.1)

@@ -62,6 +62,25 @@ def test_add_sets_streams_weights_and_rewards_side_by_side():
   )
 
 
+def test_weights_of_all_skills_and_of_each_stand_side_by_side():
+  each = constant('b', 5.0)._replace(
+    weights=lambda state: jnp.array([[2.0], [3.0]])
+  )
+  state = (jnp.float32(0.0), jnp.float32(0.0))
+  for first, second, expected in (
+    (constant('a', 1.0), each, [[1, 2], [1, 3]]),
+    (each, constant('a', 1.0), [[2, 1], [3, 1]]),
+  ):
+    weights = base.add(first, second).weights(state)
+    np.testing.assert_array_equal(weights, expected)
+    skill = jnp.array([[1, 0, 1]])
+    np.testing.assert_array_equal(
+      base.weights_of(weights, skill), np.array(expected)[np.array([[1, 0, 1]])]
+    )
+  alike = jnp.array([1.0, 7.0])
+  np.testing.assert_array_equal(base.weights_of(alike, skill), [1, 7])
+
+
 def test_add_updates_each_with_its_own_random_numbers():
   both = base.add(constant('a', 1.0), constant('b', 5.0))
   state = (jnp.float32(10.0), jnp.float32(20.0))

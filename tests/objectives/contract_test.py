@@ -16,6 +16,7 @@ from skills.objectives import base
 from skills.objectives import counts
 from skills.objectives import diayn
 from skills.objectives import disdain
+from skills.objectives import domino
 from skills.objectives import rnd
 from skills.objectives import rvic
 from skills.objectives import vic
@@ -31,6 +32,8 @@ LOSSES = (
   'absolute_loss',
   'rnd_error',
   'count_bonus',
+  'features_error',
+  'successor_loss',
 )
 
 
@@ -50,6 +53,7 @@ def _configs():
   configs['disdain-over-rvic'] = disdain.DisdainConfig(
     over=rvic.RvicConfig(discriminator=ensemble)
   )
+  configs['domino-successor'] = domino.DominoConfig(successor_discount=0.9)
   configs['rnd-every'] = rnd.RndConfig(view='every')
   return configs
 
@@ -135,7 +139,11 @@ def test_every_stream_has_a_name_and_a_weight(case):
   streams = case.objective.streams
   assert len(set(streams)) == len(streams) > 0
   weights = case.objective.weights(trained(case))
-  chex.assert_shape(weights, (len(streams),))
+  # Of all skills alike, or of each.
+  assert weights.shape in (
+    (len(streams),),
+    (problems.NUM_SKILLS, len(streams)),
+  )
   chex.assert_type(weights, jnp.float32)
   chex.assert_tree_all_finite(weights)
 

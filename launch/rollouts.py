@@ -1,0 +1,215 @@
+"""Plays policies of trained skills side by side, for whole episodes.
+
+A policy is a skill that is followed from an episode's first step to its last.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import dm_env
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+from jaxtyping import Num
+from jaxtyping import Shaped
+import numpy as np
+
+from skills import acting
+from skills import loading
+
+# Episodes that are played at once. More cost memory and save nothing.
+_SIDE_BY_SIDE = 64
+
+MakeEnvironment = Callable[[int], dm_env.Environment]
+"""Number of an episode -> a new world that begins as that episode does."""
+
+
+# Of observations that are kept. Large pictures would fill the memory.
+_MAX_ENTRIES = 4096
+
+
+class Film(NamedTuple):
+  """What an episode looked like.
+
+  Attributes:
+    frames: pictures, the first one of its start.
+    every: steps from one to the next.
+  """
+
+  frames: Num[np.ndarray, 'n H W 3']
+  every: int
+
+
+class Episode(NamedTuple):
+  """What happened in an episode.
+
+  Attributes:
+    observation: what was seen, also at the start; None of large pictures.
+    reward: of each step.
+    film: what it looked like; None if it was not filmed.
+  """
+
+  observation: Shaped[np.ndarray, 'T+1 *observation'] | None
+  reward: Float[np.ndarray, 'T']
+  film: Film | None
+
+  @property
+  def total(self) -> float:
+    """The return: the sum of the rewards, not discounted."""
+    return float(np.sum(self.reward, dtype=np.float64))
+
+
+class Camera(NamedTuple):
+  """How episodes are filmed.
+
+  Attributes:
+    frames: how many pictures there are of an episode, about.
+    height: of a frame, in pixels.
+    width: the same.
+  """
+
+  frames: int
+  height: int
+  width: int
+
+
+class Player:
+  """Plays the policies of a run."""
+
+  def __init__(self, trained: loading.TrainedSkills, seed: int):
+    """Initialises the player.
+
+    Args:
+      trained: the skills; they act as in an evaluation.
+      seed: of what is random in them, the same for all policies.
+    """
+    self._trained = trained
+    self._key = jax.random.PRNGKey(seed)
+    # A world's steps are too short to wait for another device.
+    self._cpu = jax.local_devices(backend='cpu')[0]
+    self._variables = jax.device_put(trained.variables, self._cpu)
+
+    def act(variables, observation, state, skill):
+      action, state = trained.select_action(variables, observation, state)
+      # The same skill again, from the first step of it.
+      return action, acting.with_skill(state, skill)
+
+    self._act = jax.jit(jax.vmap(act, in_axes=(None, 0, 0, 0)))
+    self._init = jax.jit(jax.vmap(trained.init))
+
+  @property
+  def num_policies(self) -> int:
+    """Number of skills K."""
+    return self._trained.config.num_skills
+
+  def play(
+    self,
+    make_environment: MakeEnvironment,
+    policies: Sequence[int],
+    episodes: Sequence[int],
+    camera: Camera | None = None,
+  ) -> list[list[Episode]]:
+    """Plays each policy in each of the same episodes.
+
+    Args:
+      make_environment: called for every policy and episode.
+      policies: numbers in 0..K-1.
+      episodes: numbers of episodes.
+      camera: films them, in worlds of `envs.control`; None does not.
+
+    Returns:
+      For each policy, its episodes in order.
+    """
+    wanted = [(policy, episode) for policy in policies for episode in episodes]
+    played: list[Episode] = []
+    for first in range(0, len(wanted), _SIDE_BY_SIDE):
+      played.extend(
+        self._play(
+          make_environment, wanted[first : first + _SIDE_BY_SIDE], camera
+        )
+      )
+    count = len(episodes)
+    return [played[i * count : (i + 1) * count] for i in range(len(policies))]
+
+  def _play(
+    self,
+    make_environment: MakeEnvironment,
+    wanted: Sequence[tuple[int, int]],
+    camera: Camera | None,
+  ) -> list[Episode]:
+    """Plays pairs of a policy and an episode, in step with one another."""
+    worlds = [make_environment(episode) for _, episode in wanted]
+    recorders = [_Recorder(world, camera is not None) for world in worlds]
+    with jax.default_device(self._cpu):
+      skills = jnp.array([policy for policy, _ in wanted], jnp.int32)
+      keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(
+        jnp.array([episode for _, episode in wanted])
+      )
+      states = self._init(keys, skills)
+      while not all(recorder.is_over for recorder in recorders):
+        observation = np.stack([recorder.seen for recorder in recorders])
+        actions, states = self._act(
+          self._variables, observation, states, skills
+        )
+        for recorder, action in zip(recorders, np.asarray(actions)):
+          recorder.step(action)
+    if camera is None:
+      return [recorder.finish() for recorder in recorders]
+    longest = max(recorder.num_steps for recorder in recorders)
+    every = max(longest // camera.frames, 1)
+    return [
+      recorder.finish(recorder.film(camera, every)) for recorder in recorders
+    ]
+
+
+class _Recorder:
+  """One world, and what happens in it."""
+
+  def __init__(self, world: Any, is_filmed: bool):
+    self._world = world
+    timestep = world.reset()
+    self.seen = np.asarray(timestep.observation)
+    self.is_over = False
+    self._observations = [self.seen]
+    self._rewards: list[float] = []
+    # To be drawn when all is over, with one renderer at a time.
+    self._scenes = [world.physics.get_state()] if is_filmed else []
+
+  @property
+  def num_steps(self) -> int:
+    """Steps of the episode so far."""
+    return len(self._rewards)
+
+  def step(self, action: np.ndarray) -> None:
+    """Takes a step, unless the episode is over."""
+    if self.is_over:
+      return
+    timestep = self._world.step(action)
+    self.seen = np.asarray(timestep.observation)
+    self.is_over = timestep.last()
+    self._rewards.append(float(timestep.reward))
+    if self.seen.size <= _MAX_ENTRIES:
+      self._observations.append(self.seen)
+    if self._scenes:
+      self._scenes.append(self._world.physics.get_state())
+
+  def film(self, camera: Camera, every: int) -> Film:
+    """Pictures of what happened, every so many steps."""
+    frames = []
+    for scene in self._scenes[::every]:
+      with self._world.physics.reset_context():
+        self._world.physics.set_state(scene)
+      frames.append(self._world.picture(camera.height, camera.width))
+    return Film(np.stack(frames), every)
+
+  def finish(self, film: Film | None = None) -> Episode:
+    """What was recorded; closes the world."""
+    self._world.close()
+    is_small = self.seen.size <= _MAX_ENTRIES
+    return Episode(
+      np.stack(self._observations) if is_small else None,
+      np.array(self._rewards),
+      film,
+    )

@@ -1,0 +1,124 @@
+"""By which features policies are compared: psi, and what it is the mean of.
+
+A ruler turns what was seen into features phi; psi is their mean over all the
+states that a policy visits. Distances between policies are in its units, so
+sets of policies are comparable only by the same one.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+from jaxtyping import Shaped
+import numpy as np
+
+from skills import types
+from skills.objectives import base
+from skills.objectives import domino
+
+
+class Ruler(NamedTuple):
+  """Features of what is seen.
+
+  Attributes:
+    what: they are, for readers.
+    names: one of each.
+    apply: observations of one episode or more, one after another -> phi.
+  """
+
+  what: str
+  names: tuple[str, ...]
+  apply: Callable[[Shaped[np.ndarray, 'n *shape']], Float[np.ndarray, 'n D']]
+
+
+def occupancy(state_of: Callable[[Any], Any], num_states: int) -> Ruler:
+  """In a world of states: psi is the share of steps spent in each.
+
+  Args:
+    state_of: observations -> indices of states.
+    num_states: number of states S.
+  """
+
+  def apply(observation):
+    phi = np.zeros((len(observation), num_states), np.float32)
+    phi[np.arange(len(observation)), state_of(observation)] = 1.0
+    return phi
+
+  return Ruler(
+    'occupancy of states', tuple(f'state {i}' for i in range(num_states)), apply
+  )
+
+
+def learned_with(
+  config: Any,
+  state: base.State,
+  problem: types.ProblemSpec,
+  names: Sequence[str],
+) -> Ruler | None:
+  """The features that an objective itself tells policies apart by.
+
+  Args:
+    config: of the objective.
+    state: what it learned, among it how features are normalised.
+    problem: the environment's shapes; observations are vectors.
+    names: of the observation's entries.
+
+  Returns:
+    None if the objective has no such features.
+  """
+  if not isinstance(config, domino.DominoConfig):
+    return None
+  features = domino.make_features(config, problem)
+  # They are some of the entries: which ones is seen by their numbers.
+  entries = features.raw(jnp.arange(float(len(names))))
+  apply = jax.jit(features.apply)
+  return Ruler(
+    'the features that the first run was trained with',
+    tuple(names[int(i)] for i in np.asarray(entries)),
+    lambda seen: np.asarray(apply(state.moments, jnp.asarray(seen))),
+  )
+
+
+def normalised(
+  observations: Sequence[Shaped[np.ndarray, 'n D']], names: Sequence[str]
+) -> Ruler:
+  """Entries of observations, shifted and scaled to mean 0 and deviation 1.
+
+  Args:
+    observations: of every policy that will be compared. Entries that never
+      change are 0.
+    names: of the entries.
+  """
+  count = sum(map(len, observations))
+  mean = sum(part.sum(axis=0, dtype=np.float64) for part in observations)
+  mean = mean / count
+  square = sum(np.square(part - mean).sum(axis=0) for part in observations)
+  deviation = np.sqrt(square / count)
+  # Rounding makes traces of differences where there are none.
+  changes = deviation > 1e-6 * np.maximum(np.abs(mean), 1.0)
+  scale = np.where(changes, 1.0 / np.where(changes, deviation, 1.0), 0.0)
+  return Ruler(
+    'observations, normalised over all runs',
+    tuple(names),
+    lambda observation: (observation - mean) * scale,
+  )
+
+
+def expected(
+  ruler: Ruler, observations: Sequence[Shaped[np.ndarray, 'n *shape']]
+) -> Float[np.ndarray, 'D']:
+  """Mean features psi of a policy.
+
+  Args:
+    ruler: what to look at.
+    observations: of each episode, those to which the policy's steps led. Every
+      step counts the same, so that long episodes count more.
+  """
+  total = sum(
+    ruler.apply(part).sum(axis=0, dtype=np.float64) for part in observations
+  )
+  return total / sum(map(len, observations))

@@ -1,0 +1,167 @@
+"""DOMiNO where the world is known: exact occupancies and exact advantages.
+
+The objective, the moving averages and the multipliers are those of
+`skills.objectives.domino`; only what an agent estimates from samples is
+computed by linear algebra. So this is what its samples are to be judged by.
+
+Policies are tables of logits, which follow their advantages, divided by the
+largest of them, and stay within limits so that no action dies out.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+import optax
+
+from skills import types
+from skills.objectives import domino
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannerConfig:
+  """Settings of the planner.
+
+  Attributes:
+    discount: gamma per step, in [0, 1).
+    rate: how far the logit of the action with the largest advantage moves.
+    max_logit: limit of all logits.
+    initial_deviation: of the logits at first.
+    num_iterations: how often policies move.
+  """
+
+  discount: float = 0.97
+  rate: float = 0.05
+  max_logit: float = 8.0
+  initial_deviation: float = 1.0
+  num_iterations: int = 8000
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if not 0 <= self.discount < 1:
+      raise ValueError(f'discount must be in [0, 1), got {self.discount}.')
+    for name in ('rate', 'max_logit', 'initial_deviation', 'num_iterations'):
+      value = getattr(self, name)
+      if value <= 0:
+        raise ValueError(f'{name} must be positive, got {value}.')
+
+
+class World(NamedTuple):
+  """A known process.
+
+  Attributes:
+    transitions: probability of each next state.
+    rewards: of each state and action.
+    initial: distribution of the first state.
+  """
+
+  transitions: Float[Array, 'S A S']
+  rewards: Float[Array, 'S A']
+  initial: Float[Array, 'S']
+
+
+class Plan(NamedTuple):
+  """A set of policies.
+
+  Attributes:
+    policies: probability of each action.
+    averages: as the objective's.
+    multiplier: mu.
+  """
+
+  policies: Float[Array, 'K S A']
+  averages: domino.Averages
+  multiplier: Float[Array, 'K']
+
+
+def occupancy(
+  world: World, policy: Float[Array, 'S A'], discount: float
+) -> Float[Array, 'S']:
+  """Discounted share of time in each state: (1 - g) (I - g P^T)^-1 mu."""
+  chain = jnp.einsum('sa,sat->st', policy, world.transitions)
+  system = jnp.eye(len(chain)) - discount * chain.T
+  return jnp.linalg.solve(system, (1 - discount) * world.initial)
+
+
+def advantages(
+  world: World,
+  policy: Float[Array, 'S A'],
+  rewards: Float[Array, 'S A'],
+  discount: float,
+) -> Float[Array, 'S A']:
+  """Exact advantages of actions, for any rewards."""
+  chain = jnp.einsum('sa,sat->st', policy, world.transitions)
+  value = jnp.linalg.solve(
+    jnp.eye(len(chain)) - discount * chain, jnp.sum(policy * rewards, axis=-1)
+  )
+  return rewards + discount * world.transitions @ value - value[:, None]
+
+
+def plan(
+  config: domino.DominoConfig,
+  settings: PlannerConfig,
+  world: World,
+  num_skills: int,
+  key: types.PRNGKey,
+) -> Plan:
+  """Finds a set of policies; features are one-hot states.
+
+  Args:
+    config: of the objective.
+    settings: of the planner.
+    world: what is known.
+    num_skills: number of policies K.
+    key: of the first logits.
+  """
+  num_states, num_actions = world.rewards.shape
+  optimizer = optax.adam(config.multiplier_rate)
+  gamma = settings.discount
+
+  def step(carry, _):
+    logits, averages, multiplier, optimizer_state = carry
+    policies = jax.nn.softmax(logits)
+    d = jax.vmap(lambda policy: occupancy(world, policy, gamma))(policies)
+    value = jnp.einsum('ks,ksa,sa->k', d, policies, world.rewards)
+    present = jnp.ones((num_skills,))
+    averages = domino.Averages(
+      domino.moved(averages.value, value, present, config.value_decay),
+      domino.moved(averages.features, d, present, config.feature_decay),
+    )
+    grads = jax.grad(domino.multiplier_loss)(
+      multiplier, averages.value, config.alpha
+    )
+    updates, optimizer_state = optimizer.update(grads, optimizer_state)
+    multiplier = jnp.clip(
+      multiplier + updates, -config.max_multiplier, config.max_multiplier
+    )
+    weights = domino.stream_weights(config, multiplier, averages.value)
+    worth = domino.directions(config, averages.features)
+    rewards = (
+      weights[:, 0, None, None] * world.rewards[None]
+      + (weights[:, 1, None] * worth)[..., None]
+    )
+    gains = jax.vmap(lambda p, r: advantages(world, p, r, gamma))(
+      policies, rewards
+    )
+    largest = jnp.max(jnp.abs(gains), axis=(1, 2), keepdims=True)
+    logits = logits + settings.rate * gains / (largest + 1e-8)
+    logits = jnp.clip(logits, -settings.max_logit, settings.max_logit)
+    return (logits, averages, multiplier, optimizer_state), None
+
+  shape = (num_skills, num_states, num_actions)
+  logits = settings.initial_deviation * jax.random.normal(key, shape)
+  multiplier = jnp.full((num_skills,), config.initial_multiplier, jnp.float32)
+  policies = jax.nn.softmax(logits)
+  averages = domino.Averages(
+    jnp.zeros((num_skills,)),
+    jax.vmap(lambda policy: occupancy(world, policy, gamma))(policies),
+  )
+  (logits, averages, multiplier, _), _ = jax.lax.scan(
+    step,
+    (logits, averages, multiplier, optimizer.init(multiplier)),
+    length=settings.num_iterations,
+  )
+  return Plan(jax.nn.softmax(logits), averages, multiplier)

@@ -1,0 +1,618 @@
+"""DOMiNO: policies as different as they can be while each is near-optimal.
+
+Zahavy, Schroecker, Behbahani, Baumli, Flennerhag, Hou and Singh, "Discovering
+policies with DOMiNO: Diversity optimization maintaining near optimality", 2022
+(arXiv:2205.13521):
+
+    max Diversity(d^0, ..., d^{K-1})  s.t.  <d^i, r_e> >= alpha <d^0, r_e>.
+
+Skills are the policies of the set. Each is known by its expected features
+psi^i = E[phi], a moving average over what it does. Skill 0 is paid by the task
+alone and is the reference of the constraint; the others are also paid, in a
+stream of its own, for features that lead away from the most similar policy, or
+towards it, where that one is further than wanted. Streams meet only in the
+policy's update, with the multipliers lambda of that moment. A skill should last
+for an episode (`SkillAgentConfig.keeps_skill`).
+
+The diversity reward is the gradient of policy i's own term of the diversity
+with respect to its own occupancy, the others being held still. The whole sum
+has the same fixed points where neighbours are mutual.
+
+Departures from the paper, whose code was not published: SMERL (Kumar et al.,
+2020) and its reverse, the paper's baselines, compare moving averages of policy
+i and of policy 0, in place of an episode's return and the best one known; and
+the averages of features begin at small random numbers, so that policies that
+all do the same are at once paid for different things.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+import numpy as np
+import optax
+
+from skills import types
+from skills.networks import heads
+from skills.networks import torsos
+from skills.objectives import base
+from skills.objectives import extrinsic
+from skills.ops import moments as moments_lib
+from skills.ops import neighbours
+from skills.ops import returns
+
+STREAM = 'diversity'
+
+CONSTRAINTS = ('multiplier', 'none', 'linear', 'smerl', 'reverse_smerl')
+
+DISTANCE_OVER_NOISE = 'policies/distance_over_noise'
+"""About 1 where all policies do the same."""
+
+# Of attractive_coeff: the two objectives of the paper.
+REPULSIVE = 0.0
+VAN_DER_WAALS = 0.5
+
+# Mixing of the returns that successor features are learned from.
+_SUCCESSOR_LAMBDA = 0.9
+
+# Normalised features are at most so large.
+_MAX_FEATURE = 5.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DominoConfig:
+  """Settings of the set.
+
+  Attributes:
+    alpha: what each policy is to be worth as a part of policy 0, in [0, 1].
+    attractive_coeff: 0 for pure repulsion; 0.5 for Van der Waals' force, which
+      vanishes at the target distance and attracts beyond it.
+    target_distance: l0, in the units of the features' averages.
+    attractive_power: of the distance, in the attraction.
+    repulsive_power: the same in the repulsion.
+    per_feature: whether the diversity reward is divided by the number of
+      features.
+    features: names of the observation's entries that policies are to differ in,
+      such as `velocity`, or `velocity[0]` for the first of several; none for
+      all. In worlds whose observations are state indices: one for each state.
+    normalize_features: whether features are shifted and scaled to mean 0 and
+      deviation 1 over all that was seen; those of state indices never are.
+    constraint: what weighs the two streams: 'multiplier' the paper's, learned
+      for each policy. The baselines: 'none', the task's reward alone; 'linear',
+      c r_e + (1 - c) r_d; 'smerl', r_e + c r_d where the constraint holds;
+      'reverse_smerl', r_d + c r_e where it does not.
+    coefficient: c of the baselines.
+    multiplier_rate: step size of the multipliers' Adam.
+    initial_multiplier: mu at first; lambda is its sigmoid.
+    max_multiplier: limit of |mu|. A sigmoid that is saturated is slow to
+      return.
+    value_decay: of the moving averages of policies' mean rewards.
+    feature_decay: of those of their features.
+    successor_discount: None for features that are averaged over all of a
+      policy's steps; else gamma of learned successor features, whose values
+      where trajectories begin are averaged.
+    successor_rate: step size of Adam for these.
+    hidden_sizes: of their network; None for a table.
+  """
+
+  alpha: float = 0.9
+  attractive_coeff: float = REPULSIVE
+  target_distance: float = 1.0
+  attractive_power: float = 3.0
+  repulsive_power: float = 0.0
+  per_feature: bool = True
+  features: tuple[str, ...] = ()
+  normalize_features: bool = True
+  constraint: str = 'multiplier'
+  coefficient: float = 0.5
+  multiplier_rate: float = 1e-3
+  initial_multiplier: float = 0.0
+  max_multiplier: float = 15.0
+  value_decay: float = 0.9
+  feature_decay: float = 0.99
+  successor_discount: float | None = None
+  successor_rate: float = 1e-3
+  hidden_sizes: tuple[int, ...] | None = None
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    if self.constraint not in CONSTRAINTS:
+      raise ValueError(
+        f'constraint must be one of {", ".join(CONSTRAINTS)}; got '
+        f'{self.constraint!r}.'
+      )
+    for name in ('alpha', 'attractive_coeff'):
+      value = getattr(self, name)
+      if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}.')
+    for name in ('value_decay', 'feature_decay', 'successor_discount'):
+      value = getattr(self, name)
+      if value is not None and not 0 <= value < 1:
+        raise ValueError(f'{name} must be in [0, 1), got {value}.')
+    for name in (
+      *('target_distance', 'multiplier_rate', 'max_multiplier'),
+      'successor_rate',
+    ):
+      value = getattr(self, name)
+      if value <= 0:
+        raise ValueError(f'{name} must be positive, got {value}.')
+    for name in ('attractive_power', 'repulsive_power', 'coefficient'):
+      value = getattr(self, name)
+      if value < 0:
+        raise ValueError(f'{name} must be >= 0, got {value}.')
+    if self.constraint == 'linear' and self.coefficient > 1:
+      raise ValueError(
+        "coefficient must be in [0, 1] for constraint='linear', got "
+        f'{self.coefficient}.'
+      )
+    if abs(self.initial_multiplier) > self.max_multiplier:
+      raise ValueError(
+        f'initial_multiplier must be within +-max_multiplier '
+        f'({self.max_multiplier}), got {self.initial_multiplier}.'
+      )
+
+
+class Averages(NamedTuple):
+  """What is known of the set's policies.
+
+  Attributes:
+    value: mean reward of a step.
+    features: expected features psi.
+  """
+
+  value: Float[Array, 'K']
+  features: Float[Array, 'K D']
+
+
+class Successor(NamedTuple):
+  """Learned successor features: parameters and their optimiser's state."""
+
+  params: types.Params
+  optimizer: optax.OptState
+
+
+class State(NamedTuple):
+  """Everything that learning changes.
+
+  Attributes:
+    averages: of the policies.
+    multiplier: mu; that of policy 0 is unused.
+    optimizer: the multipliers' optimiser state.
+    moments: of the raw features; empty where they are not normalised.
+    successor: of learned successor features; empty if there are none.
+  """
+
+  averages: Averages
+  multiplier: Float[Array, 'K']
+  optimizer: optax.OptState
+  moments: moments_lib.Moments | tuple[()]
+  successor: Successor | tuple[()]
+
+
+def force(
+  config: DominoConfig, distance: Float[Array, '*batch']
+) -> Float[Array, '*batch']:
+  """How strongly policies are pushed apart; below 0 they are pulled together.
+
+      (1 - a) (l / l0)^p - a (l / l0)^q
+
+  Args:
+    config: has a, `attractive_coeff`; p, `repulsive_power`; q,
+      `attractive_power`; and l0, `target_distance`.
+    distance: l, between neighbours.
+  """
+  ratio = distance / config.target_distance
+  return (
+    1 - config.attractive_coeff
+  ) * ratio**config.repulsive_power - config.attractive_coeff * (
+    ratio**config.attractive_power
+  )
+
+
+def diversity(
+  config: DominoConfig, distance: Float[Array, '*batch']
+) -> Float[Array, '*batch']:
+  """What the force is the slope of: policy i's term of the diversity.
+
+  The integral of `force(l) l`, and so 0.5 l^2 of pure repulsion, and half of
+  0.5 l^2 - 0.2 l^5 / l0^3 of Van der Waals' force.
+
+  Args:
+    config: as in `force`.
+    distance: l.
+  """
+  p, q = config.repulsive_power, config.attractive_power
+  ratio = distance / config.target_distance
+  return jnp.square(distance) * (
+    (1 - config.attractive_coeff) * ratio**p / (p + 2)
+    - config.attractive_coeff * ratio**q / (q + 2)
+  )
+
+
+def directions(
+  config: DominoConfig, psi: Float[Array, 'K D']
+) -> Float[Array, 'K D']:
+  """What a feature is worth to each policy: c^i (psi^i - psi^{j*}) [/ D].
+
+  The diversity reward is its product with phi: the gradient of `diversity`
+  with respect to the policy's own occupancy.
+
+  Args:
+    config: of the force, and whether to divide.
+    psi: expected features.
+  """
+  near = neighbours.nearest(psi)
+  difference = psi - psi[near.index]
+  slope = force(config, near.distance)[:, None] * difference
+  return slope / psi.shape[-1] if config.per_feature else slope
+
+
+def multiplier_loss(
+  multiplier: Float[Array, 'K'], value: Float[Array, 'K'], alpha: float
+) -> Float[Array, '']:
+  """The multipliers' loss: sum_{i >= 1} sigmoid(mu_i) (v^i - alpha v^0).
+
+  Args:
+    multiplier: mu.
+    value: mean rewards, which are constants.
+    alpha: of the constraint.
+  """
+  value = jax.lax.stop_gradient(value)
+  slack = value - alpha * value[0]
+  return jnp.sum((jax.nn.sigmoid(multiplier) * slack)[1:])
+
+
+def stream_weights(
+  config: DominoConfig,
+  multiplier: Float[Array, 'K'],
+  value: Float[Array, 'K'],
+) -> Float[Array, 'K 2']:
+  """Weights of the task's reward and of diversity, for each policy.
+
+  Those of policy 0 are always 1 and 0.
+
+  Args:
+    config: says which rule they follow.
+    multiplier: mu.
+    value: mean rewards.
+  """
+  ones = jnp.ones_like(value)
+  holds = (value >= config.alpha * value[0]).astype(jnp.float32)
+  c = config.coefficient
+  lambda_ = jax.nn.sigmoid(multiplier)
+  task, diverse = {
+    'multiplier': (lambda_, 1 - lambda_),
+    'none': (ones, 0 * ones),
+    'linear': (c * ones, (1 - c) * ones),
+    'smerl': (ones, c * holds),
+    'reverse_smerl': (c * (1 - holds), ones),
+  }[config.constraint]
+  weights = jnp.stack([task, diverse], axis=-1)
+  return weights.at[0].set(jnp.array([1.0, 0.0]))
+
+
+def means_by_skill(
+  values: Float[Array, 'T B D'],
+  skill: Int[Array, 'T B'],
+  mask: Float[Array, 'T B'],
+  num_skills: int,
+) -> tuple[Float[Array, 'K D'], Float[Array, 'K']]:
+  """Means over the real steps of each skill; 0 for those that have none.
+
+  Returns:
+    The means, and how many steps each is of.
+  """
+  member = jax.nn.one_hot(skill, num_skills) * mask[..., None]
+  count = jnp.sum(member, axis=(0, 1))
+  total = jnp.einsum('tbk,tbd->kd', member, values * mask[..., None])
+  return total / jnp.maximum(count, 1.0)[:, None], count
+
+
+def moved(
+  average: Float[Array, 'K *features'],
+  mean: Float[Array, 'K *features'],
+  count: Float[Array, 'K'],
+  decay: float,
+) -> Float[Array, 'K *features']:
+  """Moving averages after a batch; of policies not in it, they stay.
+
+  Args:
+    average: before.
+    mean: of each policy's steps in the batch.
+    count: how many there were.
+    decay: of the average.
+  """
+  present = (count > 0).reshape((-1,) + (1,) * (average.ndim - 1))
+  return jnp.where(present, decay * average + (1 - decay) * mean, average)
+
+
+def _entries(
+  names: tuple[str, ...], problem: types.ProblemSpec
+) -> np.ndarray | None:
+  """Where the named entries lie in an observation; None for all of it."""
+  if not names:
+    return None
+  known = problem.entry_names
+  groups = dict.fromkeys(name.partition('[')[0] for name in known)
+  chosen = []
+  for name in names:
+    found = [
+      i
+      for i, entry in enumerate(known)
+      if name in (entry, entry.partition('[')[0])
+    ]
+    if not found:
+      there = ', '.join(groups) or 'no names'
+      raise ValueError(
+        f'features: the observation has no {name!r}; there is {there}.'
+      )
+    chosen += found
+  return np.array(chosen)
+
+
+class Features(NamedTuple):
+  """What policies are compared by.
+
+  Attributes:
+    size: how many features there are, D.
+    is_normalized: whether there are moments.
+    raw: observations `[*batch, ...]` -> features as seen, `[*batch, D]`.
+    apply: moments (or `()`), observations -> phi.
+  """
+
+  size: int
+  is_normalized: bool
+  raw: Callable[
+    [Shaped[Array, '*batch_and_observation']], Float[Array, '*batch D']
+  ]
+  apply: Callable[
+    [
+      moments_lib.Moments | tuple[()],
+      Shaped[Array, '*batch_and_observation'],
+    ],
+    Float[Array, '*batch D'],
+  ]
+
+
+def make_features(config: DominoConfig, problem: types.ProblemSpec) -> Features:
+  """Makes the features phi of an environment's observations.
+
+  Of what an agent has learned they are `make_features(config,
+  problem).apply(state.moments, observations)`.
+
+  Args:
+    config: which features.
+    problem: the environment's shapes.
+
+  Raises:
+    ValueError: if a named one is not there, with the names that are.
+  """
+  entries = _entries(config.features, problem)
+  is_normalized = config.normalize_features and problem.num_states is None
+
+  def raw(observation):
+    vector = torsos.encode(observation, problem)
+    return vector if entries is None else vector[..., entries]
+
+  def apply(moments, observation):
+    values = raw(observation)
+    if not isinstance(moments, moments_lib.Moments):
+      return values
+    return moments_lib.whiten(moments, values, _MAX_FEATURE)
+
+  example = jax.eval_shape(
+    raw,
+    jax.ShapeDtypeStruct(problem.observation_shape, problem.observation_dtype),
+  )
+  return Features(example.shape[-1], is_normalized, raw, apply)
+
+
+def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
+  """The task's reward and, as a second stream, what makes policies differ.
+
+  Raises:
+    ValueError: if there are fewer than two policies, or features that the
+      observation does not have.
+  """
+  num_skills = given.num_skills
+  if num_skills < 2:
+    raise ValueError(
+      f'num_skills must be >= 2 for policies that differ, got {num_skills}.'
+    )
+  features = make_features(config, given.problem)
+  optimizer = optax.adam(config.multiplier_rate)
+  successor = _make_successor(config, given, features)
+
+  def init(key: types.PRNGKey) -> State:
+    psi_key, successor_key = jax.random.split(key)
+    multiplier = jnp.full((num_skills,), config.initial_multiplier, jnp.float32)
+    psi = jax.random.normal(psi_key, (num_skills, features.size))
+    return State(
+      Averages(jnp.zeros((num_skills,)), psi / features.size),
+      multiplier,
+      optimizer.init(multiplier),
+      moments_lib.init((features.size,)) if features.is_normalized else (),
+      successor.init(successor_key) if successor else (),
+    )
+
+  def reward(state: State, trajectory: types.Trajectory):
+    seen = base.EVERY.select(trajectory)
+    phi = features.apply(state.moments, seen.observation)
+    worth = directions(config, state.averages.features)
+    # Policy 0 is not paid for diversity.
+    worth = worth.at[0].set(0.0)[trajectory.skill]
+    rewards = jnp.stack(
+      [
+        trajectory.reward * trajectory.mask,
+        base.EVERY.place(jnp.sum(phi * worth, axis=-1), trajectory),
+      ],
+      axis=-1,
+    )
+    return jax.lax.stop_gradient(rewards)
+
+  def weights(state: State) -> Float[Array, 'K 2']:
+    return stream_weights(config, state.multiplier, state.averages.value)
+
+  def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
+    del key
+    seen = base.EVERY.select(trajectory)
+    if isinstance(state.moments, moments_lib.Moments):
+      state = state._replace(
+        moments=moments_lib.update(
+          state.moments, features.raw(seen.observation), seen.mask
+        )
+      )
+    metrics = {}
+    if successor:
+      learned, mean, metrics = successor.update(state, trajectory)
+      state = state._replace(successor=learned)
+    else:
+      phi = features.apply(state.moments, seen.observation)
+      mean, _ = means_by_skill(phi, seen.skill, seen.mask, num_skills)
+    value, count = means_by_skill(
+      trajectory.reward[..., None], seen.skill, seen.mask, num_skills
+    )
+    before = state.averages
+    averages = Averages(
+      moved(before.value, value[:, 0], count, config.value_decay),
+      moved(before.features, mean, count, config.feature_decay),
+    )
+    grads = jax.grad(multiplier_loss)(
+      state.multiplier, averages.value, config.alpha
+    )
+    updates, optimizer_state = optimizer.update(grads, state.optimizer)
+    multiplier = jnp.clip(
+      jnp.asarray(optax.apply_updates(state.multiplier, updates)),
+      -config.max_multiplier,
+      config.max_multiplier,
+    )
+    state = state._replace(
+      averages=averages, multiplier=multiplier, optimizer=optimizer_state
+    )
+    lag = jnp.linalg.norm(mean - before.features, axis=-1)
+    error = base.masked_mean(lag, (count > 0).astype(jnp.float32))
+    metrics['features_error'] = error
+    metrics[DISTANCE_OVER_NOISE] = _over_noise(
+      state, error, config.feature_decay
+    )
+    return state, metrics | _summary(state)
+
+  return base.IntrinsicReward(
+    streams=(extrinsic.STREAM, STREAM),
+    init=init,
+    reward=reward,
+    weights=weights,
+    update=update,
+    continues=True,
+  )
+
+
+def _summary(state: State) -> types.Metrics:
+  """How diverse and how good the policies are, by the moving averages."""
+  value = state.averages.value
+  distance = neighbours.nearest(state.averages.features).distance
+  ratio = value[1:] / jnp.where(value[0] == 0, 1.0, value[0])
+  lambda_ = jax.nn.sigmoid(state.multiplier[1:])
+  return {
+    'policies/distance': jnp.mean(distance),
+    'policies/min_distance': jnp.min(distance),
+    'policies/value_0': value[0],
+    'policies/value_ratio': jnp.mean(ratio),
+    'policies/min_value_ratio': jnp.min(ratio),
+    'policies/lambda': jnp.mean(lambda_),
+    'policies/min_lambda': jnp.min(lambda_),
+    'policies/max_lambda': jnp.max(lambda_),
+  }
+
+
+def _over_noise(
+  state: State, error: Float[Array, ''], decay: float
+) -> Float[Array, '']:
+  """How far policies are apart, by how far they would seem to be by chance.
+
+  A moving average of batches that miss their mean by `error` misses it by
+  `error sqrt((1 - decay) / (1 + decay))`, and a difference of two by `sqrt(2)`
+  as much.
+  """
+  distance = neighbours.nearest(state.averages.features).distance
+  noise = error * jnp.sqrt(2 * (1 - decay) / (1 + decay))
+  return jnp.mean(distance) / jnp.maximum(noise, 1e-6)
+
+
+class _SuccessorFeatures(NamedTuple):
+  """Discounted successor features of each state and skill, (1 - gamma) psi.
+
+  Attributes:
+    init: random key -> what is learned.
+    update: the objective's state, trajectory -> what is learned, the mean of
+      each skill's features where its trajectories begin, metrics.
+  """
+
+  init: Callable[[types.PRNGKey], Successor]
+  update: Callable[
+    [State, types.Trajectory],
+    tuple[Successor, Float[Array, 'K D'], types.Metrics],
+  ]
+
+
+def _make_successor(
+  config: DominoConfig, given: base.Given, features: Features
+) -> _SuccessorFeatures | None:
+  """Learns them by lambda-returns, taking data for the policy's own."""
+  gamma = config.successor_discount
+  if gamma is None:
+    return None
+  network = heads.make(
+    torsos.NetworkConfig(hidden_sizes=config.hidden_sizes),
+    given.problem,
+    given.num_skills,
+    features.size,
+  )
+  optimizer = optax.adam(config.successor_rate)
+
+  def init(key: types.PRNGKey) -> Successor:
+    params = network.init(key)
+    return Successor(params, optimizer.init(params))
+
+  def update(state: State, trajectory: types.Trajectory):
+    assert isinstance(state.successor, Successor)
+    mask = trajectory.mask
+    phi = features.apply(state.moments, trajectory.observation[1:])
+    skill = base.skill_of_observations(trajectory)
+    goes_on = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
+
+    def loss_fn(params: types.Params):
+      psi = network.apply(params, trajectory.observation, skill)
+      targets = returns.lambda_returns(
+        (1 - gamma) * phi,
+        jnp.broadcast_to((gamma * trajectory.discount)[..., None], phi.shape),
+        jax.lax.stop_gradient(psi[1:]),
+        _SUCCESSOR_LAMBDA * goes_on[..., None],
+      )
+      errors = jnp.mean(jnp.square(targets - psi[:-1]), axis=-1)
+      return base.masked_mean(errors, mask), psi[:1]
+
+    (loss, first), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+      state.successor.params
+    )
+    updates, optimizer_state = optimizer.update(
+      grads, state.successor.optimizer
+    )
+    mean, _ = means_by_skill(
+      first, trajectory.skill[:1], mask[:1], given.num_skills
+    )
+    return (
+      Successor(
+        optax.apply_updates(state.successor.params, updates), optimizer_state
+      ),
+      mean,
+      {'successor_loss': loss},
+    )
+
+  return _SuccessorFeatures(init, update)
