@@ -1,10 +1,16 @@
 """Where a run's numbers go: a CSV file per logger, and TensorBoard."""
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import os
 import pathlib
+from typing import Any
+
+from absl import logging
 
 from skills.agents import acme_api
+from skills.objectives import domino
 
 # Seconds between rows of loggers that are written to very often.
 _EVERY_S = 1.0
@@ -19,6 +25,40 @@ class _CSVLogger(acme_api.loggers.CSVLogger):
     """Closes the file."""
     super().close()
     self._file.close()
+
+
+class CollapseWarning(acme_api.loggers.Logger):
+  """Says once if the policies of a set all do the same."""
+
+  # By chance distances to nearest neighbours are about 1, seldom above 2.
+  LIMIT = 2.0
+  # The averages are still those of the beginning.
+  FIRST_UPDATES = 1000
+
+  def __init__(self, warn: Callable[[str], None] = logging.warning):
+    """Initialises the logger, which writes nothing but that."""
+    self._warn = warn
+    self._has_warned = False
+
+  def write(self, data: Mapping[str, Any]) -> None:
+    """Looks at a learner's row."""
+    apart = data.get(domino.DISTANCE_OVER_NOISE)
+    if (
+      apart is None
+      or self._has_warned
+      or data.get('learner_steps', 0) < self.FIRST_UPDATES
+      or float(apart) >= self.LIMIT
+    ):
+      return
+    self._has_warned = True
+    self._warn(
+      'All policies do the same, so nothing tells them how to differ. Raise '
+      'learner.entropy_weight, learner.policy_spread or (of tables) '
+      'learner.table_spread, or lower objective.initial_multiplier.'
+    )
+
+  def close(self) -> None:
+    """Nothing to do."""
 
 
 def make(
@@ -51,6 +91,7 @@ def make(
         label,
         steps_key=steps_key,
       ),
+      *([CollapseWarning()] if label == 'learner' else []),
       *beside,
     ]
   )

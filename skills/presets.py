@@ -140,9 +140,10 @@ _DOMINO_GRIDS = ('grid:top_rows', 'grid:bump')
 _DOMINO_TABLES = actor_critic.ActorCriticConfig(
   discount=0.97,
   lambda_=0.9,
-  policy_rate=5e-4,
+  policy_rate=1e-3,
   value_rate=2e-2,
   max_gradient_norm=None,
+  entropy_weight=0.03,
   table_spread=0.3,
 )
 
@@ -238,9 +239,12 @@ def _domino(
       config,
       # Features are parts of one: divided by their number they would be as
       # nothing beside the task's reward.
-      objective=dataclasses.replace(config.objective, per_feature=False),
+      objective=dataclasses.replace(
+        config.objective, per_feature=False, multiplier_rate=3e-3
+      ),
       learner=_DOMINO_TABLES,
-      batch_size=128,
+      batch_size=64,
+      updates_per_step=1,
     )
   if isinstance(config.learner, actor_critic.ActorCriticConfig):
     return dataclasses.replace(

@@ -189,3 +189,37 @@ def test_agents_of_atari_remember():
     assert config.replay.priority_exponent == 0.9
     assert config.learner.rescale_values == (name == 'extrinsic')
   assert presets.make('diayn', 'my:pictures', ATARI).network.lstm_size is None
+
+
+@pytest.mark.parametrize(
+  ('agent', 'constraint', 'coeff'),
+  [
+    ('domino', 'multiplier', 0.0),
+    ('domino_vdw', 'multiplier', 0.5),
+    ('domino_no_diversity', 'none', 0.0),
+    ('domino_linear', 'linear', 0.0),
+    ('domino_smerl', 'smerl', 0.0),
+    ('domino_reverse_smerl', 'reverse_smerl', 0.0),
+  ],
+)
+def test_baselines_of_domino_differ_in_their_objective_alone(
+  agent, constraint, coeff
+):
+  assert agent in presets.AGENTS
+  environment = 'control:cartpole_balance'
+  problem = continuous(environment)
+  config = presets.make(agent, environment, problem)
+  assert config.objective.constraint == constraint
+  assert config.objective.attractive_coeff == coeff
+  plain = presets.make('domino', environment, problem)
+  assert dataclasses.replace(config, objective=plain.objective) == plain
+  assert config.num_skills == 10
+  assert config.keeps_skill
+
+
+def test_policies_of_domino_last_for_episodes_where_these_end():
+  for environment, keeps in (('grid:top_rows', True), ('grid:open_11', False)):
+    problem = problem_of(environment, 'index')
+    config = presets.make('domino', environment, problem)
+    assert config.keeps_skill == keeps
+    registry.make_agent(config, problem)

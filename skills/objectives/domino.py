@@ -51,6 +51,9 @@ STREAM = 'diversity'
 
 CONSTRAINTS = ('multiplier', 'none', 'linear', 'smerl', 'reverse_smerl')
 
+DISTANCE_OVER_NOISE = 'policies/distance_over_noise'
+"""About 1 where all policies do the same."""
+
 # Of attractive_coeff: the two objectives of the paper.
 REPULSIVE = 0.0
 VAN_DER_WAALS = 0.5
@@ -493,8 +496,10 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
       averages=averages, multiplier=multiplier, optimizer=optimizer_state
     )
     lag = jnp.linalg.norm(mean - before.features, axis=-1)
-    metrics['features_error'] = base.masked_mean(
-      lag, (count > 0).astype(jnp.float32)
+    error = base.masked_mean(lag, (count > 0).astype(jnp.float32))
+    metrics['features_error'] = error
+    metrics[DISTANCE_OVER_NOISE] = _over_noise(
+      state, error, config.feature_decay
     )
     return state, metrics | _summary(state)
 
@@ -524,6 +529,20 @@ def _summary(state: State) -> types.Metrics:
     'policies/min_lambda': jnp.min(lambda_),
     'policies/max_lambda': jnp.max(lambda_),
   }
+
+
+def _over_noise(
+  state: State, error: Float[Array, ''], decay: float
+) -> Float[Array, '']:
+  """How far policies are apart, by how far they would seem to be by chance.
+
+  A moving average of batches that miss their mean by `error` misses it by
+  `error sqrt((1 - decay) / (1 + decay))`, and a difference of two by `sqrt(2)`
+  as much.
+  """
+  distance = neighbours.nearest(state.averages.features).distance
+  noise = error * jnp.sqrt(2 * (1 - decay) / (1 + decay))
+  return jnp.mean(distance) / jnp.maximum(noise, 1e-6)
 
 
 class _SuccessorFeatures(NamedTuple):

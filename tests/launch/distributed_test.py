@@ -19,6 +19,7 @@ import pytest
 from launch import commands
 from launch import results
 from launch import snapshots
+import skills
 from skills import checkpoints
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
@@ -188,6 +189,33 @@ def test_an_experiment_runs_in_launchpads_own_test_launcher(tmp_path):
   assert 'Traceback' not in output
   assert 'did not terminate in time' not in output
   assert counts(folder)['actor_steps'] >= 1000
+
+
+def test_a_set_of_policies_is_learned_by_processes_as_anything_else_is(
+  tmp_path,
+):
+  folder = tmp_path / 'run'
+  command = distributed(
+    folder,
+    '--agent=domino',
+    '--env=grid:top_rows',
+    '--lp_launch_type=local_mp',
+    '--num_actors=2',
+    '--num_steps=4000',
+    '--evaluation_episodes=2',
+    '--set=replay.min_size=8',
+    '--set=batch_size=8',
+  )
+  with programs.started(tmp_path / 'output', *command) as program:
+    assert program.wait(120) == 0, program.output()
+    assert_nothing_went_wrong(folder, program)
+  trained = skills.load(folder)
+  assert trained.config.keeps_skill
+  averages = trained.objective_state.averages
+  # Policy 0 was seen, and its features are shares of its steps.
+  assert 0 < averages.features[0].sum() < 1.5
+  with open(folder / 'learner' / 'metrics.csv', newline='') as file:
+    assert 'policies/distance' in next(csv.DictReader(file))
 
 
 def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):

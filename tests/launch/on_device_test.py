@@ -339,3 +339,16 @@ def test_disdain_learns_more_skills_than_vic_alone():
   assert np.mean(with_bonus) >= 15, with_bonus
   assert np.mean(without) <= 14, without
   assert np.all(with_bonus > without), (with_bonus, without)
+
+
+def test_skills_cannot_last_as_long_as_an_episode_that_never_ends():
+  environment = world(horizon=None)
+  with pytest.raises(ValueError, match='keeps_skill must be false'):
+    on_device.make(
+      small_agent(environment, keeps_skill=True), environment.functional()
+    )
+  # One that ends does so where its skill does.
+  environment = world()
+  on_device.make(
+    small_agent(environment, keeps_skill=True), environment.functional()
+  )

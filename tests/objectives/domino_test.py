@@ -465,3 +465,22 @@ def test_networks_make_successor_features_too():
   batch = problems.trajectory(problems.VECTOR)
   _, metrics = jax.jit(objective.update)(objective.init(KEY), batch, KEY)
   assert metrics['successor_loss'] > 0
+
+
+def test_only_policies_that_do_the_same_are_as_near_as_by_chance():
+  objective = make(problems.TABLE, 3)
+  rng = np.random.default_rng(0)
+  skills = np.arange(30) % 3
+
+  def apart(chances):
+    # Each policy ends in one of two states, by its own chance.
+    state = objective.init(KEY)
+    update = jax.jit(objective.update)
+    for _ in range(500):
+      states = 1 + (rng.random(30) < np.asarray(chances)[skills])
+      batch = problems.ending_in(problems.TABLE, skills, states)
+      state, metrics = update(state, batch, KEY)
+    return metrics[domino.DISTANCE_OVER_NOISE]
+
+  assert apart([0.5, 0.5, 0.5]) < 2.0
+  assert apart([0.1, 0.5, 0.9]) > 4.0
