@@ -1042,10 +1042,10 @@ _CONTROL_ALPHAS = (0.6, 0.8, 0.9)
 _CONTROL_EPISODES = 10
 _CONTROL_SETTINGS = {
   'num_skills': 5,
-  'objective.features': 'position[0],velocity[0]',
+  'objective.features': ('position[0]', 'velocity[0]'),
   'network.hidden_sizes': '64,64',
   'batch_size': 16,
-  'replay.samples_per_insert': 4.0,
+  'replay.samples_per_insert': 16.0,
 }
 
 
