@@ -7,6 +7,10 @@ PYTHON_BIN := .venv/bin/python
 # The tests of everything that must also run on today's JAX and Python.
 NEWEST_TESTS = $(wildcard tests/ops tests/objectives tests/networks \
   tests/learners tests/evaluation tests/acting_test.py)
+# Tests with servers and programs of their own use several cores and wait for
+# one another; the others do not.
+SERVING = (integration or launchpad)
+PARALLEL = -n auto --maxprocesses=4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-newest lint format lock doctor clean
@@ -29,7 +33,8 @@ demo: setup ## Trains DISDAIN in four rooms, anew in runs/demo; pictures.
 	  --env=grid:disdain_release --output_dir=runs/demo
 
 test: setup ## Runs the tests, without the slow ones.
-	@$(PYTHON_BIN) -m pytest
+	@$(PYTHON_BIN) -m pytest $(PARALLEL) -m 'not slow and not $(SERVING)'
+	@$(PYTHON_BIN) -m pytest -m 'not slow and $(SERVING)'
 
 test-slow: setup ## Runs only the slow tests: learning, long programs.
 	@$(PYTHON_BIN) -m pytest -m slow
@@ -37,8 +42,8 @@ test-slow: setup ## Runs only the slow tests: learning, long programs.
 test-newest: ## Runs the pure half's tests on today's JAX and Python >= 3.12.
 	@scripts/setup.sh --newest
 	@test -n '$(NEWEST_TESTS)' || { echo 'no tests of the pure half'; exit 1; }
-	@.venv-newest/bin/python -m pytest -o cache_dir=.venv-newest/.pytest_cache \
-	  $(NEWEST_TESTS)
+	@.venv-newest/bin/python -m pytest $(PARALLEL) \
+	  -o cache_dir=.venv-newest/.pytest_cache $(NEWEST_TESTS)
 
 lint: setup ## Checks format, style, direction of imports and types.
 	@.venv/bin/ruff format --check

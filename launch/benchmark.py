@@ -68,6 +68,7 @@ _JSON = flags.DEFINE_string(
 _RELEASE_UPDATES_PER_S = 2_000
 _GOAL_UPDATES_PER_S = 10_000
 _GOAL_CONTROL_STEPS_PER_S = 1_000
+_GOAL_CONTROL_UPDATES_PER_S = 500
 
 _UPDATES = 20_000
 _SEEDS_AT_ONCE = 8
@@ -83,13 +84,14 @@ _CONTROL = 'control:walker_stand'
 _CONTROL_STEPS = 4_000
 # 4 x 64 transitions an update, each of them learned from 128 times: an update
 # for two steps, but for the last skill of an episode, which is a shorter one.
+_CONTROL_WIDTH = 256
 _CONTROL_SETTINGS = {
   'num_skills': 16,
   'skill_length': 64,
   'batch_size': 4,
   'updates_per_step': 16,
-  'network.hidden_sizes': '256,256',
-  'objective.discriminator.hidden_sizes': '256,256',
+  'network.hidden_sizes': (_CONTROL_WIDTH,) * 2,
+  'objective.discriminator.hidden_sizes': (_CONTROL_WIDTH,) * 2,
   'replay.kind': 'uniform',
   'replay.capacity': 10_000,
   'replay.min_size': 64,
@@ -504,11 +506,29 @@ class ControlLimits(NamedTuple):
     world: environment steps with random actions.
     loop: environment steps with the policy, learning nothing.
     updates: of the learner, on the same batch.
+    products: updates, if all of their operations were as fast as those of a
+      product of matrices of a batch and a layer.
+    operations: on floating-point numbers in an update, as the compiler counts
+      them; not per second.
   """
 
   world: float
   loop: float
   updates: float
+  products: float
+  operations: float
+
+
+def measure_products(size: int, tries: int) -> float:
+  """Floating-point operations a second of a product of square matrices."""
+  matrix = jnp.ones((size, size))
+  # A chain, which keeps the device as busy as layers do.
+  calls = 200
+  chain = jax.jit(
+    lambda x: jax.lax.fori_loop(0, calls, lambda _, y: matrix @ y / size, x)
+  )
+  seconds = best_seconds(lambda: chain(matrix), tries)
+  return calls * 2 * size**3 / seconds
 
 
 def measure_control_limits(tries: int) -> ControlLimits:
@@ -574,10 +594,15 @@ def measure_control_limits(tries: int) -> ControlLimits:
       result = update(result)
     return result
 
+  compiled = jax.jit(agent.learner.update).lower(state, trajectory).compile()
+  cost: Any = compiled.cost_analysis()
+  operations = cost['flops']
   return ControlLimits(
     world=_CONTROL_STEPS / best_seconds(run_world, tries),
     loop=_CONTROL_STEPS / best_seconds(run_loop, tries),
     updates=calls * config.updates_per_step / best_seconds(run_updates, tries),
+    products=measure_products(_CONTROL_WIDTH, tries) / operations,
+    operations=operations,
   )
 
 
@@ -607,6 +632,14 @@ def control_rows(one: ControlLimits, both: ControlLimits) -> list[Row]:
       f'limit; {both.updates / one.updates:.1f} x one core',
     ),
     (
+      'its products, all cores',
+      both.products,
+      'updates/s',
+      f'limit, {both.operations / 1e6:.0f} MFLOP an update; the goal of '
+      f'{_GOAL_CONTROL_UPDATES_PER_S} is '
+      f'{_GOAL_CONTROL_UPDATES_PER_S / both.products:.2f} of it',
+    ),
+    (
       'whole run: steps',
       speeds.steps,
       'steps/s',
@@ -617,6 +650,7 @@ def control_rows(one: ControlLimits, both: ControlLimits) -> list[Row]:
       'whole run: updates',
       speeds.updates,
       'updates/s',
+      f'{speeds.updates / both.updates:.2f} of the bare update on all cores, '
       f'{speeds.updates / (speeds.steps * asked):.2f} of those asked for '
       f'({asked:g} a step); learning takes {learning:.2f} cores',
     ),

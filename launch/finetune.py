@@ -19,20 +19,26 @@ of both runs alike.
 Leaves in --output_dir: skill_returns.csv (each skill's return before it learns
 more), curves.csv, finetune.png, summary.json, and the two runs themselves, in
 `finetuned` and `scratch`, with all that `launch.run_local` leaves.
+
+Ctrl-C saves and ends it; the same command with --resume continues.
 """
 
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import dataclasses
+import math
+import os
 import pathlib
 import sys
 from typing import Any
+from typing import NamedTuple
 
 from absl import flags
 import dm_env
 import jax
 from jaxtyping import Float
+from jaxtyping import Int
 import numpy as np
 
 from launch import commands
@@ -57,7 +63,7 @@ FINETUNED = 'finetuned'
 SCRATCH = 'scratch'
 
 # Flags of training that have no meaning here.
-_NOT_HERE = ('agent', 'skills_discount', 'resume', 'checkpoint_every_s')
+_NOT_HERE = ('agent', 'skills_discount', 'checkpoint_every_s')
 
 _NUM_STEPS = 200_000
 
@@ -123,32 +129,82 @@ def prepare(
   return experiment
 
 
-def returns_of_skills(
+class Tried(NamedTuple):
+  """What each skill brought in the task.
+
+  Attributes:
+    returns: of each of its episodes.
+    num_steps: of the environment that they took.
+  """
+
+  returns: Float[np.ndarray, 'K episodes']
+  num_steps: Int[np.ndarray, 'K episodes']
+
+  @property
+  def best(self) -> int:
+    """The skill of the highest mean return."""
+    return int(self.returns.mean(axis=1).argmax())
+
+
+def check_steps(
+  experiment: experiment_lib.Experiment, num_episodes: int
+) -> None:
+  """Refuses a number of steps that trying skills would use up.
+
+  Args:
+    experiment: the task; one episode of it is run, without any action.
+    num_episodes: in which each skill is tried.
+
+  Raises:
+    ValueError: naming `num_steps` and what it must be.
+  """
+  environment = experiment.make_environment(0)
+  action = np.zeros(experiment.problem.action_shape, np.float32)
+  length = 0
+  timestep = environment.reset()
+  while not timestep.last():
+    timestep = environment.step(action)
+    length += 1
+  trying = experiment.config.num_skills * num_episodes * length
+  try:
+    local.check(
+      dataclasses.replace(
+        experiment, num_steps=max(experiment.num_steps - trying, 1)
+      )
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'num_steps must leave enough to learn from after {trying:,} steps for '
+      f'trying {experiment.config.num_skills} skills in {num_episodes} '
+      f'episodes of {length} steps each, got {experiment.num_steps:,}; or '
+      f'lower --episodes_per_skill. Of what is left: {error}'
+    ) from error
+
+
+def try_skills(
   trained: loading.TrainedSkills,
   environment: dm_env.Environment,
   num_episodes: int,
   seed: int,
-) -> tuple[Float[np.ndarray, 'K episodes'], int]:
-  """What each skill brings in the task, if it is followed without an end.
+) -> Tried:
+  """Follows each skill in the task without an end.
 
   Args:
     trained: the skills; they act as in an evaluation.
     environment: the task.
     num_episodes: of each skill.
     seed: of what is random in the skills.
-
-  Returns:
-    The returns, and the environment steps that it took to find out.
   """
   select_action = jax.jit(trained.select_action)
   # A world's steps are too short to wait for another device.
   cpu = jax.local_devices(backend='cpu')[0]
   variables = jax.device_put(trained.variables, cpu)
   shape = trained.config.num_skills, num_episodes
-  returns = np.zeros(shape)
-  num_steps = 0
+  returns, num_steps = np.zeros(shape), np.zeros(shape, int)
   for skill, episode in np.ndindex(*shape):
-    key = jax.random.fold_in(jax.random.PRNGKey(seed), num_steps)
+    key = jax.random.fold_in(
+      jax.random.PRNGKey(seed), skill * num_episodes + episode
+    )
     state = jax.device_put(trained.init(key, skill), cpu)
     timestep = environment.reset()
     while not timestep.last():
@@ -157,8 +213,8 @@ def returns_of_skills(
       state = acting.with_skill(state, skill)
       timestep = environment.step(np.asarray(action))
       returns[skill, episode] += timestep.reward
-      num_steps += 1
-  return returns, num_steps
+      num_steps[skill, episode] += 1
+  return Tried(returns, num_steps)
 
 
 def curve(folder: pathlib.Path, earlier_steps: int) -> list[tuple[int, float]]:
@@ -208,39 +264,131 @@ def write_curves(
   )
 
 
-def _write_returns(
-  folder: pathlib.Path, returns: Float[np.ndarray, 'K episodes']
-) -> None:
-  with open(folder / SKILL_RETURNS, 'w', newline='') as file:
+_COLUMNS = ('skill', 'episode', 'episode_return', 'episode_length')
+
+
+def write_tried(folder: pathlib.Path, tried: Tried) -> None:
+  """Writes what the skills brought, whole or not at all."""
+  unfinished = folder / f'.{SKILL_RETURNS}.unfinished'
+  with open(unfinished, 'w', newline='') as file:
     writer = csv.writer(file)
-    writer.writerow(['skill', 'episode', 'episode_return'])
-    for (skill, episode), value in np.ndenumerate(returns):
-      writer.writerow([skill, episode, value])
+    writer.writerow(_COLUMNS)
+    for (skill, episode), value in np.ndenumerate(tried.returns):
+      length = tried.num_steps[skill, episode]
+      writer.writerow([skill, episode, value, length])
+  os.replace(unfinished, folder / SKILL_RETURNS)
+
+
+def read_tried(folder: pathlib.Path, shape: tuple[int, int]) -> Tried | None:
+  """Reads what `write_tried` wrote.
+
+  Args:
+    folder: where it is.
+    shape: number of skills, and of episodes of each.
+
+  Returns:
+    It; None if nothing was written.
+
+  Raises:
+    ValueError: if other skills or numbers of episodes were tried.
+  """
+  path = folder / SKILL_RETURNS
+  if not path.exists():
+    return None
+  with open(path, newline='') as file:
+    rows = list(csv.DictReader(file))
+  if len(rows) != math.prod(shape) or set(rows[0]) != set(_COLUMNS):
+    raise ValueError(
+      f'{path} must hold {shape[0]} skills in {shape[1]} episodes each to go '
+      f'on from, got {len(rows)} rows; give the --episodes_per_skill that it '
+      'was begun with.'
+    )
+  returns, num_steps = np.zeros(shape), np.zeros(shape, int)
+  for row in rows:
+    place = int(row['skill']), int(row['episode'])
+    returns[place] = float(row['episode_return'])
+    num_steps[place] = int(row['episode_length'])
+  return Tried(returns, num_steps)
+
+
+def _runs(
+  experiment: experiment_lib.Experiment, tried: Tried
+) -> dict[str, experiment_lib.Experiment]:
+  """The experiments of the two runs, by name."""
+  return {
+    name: experiment_lib.changed(
+      experiment,
+      settings={'fixed_skill': tried.best},
+      num_steps=experiment.num_steps - earlier,
+      output_dir=str(pathlib.Path(experiment.output_dir) / name),
+    )
+    for name, earlier in ((FINETUNED, int(tried.num_steps.sum())), (SCRATCH, 0))
+  }
+
+
+def tried_before(
+  experiment: experiment_lib.Experiment, num_episodes: int
+) -> Tried | None:
+  """What the folder holds already, if that is a beginning of this.
+
+  Args:
+    experiment: the task, as `prepare` gives it; its folder is that of all.
+    num_episodes: in which each skill is tried.
+
+  Returns:
+    What the skills brought; None if they have not been tried.
+
+  Raises:
+    ValueError: if the folder holds the beginning of something else.
+  """
+  folder = pathlib.Path(experiment.output_dir)
+  tried = read_tried(folder, (experiment.config.num_skills, num_episodes))
+  if tried is None:
+    return None
+  for own in _runs(experiment, tried).values():
+    if not (pathlib.Path(own.output_dir) / loading.CONFIG_FILE).exists():
+      continue
+    before = experiment_lib.load(own.output_dir)
+    for field in dataclasses.fields(own):
+      now, then = getattr(own, field.name), getattr(before, field.name)
+      if now != then:
+        raise ValueError(
+          f'{field.name} cannot change in a run that is continued: '
+          f'{own.output_dir} was begun with {then!r}, got {now!r}. Give the '
+          'flags that it was begun with, and --resume.'
+        )
+  return tried
 
 
 def run(
   trained: loading.TrainedSkills,
   experiment: experiment_lib.Experiment,
   num_episodes: int,
+  tried: Tried | None = None,
 ) -> tuple[dict[str, Any], int]:
   """Tries the skills, fine-tunes the best one, and learns from scratch.
+
+  Runs that are in the folder already go on.
 
   Args:
     trained: the skills.
     experiment: the task, as `prepare` gives it; its folder is that of all.
     num_episodes: in which each skill is tried.
+    tried: what they brought, if they have been.
 
   Returns:
     What `summary.json` holds, and the exit status.
   """
   folder = pathlib.Path(experiment.output_dir)
   folder.mkdir(parents=True, exist_ok=True)
-  environment = experiment.make_environment(experiment.seed_for('skills'))
-  returns, tried_steps = returns_of_skills(
-    trained, environment, num_episodes, experiment.seed_for('skills')
-  )
-  _write_returns(folder, returns)
-  best = int(returns.mean(axis=1).argmax())
+  if tried is None:
+    seed = experiment.seed_for('skills')
+    tried = try_skills(
+      trained, experiment.make_environment(seed), num_episodes, seed
+    )
+    write_tried(folder, tried)
+  returns, tried_steps = tried.returns, int(tried.num_steps.sum())
+  best = tried.best
   print(
     f'skill {best} is the best of {len(returns)}, with a return of '
     f'{returns[best].mean():.1f}; their mean is {returns.mean():.1f} '
@@ -259,22 +407,17 @@ def run(
     'steps_of_trying': tried_steps,
   }
   curves = {}
-  for name, start, earlier in (
-    (FINETUNED, take_over, tried_steps),
-    (SCRATCH, None, 0),
-  ):
-    own = experiment_lib.changed(
-      experiment,
-      settings={'fixed_skill': best},
-      num_steps=experiment.num_steps - earlier,
-      output_dir=str(folder / name),
-    )
+  for name, own in _runs(experiment, tried).items():
     experiment_lib.save(own)
     print(f'{name}:', flush=True)
-    outcome = local.run(own, start)
+    outcome = local.run(own, take_over if name == FINETUNED else None)
     summary[name] = outcome.summary
-    curves[name] = curve(folder / name, earlier)
+    curves[name] = curve(folder / name, tried_steps if name == FINETUNED else 0)
     if outcome.signal is not None:
+      print(
+        'Interrupted and saved. To continue: the same command and --resume.',
+        file=sys.stderr,
+      )
       return summary, outcome.status
   write_curves(
     folder,
@@ -311,10 +454,14 @@ def main(argv: Sequence[str]) -> int:
     seed = training_flags.given('seed') or 0
     name = f'finetune-{environment}-{seed}'.replace(':', '-')
     folder = pathlib.Path(training_flags.given('output_dir') or f'runs/{name}')
-    if folder.exists() and any(folder.iterdir()):
+    is_used = folder.exists() and any(folder.iterdir())
+    if is_used and not training_flags.given('resume'):
       raise ValueError(
-        f'there is something in {folder}; choose another --output_dir.'
+        f'there is something in {folder}; add --resume to the flags that it '
+        'was begun with to continue it, or choose another --output_dir.'
       )
+    if training_flags.given('resume') and not is_used:
+      raise ValueError(f'there is nothing to continue in {folder}.')
     num_steps = training_flags.given('num_steps')
     episodes = training_flags.given('evaluation_episodes')
     experiment = prepare(
@@ -328,13 +475,13 @@ def main(argv: Sequence[str]) -> int:
       output_dir=str(folder),
     )
     local.check(experiment)
-  summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value)
+    check_steps(experiment, _EPISODES_PER_SKILL.value)
+    tried = tried_before(experiment, _EPISODES_PER_SKILL.value)
+  summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value, tried)
   results.write_json(folder / results.SUMMARY_FILE, summary)
   for file in (results.SUMMARY_FILE, SKILL_RETURNS, CURVES, PICTURE):
     if (folder / file).exists():
       print(f'  {folder / file}')
-  if status:
-    print('Interrupted; what there is was kept.', file=sys.stderr)
   return status
 
 

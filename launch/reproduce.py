@@ -552,17 +552,18 @@ _RVIC_AGENTS: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
 }
 
 _OPEN_GRID_STEPS = {
-  'rvic': _Steps(0.05, 0.1),
+  'rvic': _Steps(0.05, 0.4),
   'vic_final': _Steps(0.1, 0.1),
   'vic_pair': _Steps(0.05, 0.1),
 }
 _FACTORED_GRID_STEPS = {
-  'rvic': _Steps(0.02, 0.02),
-  'vic_final': _Steps(0.02, 0.05),
-  'vic_pair': _Steps(0.02, 0.05),
+  'rvic': _Steps(0.005, 0.05),
+  # Of equals, where it reached most states.
+  'vic_final': _Steps(0.01, 0.1),
+  'vic_pair': _Steps(0.01, 0.05),
   # Where they reached most states, whatever it cost them in information.
-  'vic_final_wide': _Steps(0.05, 0.02),
-  'vic_pair_wide': _Steps(0.1, 0.02),
+  'vic_final_wide': _Steps(0.05, 0.05),
+  'vic_pair_wide': _Steps(0.05, 0.02),
 }
 
 
@@ -647,7 +648,7 @@ _OPEN_41 = 'grid:open_41'
 
 def _factored_grid_variants() -> dict[str, Variant]:
   return {
-    agent: _rvic_variant(agent.removesuffix('_wide'), _OPEN_41, steps, 200_000)
+    agent: _rvic_variant(agent.removesuffix('_wide'), _OPEN_41, steps, 300_000)
     for agent, steps in _FACTORED_GRID_STEPS.items()
   }
 

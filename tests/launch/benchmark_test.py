@@ -132,12 +132,20 @@ def test_a_program_makes_steps_updates_and_items(
   assert speeds.updates == pytest.approx(speeds.items, rel=0.5)
 
 
+def test_products_are_counted_as_such():
+  # The work of a product grows with the cube of its size, its speed does not:
+  # were it counted by the square, it would be told to be eight times slower.
+  small, large = (benchmark.measure_products(n, 5) for n in (128, 1024))
+  assert 0.2 < large / small < 5
+
+
 @pytest.mark.slow
 @pytest.mark.integration
 def test_a_run_on_a_control_task_stays_below_its_limits(monkeypatch):
   monkeypatch.setattr(benchmark, '_RUN_S', 4.0)
   limits = benchmark.measure_control_limits(1)
   assert limits.loop < limits.world
+  assert limits.updates < limits.products
   rows = {
     name: value for name, value, _, _ in benchmark.control_rows(limits, limits)
   }

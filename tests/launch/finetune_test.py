@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import signal
+import time
 
 from absl import flags
 from absl.testing import flagsaver
@@ -14,9 +17,9 @@ from launch import experiment as experiment_lib
 from launch import finetune
 from launch import local
 from launch import results
-from skills import checkpoints
 from skills import loading
 from skills.agents import learning
+from tests import runs
 
 ENVIRONMENT = 'control:point_mass_easy'
 SETTINGS = {
@@ -34,20 +37,13 @@ def parsed_flags():
 
 
 def write_run(folder, environment=ENVIRONMENT, settings=SETTINGS, options=None):
-  """A run's folder, as if it had been trained for no time at all."""
-  experiment = experiment_lib.make(
+  return runs.write_run(
+    folder,
     agent='diayn',
     environment=environment,
-    environment_options=options or {'action_repeat': 10},
     settings=settings,
-    num_steps=1000,
-    output_dir=str(folder),
+    options=options or {'action_repeat': 10},
   )
-  experiment_lib.save(experiment)
-  agent = finetune.registry.make_agent(experiment.config, experiment.problem)
-  state = agent.learner.init(jax.random.PRNGKey(3))
-  checkpoints.save(folder / checkpoints.FOLDER, 0, {loading.LEARNER: state}, {})
-  return experiment
 
 
 @pytest.fixture(scope='module')
@@ -75,6 +71,12 @@ def refused(capsys, **given):
     ({'env': 'control:walker_walk'}, 'actions in [-1, 1] of shape (6,)'),
     ({'agent': 'vic'}, '--agent is not for this command'),
     ({'num_steps': 100}, 'num_steps must be at least'),
+    # Enough to learn from alone, but not after 3 skills in 2 episodes of 100.
+    (
+      {'num_steps': 1700},
+      'after 600 steps for trying 3 skills in 2 episodes of 100 steps each',
+    ),
+    ({'resume': True}, 'there is nothing to continue in'),
     ({'episodes_per_skill': 0}, '--episodes_per_skill must be >= 1'),
     ({'set': ['num_skills=5']}, 'num_skills cannot be changed'),
     ({'set': ['learner.discont=1']}, "Did you mean 'discount'"),
@@ -103,7 +105,21 @@ def test_skills_without_a_policy_are_refused(capsys, tmp_path):
 
 def test_a_folder_with_something_in_it_is_left_alone(capsys, run_dir):
   error = refused(capsys, skills=str(run_dir), output_dir=str(run_dir))
+  assert 'add --resume' in error
   assert 'choose another --output_dir' in error
+
+
+def test_what_skills_brought_is_read_back_as_it_was_written(tmp_path):
+  assert finetune.read_tried(tmp_path, (2, 3)) is None
+  tried = finetune.Tried(
+    np.arange(6.0).reshape(2, 3) / 3, np.arange(6).reshape(2, 3) + 5
+  )
+  finetune.write_tried(tmp_path, tried)
+  read = finetune.read_tried(tmp_path, (2, 3))
+  np.testing.assert_array_equal(read.returns, tried.returns)
+  np.testing.assert_array_equal(read.num_steps, tried.num_steps)
+  with pytest.raises(ValueError, match='must hold 2 skills in 2 episodes'):
+    finetune.read_tried(tmp_path, (2, 2))
 
 
 class Paying:
@@ -129,11 +145,11 @@ class Paying:
 def test_each_skill_is_followed_without_an_end(run_dir):
   trained = loading.load(run_dir)
   experiment = experiment_lib.load(str(run_dir))
-  returns, num_steps = finetune.returns_of_skills(
+  returns, num_steps = finetune.try_skills(
     trained, Paying(experiment.make_environment(0)), 2, seed=0
   )
   assert returns.shape == (3, 2)
-  assert num_steps == 3 * 2 * 3
+  np.testing.assert_array_equal(num_steps, np.full((3, 2), 3))
   # The same episode by hand, of another world with the same random numbers.
   world = experiment.make_environment(0)
   behaviour = trained.agent.evaluation_behaviour
@@ -222,3 +238,63 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
   assert summary['finetuned']['environment_steps'] == 1200
   assert summary['scratch']['environment_steps'] == 1500
   assert (out / finetune.PICTURE).read_bytes().startswith(b'\x89PNG')
+
+
+class InterruptedRun(local.Run):
+  """A run that gets a Ctrl-C once it has learned something."""
+
+  signals = 0
+
+  def watch(self, interrupted):
+    if self.folder.name == finetune.SCRATCH and not InterruptedRun.signals:
+      InterruptedRun.signals = 1
+      self.start()
+      while self.counts()['learner_steps'] < 1:
+        time.sleep(0.05)
+      os.kill(os.getpid(), signal.SIGINT)
+      self.halt()
+      return {}
+    return super().watch(interrupted)
+
+
+@pytest.mark.integration
+def test_an_interrupted_command_goes_on_where_it_was(
+  capsys, tmp_path, run_dir, monkeypatch
+):
+  monkeypatch.setattr(local, 'Run', InterruptedRun)
+  InterruptedRun.signals = 0
+  out = tmp_path / 'out'
+  given = {
+    'skills': str(run_dir),
+    'output_dir': str(out),
+    'num_steps': 1500,
+    'episodes_per_skill': 1,
+    'evaluation_episodes': 1,
+    'set': ['replay.min_size=4', 'batch_size=4', 'updates_per_step=1'],
+  }
+  with flagsaver.flagsaver(**given):
+    assert finetune.main(['finetune']) == 130
+  assert 'To continue: the same command and --resume' in capsys.readouterr().err
+  assert not (out / finetune.CURVES).exists()
+  before = json.loads((out / results.SUMMARY_FILE).read_text())
+  assert before['finetuned']['complete']
+  assert not before['scratch']['complete']
+  tried = (out / finetune.SKILL_RETURNS).stat().st_mtime_ns
+  # Another setting would make a comparison that is none.
+  error = refused(capsys, **{**given, 'resume': True, 'seed': 5})
+  assert 'seed cannot change' in error
+  with flagsaver.flagsaver(**given, resume=True):
+    assert finetune.main(['finetune']) == 0
+  summary = json.loads((out / results.SUMMARY_FILE).read_text())
+  assert (out / finetune.SKILL_RETURNS).stat().st_mtime_ns == tried
+  for name in ('finetuned', 'scratch'):
+    assert summary[name]['complete']
+  # Nothing of the run that was complete was learned again.
+  assert (
+    summary['finetuned']['learner_steps']
+    == before['finetuned']['learner_steps']
+  )
+  assert (
+    summary['scratch']['learner_steps'] > before['scratch']['learner_steps'] > 0
+  )
+  assert (out / finetune.PICTURE).exists()
