@@ -261,7 +261,6 @@ def draw_run(
   run: policy_sets.Run,
   measured: policy_sets.Measured,
   ruler: rulers.Ruler | None,
-  camera: rollouts.Camera | None,
 ) -> list[pathlib.Path]:
   """Draws what the policies of a run do; returns the files."""
   from skills.evaluation import plots
@@ -296,8 +295,8 @@ def draw_run(
           measured.features, ruler.names, labels=labels, title=title
         ),
       )
-  if camera is not None:
-    films = [own[0].film for own in measured.episodes]
+  films = [own[0].film for own in measured.episodes if own[0].film]
+  if films:
     frames, every = [film.frames for film in films], films[0].every
     # Its own return and no mean, since that is what one sees.
     seen = _labels(measured.returns[:, 0])
@@ -330,11 +329,10 @@ def draw_plane(
   runs, measured = zip(*pairs)
   has_ratios = all(each.mean_ratio is not None for each in measured)
   bounds = {}
-  if has_ratios:
-    alphas = {
-      getattr(run.experiment.config.objective, 'alpha', None) for run in runs
-    }
-    bounds = {f'alpha = {a:g}': a for a in sorted(alphas - {None})}
+  for run in runs if has_ratios else ():
+    alpha = getattr(run.experiment.config.objective, 'alpha', None)
+    if alpha is not None:
+      bounds[f'alpha = {alpha:g}'] = float(alpha)
   points = [
     portraits.Point(
       label,
@@ -387,7 +385,6 @@ def _draw_all(
   runs: Sequence[policy_sets.Run],
   measured: Sequence[policy_sets.Measured],
   ruler: rulers.Ruler | None,
-  camera: rollouts.Camera | None,
 ) -> list[pathlib.Path]:
   """All pictures that are wanted; returns the files."""
   files = []
@@ -402,7 +399,7 @@ def _draw_all(
     if len(runs) > 1:
       name = pathlib.Path(os.path.abspath(run.folder)).name
       own = folder / f'{i}-{name}'
-    files += draw_run(own, run, each, ruler, camera)
+    files += draw_run(own, run, each, ruler)
   return files
 
 
@@ -445,7 +442,7 @@ def main(argv: Sequence[str]) -> int:
   ]
   content['versions'] = results.versions()
   results.write_json(folder / EVALUATION_FILE, content)
-  files = _draw_all(folder, runs, measured, ruler, camera)
+  files = _draw_all(folder, runs, measured, ruler)
   for file in (folder / EVALUATION_FILE, *files):
     print(f'  {file}')
   return 0

@@ -105,9 +105,9 @@ def load_all(
           f'runs must be of one world, but {what} of {folder!r} is {here!r} '
           f'and of {folders[0]!r} {there!r}.'
         )
-  alone = [loaded[folder] for folder in singles]
+  alone: list[Run | None] = [loaded[folder] for folder in singles]
   if len(alone) < len(folders):
-    alone = alone * len(folders) if alone else [None] * len(folders)
+    alone = (alone or [None]) * len(folders)
   return [loaded[folder] for folder in folders], alone
 
 
@@ -190,7 +190,7 @@ def choose_ruler(
     return learned
   return rulers.normalised(
     [
-      episode.observation[1:]
+      episode.visited
       for each in measured
       for own in each.episodes
       for episode in own
@@ -205,7 +205,7 @@ def compare(measured: Measured, ruler: rulers.Ruler | None) -> Measured:
     return measured
   features = np.stack(
     [
-      rulers.expected(ruler, [episode.observation[1:] for episode in own])
+      rulers.expected(ruler, [episode.visited for episode in own])
       for own in measured.episodes
     ]
   )

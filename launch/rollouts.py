@@ -56,6 +56,12 @@ class Episode(NamedTuple):
   film: Film | None
 
   @property
+  def visited(self) -> Shaped[np.ndarray, 'T *observation']:
+    """What its steps led to; of episodes whose observations were kept."""
+    assert self.observation is not None
+    return self.observation[1:]
+
+  @property
   def total(self) -> float:
     """The return: the sum of the rewards, not discounted."""
     return float(np.sum(self.reward, dtype=np.float64))

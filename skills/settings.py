@@ -164,9 +164,16 @@ def _named(path: str, name: Any, field: dataclasses.Field) -> type:
 def _convert_to(value: Any, wanted: Any) -> Any:
   if typing.get_origin(wanted) is tuple:
     element = typing.get_args(wanted)[0]
-    parts = value.strip('()[] ').split(',') if isinstance(value, str) else value
+    parts = value
+    if isinstance(value, str):
+      # Brackets within belong to the elements.
+      text = value.strip()
+      is_enclosed = text[:1] in ('(', '[') and text[-1:] in (')', ']')
+      parts = (text[1:-1] if is_enclosed else text).split(',')
     return tuple(
-      _convert_to(part, element) for part in parts if str(part).strip()
+      _convert_to(part.strip() if isinstance(part, str) else part, element)
+      for part in parts
+      if str(part).strip()
     )
   if wanted is bool:
     if isinstance(value, bool):

@@ -85,3 +85,17 @@ def test_what_does_not_fit_is_named(changes, parts):
   message = refusal(config_lib.SkillAgentConfig, flat)
   for part in parts:
     assert part in message
+
+
+@pytest.mark.parametrize(
+  ('text', 'expected'),
+  [
+    ('speed[0], height[1]', ('speed[0]', 'height[1]')),
+    ('(speed[0],height)', ('speed[0]', 'height')),
+    ('[speed[0]]', ('speed[0]',)),
+    ('', ()),
+    ('()', ()),
+  ],
+)
+def test_brackets_of_names_are_kept(text, expected):
+  assert settings.convert('features', text, tuple[str, ...]) == expected

@@ -17,6 +17,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import colorbar as mpl_colorbar
 from matplotlib import colors as mpl_colors
 from matplotlib import figure as mpl_figure
+from matplotlib import layout_engine
 from matplotlib import ticker
 import numpy as np
 
@@ -300,9 +301,10 @@ def draw_strip(
   size = 1.25 * width / max(width, height), 1.25 * height / max(width, height)
   figure = mpl_figure.Figure(
     figsize=(1.5 + size[0] * len(chosen), 0.8 + size[1] * len(frames)),
-    layout='constrained',
+    layout=layout_engine.ConstrainedLayoutEngine(
+      w_pad=0.02, h_pad=0.03, wspace=0, hspace=0
+    ),
   )
-  figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
   figure.suptitle(
     title, x=0.01, ha='left', color=plots.INK, fontweight='bold', fontsize=12
   )
@@ -426,4 +428,4 @@ def _finish_scale(bar: mpl_colorbar.Colorbar, unit: str) -> None:
   bar.set_label(unit, color=plots.INK, fontsize=9)
   bar.ax.tick_params(colors=plots.INK, length=0, labelsize=8)
   bar.ax.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
-  bar.outline.set_visible(False)
+  bar.ax.spines['outline'].set_visible(False)

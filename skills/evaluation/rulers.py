@@ -118,7 +118,7 @@ def expected(
     observations: of each episode, those to which the policy's steps led. Every
       step counts the same, so that long episodes count more.
   """
-  total = sum(
+  totals = [
     ruler.apply(part).sum(axis=0, dtype=np.float64) for part in observations
-  )
-  return total / sum(map(len, observations))
+  ]
+  return np.sum(totals, axis=0) / sum(map(len, observations))

@@ -17,9 +17,9 @@ from launch import experiment as experiment_lib
 from launch import finetune
 from launch import local
 from launch import results
-from skills import checkpoints
 from skills import loading
 from skills.agents import learning
+from tests import runs
 
 ENVIRONMENT = 'control:point_mass_easy'
 SETTINGS = {
@@ -37,20 +37,13 @@ def parsed_flags():
 
 
 def write_run(folder, environment=ENVIRONMENT, settings=SETTINGS, options=None):
-  """A run's folder, as if it had been trained for no time at all."""
-  experiment = experiment_lib.make(
+  return runs.write_run(
+    folder,
     agent='diayn',
     environment=environment,
-    environment_options=options or {'action_repeat': 10},
     settings=settings,
-    num_steps=1000,
-    output_dir=str(folder),
+    options=options or {'action_repeat': 10},
   )
-  experiment_lib.save(experiment)
-  agent = finetune.registry.make_agent(experiment.config, experiment.problem)
-  state = agent.learner.init(jax.random.PRNGKey(3))
-  checkpoints.save(folder / checkpoints.FOLDER, 0, {loading.LEARNER: state}, {})
-  return experiment
 
 
 @pytest.fixture(scope='module')
