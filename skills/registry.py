@@ -15,6 +15,7 @@ from skills import config as config_lib
 from skills import types
 from skills.learners import actor_critic
 from skills.learners import base as learners
+from skills.learners import model_value
 from skills.learners import q_learning
 from skills.objectives import base
 from skills.objectives import counts
@@ -69,6 +70,9 @@ class Algorithm(NamedTuple):
 LEARNERS: Mapping[str, Algorithm] = {
   'actor_critic': Algorithm(
     actor_critic.ActorCriticConfig, actor_critic.make_parts
+  ),
+  'model_value': Algorithm(
+    model_value.ModelValueConfig, model_value.make_parts
   ),
   'q_learning': Algorithm(q_learning.QLearningConfig, q_learning.make_parts),
 }

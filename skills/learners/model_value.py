@@ -1,0 +1,489 @@
+"""A model that predicts values, and a policy improved by looking ahead in it.
+
+Hessel, Danihelka, Viola, Guez, Schmitt, Sifre, Weber, Silver and van Hasselt,
+"Muesli: combining improvements in policy optimization", 2021
+(arXiv:2104.06159).
+
+A latent model is unrolled with the actions that were taken; nothing ties its
+states to what is seen but the rewards, values and policies predicted from them.
+Slower parameters give the prior policy and its values, by one step in the
+model, q_prior(s, a) = r(s, a) + g v(s'). From these come the improved policy to
+which policy and model are drawn, clipped MPO, and Retrace's returns, to which
+values are drawn and by which the policy's gradient weighs the actions taken.
+
+Departures from the paper: the model's core is a layer or a perceptron, not an
+LSTM; the policy's gradient has no beta-LOO correction of its clipped ratio; the
+divergence from the improved policy is exact, not sampled. Agents with skills,
+and with more than one reward stream, are refused: a state of the model knows of
+no skill.
+"""
+
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from jaxtyping import Float
+from jaxtyping import Int
+from jaxtyping import Shaped
+import optax
+
+from skills import optimizers
+from skills import types
+from skills.learners import actor_critic
+from skills.learners import base
+from skills.networks import models
+from skills.networks import policies
+from skills.networks import torsos
+from skills.objectives import base as objectives
+from skills.objectives import self_consistency
+from skills.ops import categorical
+from skills.ops import improvement
+from skills.ops import moments
+from skills.ops import returns
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelValueConfig:
+  """Settings of the learner.
+
+  Attributes:
+    discount: gamma per environment step, in [0, 1].
+    lambda_: mixing of Retrace's returns, in [0, 1].
+    num_unrolled: steps that the model is unrolled with the actions taken, K.
+    limit: of normalised advantages in the improved policy, in nats.
+    improvement_weight: of the divergence from the improved policy.
+    reward_weight: of the model's loss of rewards.
+    value_weight: of the loss of values, the model's included.
+    target_rate: how far the slower parameters move at each update, in (0, 1].
+    advantage_decay: of the moving mean square that advantages are divided by.
+    learning_rate: step size of `optimizer`. Losses are means over all real
+      steps, and over the K unrolled ones.
+    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    max_gradient_norm: gradients are scaled down to this global norm; None for
+      no limit.
+    model: sizes of the model.
+    consistency: a loss on imagined rollouts beside these; weight 0 for none.
+      With it the disagreement of model and value is no sign of ignorance.
+  """
+
+  discount: float = 0.99
+  lambda_: float = 0.95
+  num_unrolled: int = 5
+  limit: float = 1.0
+  improvement_weight: float = 1.0
+  reward_weight: float = 1.0
+  value_weight: float = 0.25
+  target_rate: float = 0.1
+  advantage_decay: float = 0.99
+  learning_rate: float = 3e-4
+  optimizer: str = 'adam'
+  max_gradient_norm: float | None = 1.0
+  model: models.LatentConfig = models.LatentConfig()
+  consistency: self_consistency.SelfConsistencyConfig = (
+    self_consistency.SelfConsistencyConfig(weight=0.0)
+  )
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    for name in ('discount', 'lambda_'):
+      value = getattr(self, name)
+      if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}.')
+    for name in ('limit', 'learning_rate', 'target_rate'):
+      value = getattr(self, name)
+      if value <= 0:
+        raise ValueError(f'{name} must be positive, got {value}.')
+    for name in ('improvement_weight', 'reward_weight', 'value_weight'):
+      value = getattr(self, name)
+      if value < 0:
+        raise ValueError(f'{name} must be >= 0, got {value}.')
+    if self.target_rate > 1:
+      raise ValueError(f'target_rate must be <= 1, got {self.target_rate}.')
+    if not 0 <= self.advantage_decay < 1:
+      raise ValueError(
+        f'advantage_decay must be in [0, 1), got {self.advantage_decay}.'
+      )
+    if self.num_unrolled < 1:
+      raise ValueError(f'num_unrolled must be >= 1, got {self.num_unrolled}.')
+    norm = self.max_gradient_norm
+    if norm is not None and norm <= 0:
+      raise ValueError(
+        f'max_gradient_norm must be positive or None, got {norm}.'
+      )
+    optimizers.check(self.optimizer)
+
+
+class State(NamedTuple):
+  """Everything that learning changes.
+
+  Attributes:
+    params: of model, value and policy.
+    target_params: the slower ones.
+    optimizer: the optimiser's state.
+    size: of advantages.
+    objective: the objective's state.
+    key: constant; random numbers of update n come from folding n into it.
+    steps: number of updates so far.
+  """
+
+  params: models.Params
+  target_params: models.Params
+  optimizer: Any
+  size: moments.MovingSquare
+  objective: objectives.State
+  key: types.PRNGKey
+  steps: Int[Array, '']
+
+
+class Prior(NamedTuple):
+  """What the slower parameters say of every state that was seen.
+
+  Attributes:
+    log_policy: of each action.
+    q: of each action, by one step in the model.
+    v: of the state, by the value itself.
+  """
+
+  log_policy: Float[Array, 'T_plus_1 B A']
+  q: Float[Array, 'T_plus_1 B A']
+  v: Float[Array, 'T_plus_1 B']
+
+
+class Targets(NamedTuple):
+  """What is learned towards; constants.
+
+  Attributes:
+    value: of each state that was seen; 0 in one that ended the world.
+    advantage: of each action that was taken, in units of their usual size.
+    log_policy: the improved policy in each state.
+  """
+
+  value: Float[Array, 'T_plus_1 B']
+  advantage: Float[Array, 'T B']
+  log_policy: Float[Array, 'T_plus_1 B A']
+
+
+def prior(
+  model: models.Model,
+  params: models.Params,
+  observation: Shaped[Array, 'T_plus_1 B *observation'],
+  discount: float,
+) -> Prior:
+  """Policy, values and q_prior(s, a) = r(s, a) + discount v(s')."""
+  state = model.encode(params, observation)
+  logits = model.policy(params, state)
+
+  def worth(state):
+    return model.head.decode(model.value(params, state))
+
+  def after(action):
+    actions = jnp.full(state.shape[:-1], action, jnp.int32)
+    return worth(model.transition(params, state, actions))
+
+  following = jnp.stack(
+    [after(action) for action in range(logits.shape[-1])], axis=-1
+  )
+  paid = model.head.decode(model.reward(params, state))
+  return Prior(
+    jax.nn.log_softmax(logits), paid + discount * following, worth(state)
+  )
+
+
+def targets(
+  config: ModelValueConfig,
+  found: Prior,
+  trajectory: types.Trajectory,
+  rewards: Float[Array, 'T B'],
+  discounts: Float[Array, 'T B'],
+  size: moments.MovingSquare,
+) -> tuple[Targets, moments.MovingSquare]:
+  """Retrace's returns, advantages by them, and the improved policy.
+
+  Args:
+    config: the learner's settings.
+    found: what the slower parameters say.
+    trajectory: what was done, with log-probabilities of the actions.
+    rewards: of each step.
+    discounts: after each step.
+    size: of advantages so far.
+
+  Returns:
+    The targets, and the size with this batch taken in.
+  """
+  mask = trajectory.mask
+  expected = jnp.sum(jnp.exp(found.log_policy) * found.q, axis=-1)
+  log_prob = categorical.log_prob(found.log_policy[:-1], trajectory.action)
+  taken = jnp.take_along_axis(
+    found.q[:-1], trajectory.action[..., None], axis=-1
+  )[..., 0]
+  g = returns.retrace(
+    rewards,
+    discounts,
+    expected[1:],
+    taken,
+    jnp.exp(log_prob - trajectory.record[policies.LOG_PROB]),
+    # Where a skill was cut short, what follows is its last value alone.
+    config.lambda_ * base.goes_on(mask),
+  )
+  gain = g - found.v[:-1]
+  size = moments.update_square(size, gain, mask, config.advantage_decay)
+  log_policy = improvement.cmpo(
+    found.log_policy,
+    moments.divide_by_size(size, found.q - found.v[..., None]),
+    config.limit,
+  )
+  # The state after the last step has no action of its own; after the world's
+  # end there is nothing to come.
+  starts = jnp.concatenate([mask, jnp.zeros_like(mask[:1])])
+  value = jnp.concatenate([g, jnp.zeros_like(g[:1])])
+  ends = jnp.concatenate([jnp.ones_like(mask[:1]), trajectory.discount])
+  value = jnp.where(starts > 0, value, ends * expected)
+  made = Targets(value, moments.divide_by_size(size, gain), log_policy)
+  return jax.lax.stop_gradient(made), size
+
+
+def _ahead(x: Shaped[Array, 'T *rest'], k: int) -> Shaped[Array, 'T *rest']:
+  """What lies k rows ahead; zeros where there is nothing."""
+  if k == 0:
+    return x
+  return jnp.concatenate([x[k:], jnp.zeros_like(x[:k])])
+
+
+class Losses(NamedTuple):
+  """Of each part, the mean over real steps."""
+
+  policy: Float[Array, '']
+  improvement: Float[Array, '']
+  reward: Float[Array, '']
+  value: Float[Array, '']
+  model_policy: Float[Array, '']
+
+
+def losses(
+  config: ModelValueConfig,
+  model: models.Model,
+  params: models.Params,
+  aim: Targets,
+  trajectory: types.Trajectory,
+  rewards: Float[Array, 'T B'],
+) -> Losses:
+  """What is learned from a batch.
+
+      policy        -min(1, pi / mu) advantage log pi(a|s)
+      improvement   KL(improved, pi)
+      reward        of r(s^k, a_{t+k}), k < K
+      value         of v(s^k), k <= K
+      model_policy  KL(improved(s_{t+k}), pi(s^k)), 1 <= k <= K,
+
+  where s^k is the model's state after k of the actions taken, and the last
+  three are means over k.
+
+  Args:
+    config: the learner's settings.
+    model: its functions.
+    params: that learn.
+    aim: the targets.
+    trajectory: what was done.
+    rewards: of each step.
+  """
+  mask, action = trajectory.mask, trajectory.action
+  length = len(mask)
+  state = model.encode(params, trajectory.observation[:-1])
+  log_policy = jax.nn.log_softmax(model.policy(params, state))
+  log_prob = categorical.log_prob(log_policy, action)
+  ratio = jnp.minimum(
+    1.0, jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
+  )
+  gain = jax.lax.stop_gradient(ratio) * aim.advantage * log_prob
+  aims = jnp.exp(aim.log_policy)
+
+  def divergence(k, log_policy):
+    p, log_p = _ahead(aims, k)[:length], _ahead(aim.log_policy, k)[:length]
+    return jnp.sum(p * (log_p - log_policy), axis=-1)
+
+  # A value may also be learned where a row's last step led.
+  reached = jnp.concatenate([jnp.ones_like(mask[:1]), mask])
+  of_reward, of_value, of_policy = [], [], []
+  for k in range(config.num_unrolled + 1):
+    of_value.append(
+      objectives.masked_mean(
+        model.head.loss(
+          model.value(params, state), _ahead(aim.value, k)[:length]
+        ),
+        mask * _ahead(reached, k)[:length],
+      )
+    )
+    steps = _ahead(mask, k)
+    if k > 0:
+      of_policy.append(
+        objectives.masked_mean(
+          divergence(k, jax.nn.log_softmax(model.policy(params, state))),
+          steps,
+        )
+      )
+    if k < config.num_unrolled:
+      actions = _ahead(action, k)
+      outputs = jnp.take_along_axis(
+        model.reward(params, state), actions[..., None, None], axis=-2
+      )[..., 0, :]
+      paid = model.head.loss(outputs, _ahead(rewards, k))
+      of_reward.append(objectives.masked_mean(paid, steps))
+      state = model.transition(params, state, actions)
+  return Losses(
+    policy=-objectives.masked_mean(gain, mask),
+    improvement=objectives.masked_mean(divergence(0, log_policy), mask),
+    reward=jnp.mean(jnp.stack(of_reward)),
+    value=jnp.mean(jnp.stack(of_value)),
+    model_policy=jnp.mean(jnp.stack(of_policy)),
+  )
+
+
+def make_parts(
+  config: ModelValueConfig,
+  network_config: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  objective: objectives.IntrinsicReward,
+) -> base.Parts:
+  """Makes the learner and how it acts.
+
+  Args:
+    config: its settings.
+    network_config: of the model's encoder.
+    problem: the environment's shapes.
+    num_skills: number of skills, 1.
+    objective: what it learns from, of one stream.
+
+  Raises:
+    ValueError: if there are skills or several streams, actions are continuous,
+      or the network does not fit the observations or has a memory.
+  """
+  if num_skills != 1 or len(objective.streams) != 1:
+    raise ValueError(
+      'the learner model_value needs num_skills=1 and an objective of one '
+      f'stream, such as extrinsic, got {num_skills} skills and the streams '
+      f'{", ".join(objective.streams)}.'
+    )
+  if network_config.lstm_size is not None:
+    raise ValueError(
+      'network.lstm_size must be None for the learner model_value, whose '
+      f'encoder has no memory, got {network_config.lstm_size}.'
+    )
+  model = models.latent(config.model, network_config, problem)
+  distribution = policies.make(problem, 1.0)
+  policy = types.Network(
+    model.init,
+    lambda params, observation, skill: model.policy(
+      params, model.encode(params, observation)
+    ),
+  )
+  return base.Parts(
+    make(config, model, objective),
+    actor_critic.behaviour(policy, distribution),
+    actor_critic.evaluation_behaviour(policy, distribution),
+  )
+
+
+def make(
+  config: ModelValueConfig,
+  model: models.Model,
+  objective: objectives.IntrinsicReward,
+) -> base.Learner:
+  """Makes the learner.
+
+  Args:
+    config: its settings.
+    model: what it learns.
+    objective: what it learns from, of one stream.
+  """
+  optimizer = optimizers.make(
+    config.optimizer, config.learning_rate, config.max_gradient_norm
+  )
+  auxiliary = self_consistency.make(
+    config.consistency, models.sampled(model), config.discount
+  )
+
+  def init(key: types.PRNGKey) -> State:
+    params_key, objective_key, key = jax.random.split(key, 3)
+    params = model.init(params_key)
+    return State(
+      params=params,
+      target_params=jax.tree.map(jnp.copy, params),
+      optimizer=optimizer.init(params),
+      size=moments.init_square(),
+      objective=objective.init(objective_key),
+      key=key,
+      steps=jnp.zeros((), jnp.int32),
+    )
+
+  def total(params, state, aim, trajectory, rewards, key):
+    parts = losses(config, model, params, aim, trajectory, rewards)
+    loss = (
+      parts.policy
+      + config.improvement_weight * parts.improvement
+      + config.reward_weight * parts.reward
+      + config.value_weight * parts.value
+      + parts.model_policy
+    )
+    metrics = {f'loss/{k}': v for k, v in parts._asdict().items()}
+    if auxiliary.weight > 0:
+      extra, found = auxiliary.loss(
+        params, state.target_params, trajectory, key
+      )
+      loss, metrics = loss + auxiliary.weight * extra, metrics | found
+    return loss, metrics
+
+  def update(
+    state: State, trajectory: types.Trajectory
+  ) -> tuple[State, types.Metrics]:
+    rewards = objective.reward(state.objective, trajectory)[..., 0]
+    found = prior(
+      model, state.target_params, trajectory.observation, config.discount
+    )
+    discounts = base.discounts(
+      trajectory.discount,
+      trajectory.mask,
+      config.discount,
+      continues=objective.continues,
+    )
+    aim, size = targets(
+      config, found, trajectory, rewards, discounts, state.size
+    )
+    key, objective_key = jax.random.split(
+      jax.random.fold_in(state.key, state.steps)
+    )
+    grads, metrics = jax.grad(total, has_aux=True)(
+      state.params, state, aim, trajectory, rewards, key
+    )
+    updates, optimizer_state = optimizer.update(
+      grads, state.optimizer, state.params
+    )
+    params: Any = optax.apply_updates(state.params, updates)
+    target: Any = optax.incremental_update(
+      params, state.target_params, config.target_rate
+    )
+    objective_state, objective_metrics = objective.update(
+      state.objective, trajectory, objective_key
+    )
+    metrics[f'reward/{objective.streams[0]}'] = (
+      jnp.sum(rewards) / rewards.shape[1]
+    )
+    metrics['advantage_size'] = jnp.sqrt(size.mean)
+    state = State(
+      params=params,
+      target_params=target,
+      optimizer=optimizer_state,
+      size=size,
+      objective=objective_state,
+      key=state.key,
+      steps=state.steps + 1,
+    )
+    return state, metrics | objective_metrics
+
+  def variables(state: State) -> actor_critic.Variables:
+    return actor_critic.Variables(state.params, state.steps)
+
+  return base.Learner(init, update, variables)

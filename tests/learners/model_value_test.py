@@ -1,0 +1,303 @@
+"""Tests of skills/learners/model_value.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skills import registry
+from skills import types
+from skills.learners import model_value
+from skills.networks import models
+from skills.networks import policies
+from skills.networks import torsos
+from skills.objectives import extrinsic
+from skills.objectives import self_consistency
+from skills.objectives import vic
+from skills.ops import moments
+
+KEY = jax.random.PRNGKey(0)
+WORLD = types.ProblemSpec(
+  observation_shape=(), observation_dtype='int32', num_states=2, num_actions=2
+)
+CONFIG = model_value.ModelValueConfig(
+  discount=0.5,
+  lambda_=0.5,
+  num_unrolled=2,
+  model=models.LatentConfig(size=1, num_atoms=None),
+)
+
+
+def line(in_a, in_b):
+  """A linear layer on a state that is 1 in A and -1 in B."""
+  in_a, in_b = jnp.asarray(in_a), jnp.asarray(in_b)
+  return {'linear': {'w': (in_a - in_b)[None] / 2, 'b': (in_a + in_b) / 2}}
+
+
+def two_states():
+  """Action 0 leads to A and action 1 to B, from either.
+
+  The model knows that, and says r(A, .) = (1, 0), r(B, .) = (0, 3), v(A) = 4,
+  v(B) = 2, pi(.|A) = (1/4, 3/4) and pi(.|B) = (1/2, 1/2).
+  """
+  model = models.latent(CONFIG.model, torsos.NetworkConfig(), WORLD)
+  # tanh(20) is 1.
+  rows = jnp.array([[20.0], [-20.0]])
+  params = models.Params(
+    encoder={'linear': {'w': rows, 'b': jnp.zeros(1)}},
+    transition={
+      'linear': {
+        'w': jnp.concatenate([jnp.zeros((1, 1)), rows]),
+        'b': jnp.zeros(1),
+      }
+    },
+    reward=line([1.0, 0.0], [0.0, 3.0]),
+    value=line([4.0], [2.0]),
+    policy=line(np.log([0.25, 0.75]), np.log([0.5, 0.5])),
+  )
+  like = jax.tree.map(jnp.shape, model.init(KEY))
+  assert jax.tree.map(jnp.shape, params) == like
+  return model, params
+
+
+def trajectory(discount=1.0):
+  """Action 0 from A to A, paid 2; action 1 from A to B, paid 1.
+
+  Each action was chosen with probability 1/2. A second row holds the first of
+  these steps alone, and padding.
+  """
+  return types.Trajectory(
+    observation=jnp.array([[0, 0], [0, 0], [1, 1]]),
+    action=jnp.array([[0, 0], [1, 1]]),
+    reward=jnp.array([[2.0, 2.0], [1.0, 99.0]]),
+    discount=jnp.array([[1.0, 1.0], [discount, 1.0]]),
+    skill=jnp.zeros((2, 2), jnp.int32),
+    mask=jnp.array([[1.0, 1.0], [1.0, 0.0]]),
+    record={policies.LOG_PROB: jnp.full((2, 2), np.log(0.5), jnp.float32)},
+  )
+
+
+def aim(discount=1.0):
+  model, params = two_states()
+  batch = trajectory(discount)
+  found = model_value.prior(model, params, batch.observation, 0.5)
+  return model_value.targets(
+    CONFIG,
+    found,
+    batch,
+    batch.reward * batch.mask,
+    0.5 * batch.discount * batch.mask,
+    moments.init_square(),
+  )
+
+
+def test_one_step_in_the_model_by_hand():
+  model, params = two_states()
+  found = model_value.prior(model, params, jnp.array([[0, 1]]), 0.5)
+  # 1 + .5 * 4, 0 + .5 * 2; 0 + .5 * 4, 3 + .5 * 2.
+  np.testing.assert_allclose(found.q, [[[3, 1], [2, 4]]], rtol=1e-6)
+  np.testing.assert_allclose(found.v, [[4, 2]], rtol=1e-6)
+  np.testing.assert_allclose(
+    jnp.exp(found.log_policy), [[[0.25, 0.75], [0.5, 0.5]]], rtol=1e-6
+  )
+
+
+# By the policy's own look-ahead A is worth 1/4 * 3 + 3/4 * 1 = 1.5 and B 3.
+# The ratio of the second action is 3/4 / 1/2, cut to 1:
+#   G_1 = 1 + .5 * 3 = 2.5
+#   G_0 = 2 + .5 * (1.5 + .5 * 1 * (2.5 - 1)) = 3.125
+# and in the second row, which ends there, 2 + .5 * 1.5 = 2.75.
+GAINS = np.array([[3.125 - 4, 2.75 - 4], [2.5 - 4, 0.0]])
+SIZE = np.sqrt(np.sum(GAINS**2) / 3)
+
+
+def improved():
+  """Of A, (q - v) / size = (-1, -3) / size; of B, (0, 2) / size, cut to 1."""
+  weights = np.array(
+    [
+      [0.25 * np.exp(-1 / SIZE), 0.75 * np.exp(-1)],
+      [0.5, 0.5 * np.exp(1)],
+    ]
+  )
+  assert 1 < SIZE < 2
+  return weights / weights.sum(axis=1, keepdims=True)
+
+
+def test_returns_advantages_and_the_improved_policy_by_hand():
+  made, size = aim()
+  np.testing.assert_allclose(
+    made.value, [[3.125, 2.75], [2.5, 1.5], [3.0, 3.0]], rtol=1e-6
+  )
+  np.testing.assert_allclose(size.mean, SIZE**2, rtol=1e-5)
+  marked = np.array(trajectory().mask) > 0
+  np.testing.assert_allclose(
+    made.advantage[marked], GAINS[marked] / SIZE, rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    jnp.exp(made.log_policy[:, 0]), improved()[[0, 0, 1]], rtol=1e-5
+  )
+
+
+def test_after_the_world_s_end_nothing_is_worth_anything():
+  made, _ = aim(discount=0.0)
+  # G_1 = 1; G_0 = 2 + .5 * (1.5 + .5 * (1 - 1)).
+  np.testing.assert_allclose(made.value[:, 0], [2.75, 1.0, 0.0], rtol=1e-6)
+
+
+def test_losses_by_hand():
+  model, params = two_states()
+  batch = trajectory()
+  found = model_value.losses(
+    CONFIG, model, params, aim()[0], batch, batch.reward * batch.mask
+  )
+  # Ratios .5, .5 and 1.5, cut to 1.
+  pulled = (0.5 * GAINS[0] / SIZE * np.log(0.25)).sum() + GAINS[
+    1, 0
+  ] / SIZE * np.log(0.75)
+  np.testing.assert_allclose(found.policy, -pulled / 3, rtol=1e-5)
+  # All three actions were taken in A.
+  p, pi = improved()[0], np.array([0.25, 0.75])
+  divergence = np.sum(p * np.log(p / pi))
+  np.testing.assert_allclose(found.improvement, divergence, rtol=1e-4)
+  # Rewards of 2 (twice) and 1, of which the model says 1, 1 and 0; one step
+  # ahead there is only the 1.
+  np.testing.assert_allclose(found.reward, 0.5, rtol=1e-6)
+  # At once 4 for 3.125, 2.75 and 2.5; one step ahead 4 for 2.5, 4 for 1.5 in
+  # the second row, and 2 for 3; two steps ahead 2 for 3.
+  of_value = (
+    (0.875**2 + 1.25**2 + 1.5**2) / 6 + (1.5**2 + 2.5**2 + 1) / 6 + 1 / 2
+  ) / 3
+  np.testing.assert_allclose(found.value, of_value, rtol=1e-5)
+  # One step ahead A once; two steps ahead nothing.
+  np.testing.assert_allclose(found.model_policy, divergence / 2, rtol=1e-4)
+
+
+def test_padding_changes_nothing():
+  model, params = two_states()
+  batch = trajectory()
+  other = batch._replace(
+    observation=batch.observation.at[2, 1].set(0),
+    action=batch.action.at[1, 1].set(0),
+    discount=batch.discount.at[1, 1].set(0.0),
+  )
+  found = []
+  for each in (batch, other):
+    prior = model_value.prior(model, params, each.observation, 0.5)
+    rewards = each.reward * each.mask
+    made, _ = model_value.targets(
+      CONFIG,
+      prior,
+      each,
+      rewards,
+      0.5 * each.discount * each.mask,
+      moments.init_square(),
+    )
+    found.append(model_value.losses(CONFIG, model, params, made, each, rewards))
+  np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+def agent(**settings):
+  objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
+  config = model_value.ModelValueConfig(**settings)
+  return model_value.make_parts(
+    config, torsos.NetworkConfig(), WORLD, 1, objective
+  )
+
+
+@pytest.mark.parametrize('weight', [0.0, 0.3])
+def test_it_learns_which_action_pays_in_each_state(weight):
+  # From A action 1 pays, from B action 0 does; actions were chosen by chance.
+  parts = agent(
+    discount=0.8,
+    num_unrolled=2,
+    learning_rate=1e-2,
+    model=models.LatentConfig(size=8, num_atoms=21, limit=3.0),
+    consistency=self_consistency.SelfConsistencyConfig(
+      weight=weight, num_steps=2
+    ),
+  )
+  rng = np.random.default_rng(0)
+  action = rng.integers(0, 2, (4, 64))
+  observation = np.concatenate([rng.integers(0, 2, (1, 64)), action])
+  ones = jnp.ones((4, 64))
+  batch = types.Trajectory(
+    observation=jnp.asarray(observation, jnp.int32),
+    action=jnp.asarray(action, jnp.int32),
+    reward=jnp.asarray(observation[:-1] != action, jnp.float32),
+    discount=ones,
+    skill=jnp.zeros((4, 64), jnp.int32),
+    mask=ones,
+    record={policies.LOG_PROB: jnp.full((4, 64), np.log(0.5), jnp.float32)},
+  )
+
+  @jax.jit
+  def learn(state):
+    return jax.lax.scan(
+      lambda state, _: parts.learner.update(state, batch), state, None, 150
+    )
+
+  state, metrics = learn(parts.learner.init(KEY))
+  assert ('self_consistency_loss' in metrics) == (weight > 0)
+  assert metrics['loss/reward'][-1] < 0.2 * metrics['loss/reward'][0]
+  variables = parts.learner.variables(state)
+  assert variables.steps == 150
+  chosen, _ = parts.evaluation_behaviour.choose(
+    variables,
+    jnp.array([0, 1]),
+    jnp.zeros(2, jnp.int32),
+    {},
+    jnp.zeros((2, 0)),
+  )
+  np.testing.assert_array_equal(chosen, [1, 0])
+  # The slower parameters have followed.
+  value = models.latent(
+    models.LatentConfig(size=8, num_atoms=21, limit=3.0),
+    torsos.NetworkConfig(),
+    WORLD,
+  )
+  worth = value.head.decode(
+    value.value(
+      state.target_params,
+      value.encode(state.target_params, jnp.array([0, 1])),
+    )
+  )
+  # To be paid at every step from now on is worth 1 / (1 - .8) = 5; by chance,
+  # half of that.
+  assert jnp.all(worth > 2.5)
+
+
+def test_what_it_cannot_learn_is_refused():
+  with pytest.raises(ValueError, match='num_skills=1'):
+    model_value.make_parts(
+      CONFIG,
+      torsos.NetworkConfig(),
+      WORLD,
+      4,
+      registry.make_objective(vic.VicConfig(), WORLD, 4),
+    )
+  with pytest.raises(ValueError, match='lstm_size must be None'):
+    model_value.make_parts(
+      CONFIG,
+      torsos.NetworkConfig(hidden_sizes=(4,), lstm_size=4),
+      WORLD,
+      1,
+      registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1),
+    )
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'discount': 1.5}, r'discount must be in \[0, 1\], got 1.5'),
+    ({'limit': 0.0}, 'limit must be positive, got 0.0'),
+    ({'target_rate': 2.0}, 'target_rate must be <= 1, got 2.0'),
+    ({'value_weight': -1.0}, 'value_weight must be >= 0, got -1.0'),
+    ({'num_unrolled': 0}, 'num_unrolled must be >= 1, got 0'),
+    ({'advantage_decay': 1.0}, r'advantage_decay must be in \[0, 1\), got 1.0'),
+    ({'max_gradient_norm': 0.0}, 'must be positive or None, got 0.0'),
+    ({'optimizer': 'adma'}, 'optimizer must be one of'),
+  ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+  with pytest.raises(ValueError, match=message):
+    model_value.ModelValueConfig(**settings)
