@@ -146,11 +146,40 @@ def _make_random(
   )
 
 
+def _classic_tasks() -> tuple[str, ...]:
+  from envs import classics
+
+  return classics.TASKS
+
+
+def _make_classic(
+  task: str,
+  *,
+  seed: int,
+  observation: str = 'index',
+  size: int | Literal['default'] = 'default',
+  world: int = 0,
+) -> dm_env.Environment:
+  from envs import classics
+  from envs import tabular
+
+  if task == 'catch':
+    if size != 'default':
+      raise ValueError(f'size is of deep_sea alone, got {size!r} for catch.')
+    board = classics.catch()
+  else:
+    board = classics.deep_sea(10 if size == 'default' else size, world)
+  return tabular.TabularEnvironment(
+    board.mdp, classics.observations(board, observation), seed=seed
+  )
+
+
 SUITES = {
   'grid': Suite(tasks=_grid_tasks, make=_make_grid),
   'control': Suite(tasks=_control_tasks, make=_make_control),
   'atari': Suite(tasks=_atari_tasks, make=_make_atari),
   'random': Suite(tasks=_random_tasks, make=_make_random),
+  'classic': Suite(tasks=_classic_tasks, make=_make_classic),
 }
 
 
@@ -176,7 +205,9 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
       `sticky` (probability) and `max_frames` (of an episode). 'random' takes
       `world` (the number that seeds states and rewards, where `seed` is of what
       happens in them), `num_states`, `num_actions`, `branching`, `rewarded`
-      (share of the pairs of state and action that pay) and `horizon`.
+      (share of the pairs of state and action that pay) and `horizon`. 'classic'
+      takes `observation` ('index' or 'board') and, of DeepSea, `size` and
+      `world`, which seeds what its actions mean.
 
   Returns:
     A new environment whose rewards and discounts are float32.

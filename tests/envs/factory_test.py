@@ -25,6 +25,8 @@ QUICK = (
   'atari:pong',
   'random:dense',
   'random:sparse',
+  'classic:catch',
+  'classic:deep_sea',
 )
 
 
@@ -60,6 +62,8 @@ _CASES += [
 ]
 _CASES += [
   ('grid:open_41', {'goal': 5}),
+  ('classic:catch', {'observation': 'board'}),
+  ('classic:deep_sea', {'observation': 'board', 'size': 3}),
   # Episodes of 20 and of 10 steps: their ends are seen too.
   ('atari:pong', {'max_frames': 80, 'rewards': 'clipped'}),
   ('atari:seaquest', {'max_frames': 38, 'actions': 'minimal'}),
@@ -73,7 +77,7 @@ del _test  # Else the last one would be collected a second time.
 
 def test_names_are_those_of_all_suites():
   names = factory.names()
-  assert len(names) == len(set(names)) == 7 + 51 + 104 + 2
+  assert len(names) == len(set(names)) == 7 + 51 + 104 + 2 + 2
   assert GRIDS == (
     'grid:disdain_release',
     'grid:four_rooms',
@@ -144,7 +148,7 @@ def test_options_reach_the_environment(kind, spec):
       'gird:four_rooms',
       {},
       "environment 'gird:four_rooms': suite 'gird' is unknown. Did you mean"
-      " 'grid'? Allowed: 'grid', 'control', 'atari', 'random'.",
+      " 'grid'? Allowed: 'grid', 'control', 'atari', 'random', 'classic'.",
     ),
     (
       'grid:four_room',
@@ -164,13 +168,15 @@ def test_options_reach_the_environment(kind, spec):
       'four_room',
       {},
       "environment 'four_room' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random'.",
+      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random',"
+      " 'classic'.",
     ),
     (
       'grid_four_rooms',
       {},
       "environment 'grid_four_rooms' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random'.",
+      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random',"
+      " 'classic'.",
     ),
     (
       'grid:four_rooms',
@@ -188,7 +194,7 @@ def test_options_reach_the_environment(kind, spec):
       'grid:open_11',
       {'goal': 3},
       "map 'open_11' has no goals: goal must be None, got 3. Maps with goals:"
-      " 'open_41', 'rewards_11'.",
+      " 'open_41'.",
     ),
     (
       'grid:open_41',
@@ -199,7 +205,8 @@ def test_options_reach_the_environment(kind, spec):
       'walker_stan',
       {},
       "environment 'walker_stan' must be written 'suite:task'. Did you mean"
-      " 'control:walker_stand'? Suites: 'grid', 'control', 'atari', 'random'.",
+      " 'control:walker_stand'? Suites: 'grid', 'control', 'atari', 'random',"
+      " 'classic'.",
     ),
     (
       'control:walker_walk',

@@ -1,0 +1,126 @@
+"""Two small tasks that many have used, with exact values.
+
+Catch (Mnih et al., "Recurrent models of visual attention", 2014,
+arXiv:1406.6247): a ball falls from a random column of the top row, and a paddle
+in the bottom row, which starts in the middle, moves left, stays or moves right.
+The episode ends as the ball arrives, and pays 1 if it was caught, else -1.
+
+DeepSea (Osband et al., "Behaviour suite for reinforcement learning", 2019,
+arXiv:1908.03568): a diver sinks by a row at each step, to the left or to the
+right. Which of two actions is which was drawn for each cell. A step to the
+right costs 0.01 over the size, and one to the right out of the last cell of the
+diagonal, which takes right all the way, pays 1. An agent that acts by chance
+comes there once in 2^size episodes, and until then all that it sees speaks
+against going there.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from jaxtyping import Num
+import numpy as np
+
+from envs import choices
+from envs import tabular
+
+TASKS = ('catch', 'deep_sea')
+
+
+class Board(NamedTuple):
+  """A task, and the picture that is seen in each of its states.
+
+  Attributes:
+    mdp: the process.
+    pictures: 0 and 1; of the state after the end, all 0.
+  """
+
+  mdp: tabular.TabularMDP
+  pictures: Float[np.ndarray, 'S H W']
+
+
+def catch(rows: int = 10, columns: int = 5) -> Board:
+  """Catch, on a board of the given size.
+
+  Args:
+    rows: at least 2.
+    columns: at least 1.
+  """
+  choices.check_count('rows', rows, 2)
+  choices.check_count('columns', columns, 1)
+  shape = (rows, columns, columns)  # Row and column of the ball, paddle.
+  row, ball, paddle = np.unravel_index(np.arange(np.prod(shape)), shape)
+  terminal = row == rows - 1
+  successors = np.stack(
+    [
+      np.ravel_multi_index(
+        (
+          np.minimum(row + 1, rows - 1),
+          ball,
+          np.clip(paddle + move, 0, columns - 1),
+        ),
+        shape,
+      )
+      for move in (-1, 0, 1)
+    ],
+    axis=1,
+  )
+  outcome = np.where(ball == paddle, 1.0, -1.0) * terminal
+  pictures = np.zeros((len(row), rows, columns), np.float32)
+  pictures[np.arange(len(row)), row, ball] = 1.0
+  pictures[np.arange(len(row)), rows - 1, paddle] = 1.0
+  mdp = tabular.TabularMDP(
+    successors=successors,
+    rewards=outcome[successors],
+    terminal=terminal,
+    initial=((row == 0) & (paddle == columns // 2)) / columns,
+    horizon=rows - 1,
+  )
+  return Board(mdp, pictures)
+
+
+def deep_sea(size: int = 10, world: int = 0) -> Board:
+  """DeepSea, as deep as it is wide.
+
+  Args:
+    size: rows and columns, at least 2.
+    world: its number, which seeds what the actions mean.
+  """
+  choices.check_count('size', size, 2)
+  choices.check_count('world', world, 0)
+  row, column = np.divmod(np.arange(size * size), size)
+  end = size * size
+  # Of each cell, which action goes right.
+  is_right = np.random.default_rng(world).integers(0, 2, size * size)
+  goes_right = np.arange(2)[None] == is_right[:, None]
+  following = np.clip(
+    column[:, None] + np.where(goes_right, 1, -1), 0, size - 1
+  )
+  is_last = row == size - 1
+  successors = np.where(
+    is_last[:, None], end, (row[:, None] + 1) * size + following
+  )
+  found = goes_right & (is_last & (column == size - 1))[:, None]
+  rewards = found - 0.01 / size * goes_right
+  pictures = np.zeros((end + 1, size, size), np.float32)
+  pictures[np.arange(end), row, column] = 1.0
+  mdp = tabular.TabularMDP(
+    successors=np.concatenate([np.minimum(successors, end), [[end, end]]]),
+    rewards=np.concatenate([rewards, np.zeros((1, 2))]),
+    terminal=np.arange(end + 1) == end,
+    initial=(np.arange(end + 1) == 0).astype(float),
+    horizon=size,
+  )
+  return Board(mdp, pictures)
+
+
+def observations(board: Board, kind: str) -> Num[np.ndarray, 'S *shape']:
+  """What is seen in each state.
+
+  Args:
+    board: the task.
+    kind: 'index' for the state's index, int32, or 'board' for the picture.
+  """
+  choices.check('observation', kind, ('index', 'board'))
+  if kind == 'board':
+    return board.pictures
+  return np.arange(board.mdp.num_states, dtype=np.int32)

@@ -1,0 +1,63 @@
+"""The learner of models and values learns small tasks, on device."""
+
+import jax
+import pytest
+
+from envs import factory
+from launch import experiment
+from launch import on_device
+from skills import registry
+
+SEEDS = (0, 1, 2)
+SETTINGS = {
+  'learner': 'model_value',
+  'learner.learning_rate': 3e-3,
+}
+
+
+def returns(name, options, num_updates):
+  """Mean return of the greedy policy of each seed, over 256 episodes.
+
+  Args:
+    name: of a world whose episodes all have the same length.
+    options: its own.
+    num_updates: of training.
+  """
+  environment = factory.make(name, **options)
+  horizon = environment.functional().horizon
+  made = experiment.make(
+    agent='extrinsic',
+    environment=name,
+    environment_options=options,
+    settings={**SETTINGS, 'skill_length': horizon},
+    num_steps=1,
+    output_dir='unused',
+  )
+  agent = registry.make_agent(made.config, experiment.problem_of(environment))
+  program = on_device.make(agent, environment.functional())
+  train = jax.jit(program.train, static_argnums=1)
+  evaluate = jax.jit(program.evaluate, static_argnums=2)
+  found = []
+  for seed in SEEDS:
+    state = jax.jit(program.init)(jax.random.PRNGKey(seed))
+    state, _ = train(state, num_updates)
+    trajectory = evaluate(state, jax.random.PRNGKey(100), 256)
+    total = (trajectory.reward * trajectory.mask).sum()
+    found.append(float(total) / 256)
+  return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('name', 'options', 'num_updates', 'least'),
+  [
+    # All balls are worth 1, those that a paddle at rest catches -0.6.
+    ('classic:catch', {}, 1500, 0.95),
+    # Three steps to the cell that pays, and 38 of the 40 end there.
+    ('grid:rewards_11', {'horizon': 40}, 1000, 37.0),
+  ],
+)
+def test_it_learns_small_tasks(name, options, num_updates, least):
+  found = returns(name, options, num_updates)
+  print(f'{name} {options}: {found}')
+  assert sum(found) / len(found) >= least
