@@ -1092,7 +1092,7 @@ def _domino_control(
       experiment_lib.save(experiment)
       local.run(experiment)
       folders.append(experiment.output_dir)
-    trained, _ = policy_sets.load_all(folders, (), seed)
+    trained, _ = policy_sets.load_all(folders, (), seed, greedy=True)
     played = [policy_sets.play(run, _CONTROL_EPISODES, None) for run in trained]
     # All sets of a seed are measured in the features of its first.
     ruler = policy_sets.choose_ruler(trained, played)
