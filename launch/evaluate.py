@@ -3,11 +3,13 @@
   python -m launch.evaluate runs/domino-control-walker_stand-0 --pictures
 
 runs every skill as a policy, from an episode's first step to its last, in the
-same episodes, and prints the return of each, its ratio to that of policy 0, how
-far it is from the policy that is most like it (in the features that the agent
-was trained with; if there are none, in normalised observations), and the mean
-of these distances, the diversity. With several runs also the plane of quality
-and diversity is drawn:
+same episodes and as it acted while it learned (or with --greedy), and prints
+the return of each, its ratio to that of policy 0, how far it is from the policy
+that is most like it (in the features that the agent was trained with; if there
+are none, in normalised observations), and the mean of these distances, the
+diversity.
+
+With several runs also the plane of quality and diversity is drawn:
 
   python -m launch.evaluate runs/alpha-0.7 runs/alpha-0.9 runs/none
 
@@ -59,6 +61,12 @@ _HEIGHT, _WIDTH = 144, 192
 _EPISODES = flags.DEFINE_integer('episodes', 10, 'Episodes of each policy.')
 _SEED = flags.DEFINE_integer(
   'seed', 0, 'Of the worlds, in which all policies of all runs are played.'
+)
+_GREEDY = flags.DEFINE_bool(
+  'greedy',
+  False,
+  "Act as in training's evaluations, by the most likely action, and not as "
+  'while learning. Sets that were to differ by chance may then be alike.',
 )
 _OUTPUT_DIR = flags.DEFINE_string(
   'output_dir',
@@ -407,7 +415,9 @@ def main(argv: Sequence[str]) -> int:
   """Reads the flags and measures."""
   with commands.users_mistakes():
     _check_flags()
-    runs, singles = policy_sets.load_all(argv[1:], _SINGLE.value, _SEED.value)
+    runs, singles = policy_sets.load_all(
+      argv[1:], _SINGLE.value, _SEED.value, greedy=_GREEDY.value
+    )
     for changes in _PERTURB.value:
       runs[0].make_environment('adaptation', changes, 0).close()
     camera = _camera(runs[0]) if _PICTURES.value else None
@@ -428,6 +438,7 @@ def main(argv: Sequence[str]) -> int:
     'environment_options': dict(runs[0].experiment.environment_options),
     'seed': _SEED.value,
     'episodes': _EPISODES.value,
+    'greedy': _GREEDY.value,
     'features': None if ruler is None else ruler.what,
     'feature_names': None if ruler is None else list(ruler.names),
     'runs': [describe(*pair) for pair in zip(runs, measured)],

@@ -57,12 +57,13 @@ class Run(NamedTuple):
     )
 
 
-def load(folder: str, seed: int) -> Run:
+def load(folder: str, seed: int, *, greedy: bool = False) -> Run:
   """Loads a run.
 
   Args:
     folder: of the run.
     seed: of the evaluation.
+    greedy: how policies act, as `rollouts.Player` takes it.
 
   Raises:
     ValueError: if there is none that can be used; in one line.
@@ -73,15 +74,25 @@ def load(folder: str, seed: int) -> Run:
     folder,
     dataclasses.replace(experiment, seed=seed),
     trained,
-    rollouts.Player(trained, seed),
+    rollouts.Player(trained, seed, greedy=greedy),
     experiment.seed,
   )
 
 
 def load_all(
-  folders: Sequence[str], singles: Sequence[str], seed: int
+  folders: Sequence[str],
+  singles: Sequence[str],
+  seed: int,
+  *,
+  greedy: bool = False,
 ) -> tuple[list[Run], list[Run | None]]:
   """Runs, and for each the single policy that it is compared with.
+
+  Args:
+    folders: of the runs.
+    singles: of the runs with the single policies: none, one, or one for each.
+    seed: of the evaluation.
+    greedy: how policies act, as `rollouts.Player` takes it.
 
   Raises:
     ValueError: if one cannot be loaded, or they are not of the same world.
@@ -95,7 +106,9 @@ def load_all(
       f'--single must be given once, or once for each of {len(folders)} runs, '
       f'got {len(singles)}.'
     )
-  loaded = {folder: load(folder, seed) for folder in (*folders, *singles)}
+  loaded = {
+    folder: load(folder, seed, greedy=greedy) for folder in (*folders, *singles)
+  }
   first = loaded[folders[0]].experiment
   for folder, run in loaded.items():
     for what in ('environment', 'environment_options', 'problem'):

@@ -1051,18 +1051,16 @@ def _of_sets(who: str, runs: Runs) -> list[Quantity]:
 # in more ways than one: a pole is balanced wherever its cart stands, and pays
 # the less the further that is from the middle.
 _CONTROL = 'control:cartpole_balance'
-_CONTROL_OPTIONS = {'action_repeat': 4}
-_CONTROL_STEPS = 200_000
+_CONTROL_OPTIONS = {'action_repeat': 2}
+_CONTROL_STEPS = 400_000
 _CONTROL_ALPHAS = (0.6, 0.8, 0.9)
 _CONTROL_EPISODES = 10
 _CONTROL_SETTINGS = {
   'num_skills': 5,
-  'replay.capacity': 64,
-  'replay.samples_per_insert': 32.0,
-  'network.hidden_sizes': '64,64',
-  # Poles do not fall at once where little is done.
-  'learner.initial_deviation': 0.3,
-  'learner.policy_spread': 0.3,
+  'skill_length': 64,
+  # Advantages are normalised within each policy's share of a batch.
+  'batch_size': 40,
+  'replay.samples_per_insert': 40.0,
   # Where the cart stands.
   'objective.features': ('position[0]',),
   # An episode's mean says little of its policy's: averages are of many.
@@ -1106,7 +1104,7 @@ def _domino_control(
       experiment_lib.save(experiment)
       local.run(experiment)
       folders.append(experiment.output_dir)
-    trained, _ = policy_sets.load_all(folders, (), seed)
+    trained, _ = policy_sets.load_all(folders, (), seed, greedy=True)
     played = [policy_sets.play(run, _CONTROL_EPISODES, None) for run in trained]
     # All sets of a seed are measured in the features of its first.
     ruler = policy_sets.choose_ruler(trained, played)

@@ -84,26 +84,33 @@ class Camera(NamedTuple):
 class Player:
   """Plays the policies of a run."""
 
-  def __init__(self, trained: loading.TrainedSkills, seed: int):
+  def __init__(
+    self, trained: loading.TrainedSkills, seed: int, *, greedy: bool = False
+  ):
     """Initialises the player.
 
     Args:
-      trained: the skills; they act as in an evaluation.
+      trained: the skills.
       seed: of what is random in them, the same for all policies.
+      greedy: whether they act as in training's evaluations, by the most likely
+        or best action; if not, as they did while they learned.
     """
     self._trained = trained
+    policy = trained.agent.evaluation_policy if greedy else trained.agent.policy
     self._key = jax.random.PRNGKey(seed)
     # A world's steps are too short to wait for another device.
     self._cpu = jax.local_devices(backend='cpu')[0]
     self._variables = jax.device_put(trained.variables, self._cpu)
 
     def act(variables, observation, state, skill):
-      action, state = trained.select_action(variables, observation, state)
+      action, state = policy.select_action(variables, observation, state)
       # The same skill again, from the first step of it.
       return action, acting.with_skill(state, skill)
 
     self._act = jax.jit(jax.vmap(act, in_axes=(None, 0, 0, 0)))
-    self._init = jax.jit(jax.vmap(trained.init))
+    self._init = jax.jit(
+      jax.vmap(lambda key, skill: acting.with_skill(policy.init(key), skill))
+    )
 
   @property
   def num_policies(self) -> int:

@@ -62,6 +62,10 @@ class ActorCriticConfig:
       to mean 0 and deviation 1 in each batch; those of each skill by itself,
       where skills weigh streams differently. Then `entropy_weight` means the
       same whatever is paid.
+    normalize_streams: whether each stream's own advantages are shifted and
+      scaled likewise before they are mixed. Then weights compare streams
+      whatever the sizes of their rewards, and a stream that pays next to
+      nothing is heard as well as one that pays much.
     initial_deviation: of the Gaussian under the hyperbolic tangent that chooses
       continuous actions; unused for discrete ones, whose policy begins
       uniform.
@@ -83,6 +87,7 @@ class ActorCriticConfig:
   max_gradient_norm: float | None = 1.0
   entropy_weight: float = 0.01
   normalize_advantages: bool = True
+  normalize_streams: bool = False
   initial_deviation: float = 0.7
   policy_spread: float = 0.01
   table_spread: float = 0.0
@@ -344,16 +349,21 @@ def make(
       config.max_c,
     )
     weights = objective.weights(state.objective)
-    advantages = mix(
-      trace.advantages, objectives.weights_of(weights, trajectory.skill)
-    )
-    if config.normalize_advantages and weights.ndim == 1:
-      advantages = normalized(advantages, mask)
-    elif config.normalize_advantages:
+
+    def normalize(values: Float[Array, 'T B']) -> Float[Array, 'T B']:
+      if weights.ndim == 1:
+        return normalized(values, mask)
       # Else a skill would feel how others are paid and weighed.
-      advantages = normalized_by_skill(
-        advantages, mask, trajectory.skill, len(weights)
-      )
+      return normalized_by_skill(values, mask, trajectory.skill, len(weights))
+
+    advantages = trace.advantages
+    if config.normalize_streams:
+      advantages = jax.vmap(normalize, -1, -1)(advantages)
+    advantages = mix(
+      advantages, objectives.weights_of(weights, trajectory.skill)
+    )
+    if config.normalize_advantages:
+      advantages = normalize(advantages)
     pull = jnp.minimum(ratio, config.max_rho) * advantages
     if config.max_change is not None:
       moved = jnp.sign(advantages) * (ratio - 1)

@@ -90,6 +90,9 @@ class DominoConfig:
     coefficient: c of the baselines.
     multiplier_rate: step size of the multipliers' Adam.
     initial_multiplier: mu at first; lambda is its sigmoid.
+    burn_in: updates at first in which all policies learn from the task alone
+      and multipliers stand still. Policies that cannot do the task yet are
+      hardly worse than policy 0, which cannot either, and would drop it.
     max_multiplier: limit of |mu|. A sigmoid that is saturated is slow to
       return.
     value_decay: of the moving averages of policies' mean rewards.
@@ -113,6 +116,7 @@ class DominoConfig:
   coefficient: float = 0.5
   multiplier_rate: float = 1e-3
   initial_multiplier: float = 0.0
+  burn_in: int = 0
   max_multiplier: float = 15.0
   value_decay: float = 0.9
   feature_decay: float = 0.99
@@ -142,7 +146,9 @@ class DominoConfig:
       value = getattr(self, name)
       if value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
-    for name in ('attractive_power', 'repulsive_power', 'coefficient'):
+    for name in (
+      *('attractive_power', 'repulsive_power', 'coefficient', 'burn_in'),
+    ):
       value = getattr(self, name)
       if value < 0:
         raise ValueError(f'{name} must be >= 0, got {value}.')
@@ -186,6 +192,7 @@ class State(NamedTuple):
     optimizer: the multipliers' optimiser state.
     moments: of the raw features; empty where they are not normalised.
     successor: of learned successor features; empty if there are none.
+    steps: number of updates so far.
   """
 
   averages: Averages
@@ -193,6 +200,7 @@ class State(NamedTuple):
   optimizer: optax.OptState
   moments: moments_lib.Moments | tuple[()]
   successor: Successor | tuple[()]
+  steps: Int[Array, '']
 
 
 def force(
@@ -439,6 +447,7 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
       optimizer.init(multiplier),
       moments_lib.init((features.size,)) if features.is_normalized else (),
       successor.init(successor_key) if successor else (),
+      jnp.zeros((), jnp.int32),
     )
 
   def reward(state: State, trajectory: types.Trajectory):
@@ -457,7 +466,11 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
     return jax.lax.stop_gradient(rewards)
 
   def weights(state: State) -> Float[Array, 'K 2']:
-    return stream_weights(config, state.multiplier, state.averages.value)
+    return jnp.where(
+      state.steps < config.burn_in,
+      jnp.array([1.0, 0.0]),
+      stream_weights(config, state.multiplier, state.averages.value),
+    )
 
   def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
     del key
@@ -492,8 +505,17 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
       -config.max_multiplier,
       config.max_multiplier,
     )
+    moves = state.steps >= config.burn_in
+    multiplier, optimizer_state = jax.tree.map(
+      lambda new, old: jnp.where(moves, new, old),
+      (multiplier, optimizer_state),
+      (state.multiplier, state.optimizer),
+    )
     state = state._replace(
-      averages=averages, multiplier=multiplier, optimizer=optimizer_state
+      averages=averages,
+      multiplier=multiplier,
+      optimizer=optimizer_state,
+      steps=state.steps + 1,
     )
     lag = jnp.linalg.norm(mean - before.features, axis=-1)
     error = base.masked_mean(lag, (count > 0).astype(jnp.float32))

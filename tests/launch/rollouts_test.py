@@ -57,7 +57,7 @@ def by_hand(trained, environment, policy, episode, seed):
 def test_policies_do_what_they_do_alone(monkeypatch, run, side_by_side):
   monkeypatch.setattr(rollouts, '_SIDE_BY_SIDE', side_by_side)
   experiment, trained = run
-  player = rollouts.Player(trained, seed=5)
+  player = rollouts.Player(trained, seed=5, greedy=True)
   assert player.num_policies == 3
   policies, episodes = [2, 0], [4, 1]
   played = player.play(experiment.make_environment, policies, episodes)
@@ -74,6 +74,20 @@ def test_policies_do_what_they_do_alone(monkeypatch, run, side_by_side):
       np.testing.assert_allclose(ours.reward, rewards, atol=1e-3)
       assert ours.total == pytest.approx(rewards.sum(), abs=1e-2)
       assert ours.film is None
+
+
+def test_policies_act_as_they_learned_unless_they_are_greedy(run):
+  experiment, trained = run
+  seen = {}
+  for greedy in (False, True):
+    for seed in (0, 1):
+      player = rollouts.Player(trained, seed, greedy=greedy)
+      [[episode]] = player.play(experiment.make_environment, [1], [0])
+      seen[greedy, seed] = episode.observation
+  # The world is the same: only drawn actions depend on the player's seed.
+  np.testing.assert_array_equal(seen[True, 0], seen[True, 1])
+  assert np.abs(seen[False, 0] - seen[False, 1]).max() > 1e-3
+  assert np.abs(seen[False, 0] - seen[True, 0]).max() > 1e-3
 
 
 def test_all_policies_begin_an_episode_alike(run):

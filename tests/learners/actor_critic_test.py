@@ -308,6 +308,38 @@ def test_normalized_advantages_do_not_know_the_size_of_what_is_paid():
   np.testing.assert_allclose(*steps, rtol=1e-4)
 
 
+def test_normalized_streams_are_heard_alike_whatever_they_pay():
+  values = np.random.default_rng(0).normal(size=(S, 2))
+  batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
+  steps = {}
+  for normalize in (False, True):
+    for scale in (1.0, 1000.0):
+      learner = streams_learner(
+        values * np.array([1.0, scale]),
+        (1.0, 1.0),
+        policy_rate=0.1,
+        normalize_streams=normalize,
+      )
+      state, _ = learner.update(learner.init(KEY), batch)
+      steps[normalize, scale] = problems.content(state.params.policy)
+  np.testing.assert_allclose(steps[True, 1.0], steps[True, 1000.0], rtol=1e-3)
+  # Without it the second stream alone decides.
+  ratio = steps[False, 1000.0] / steps[False, 1.0]
+  assert np.median(np.abs(ratio)) > 100
+  # And weights are of what was normalised: one of 0 still silences a stream.
+  alone = [
+    streams_learner(
+      values * np.array([1.0, scale]),
+      (1.0, 0.0),
+      policy_rate=0.1,
+      normalize_streams=True,
+    )
+    for scale in (1.0, -5.0)
+  ]
+  alone = [one.update(one.init(KEY), batch)[0].params.policy for one in alone]
+  chex.assert_trees_all_equal(*alone)
+
+
 def test_normalized_values_have_mean_zero_and_deviation_one_without_padding():
   values = jnp.array([[1.0, 4.0], [3.0, 100.0]])
   mask = jnp.array([[1.0, 1.0], [1.0, 0.0]])

@@ -169,6 +169,31 @@ def test_a_violated_constraint_raises_lambda_and_one_that_holds_lowers_it():
   np.testing.assert_allclose(after.multiplier, [0.0, 0.25, -0.25])
 
 
+def test_all_policies_learn_from_the_task_alone_until_burn_in_is_over():
+  objective = make(
+    problems.TABLE,
+    3,
+    value_decay=0.0,
+    multiplier_rate=0.1,
+    initial_multiplier=0.2,
+    burn_in=2,
+  )
+  batch = problems.ending_in(problems.TABLE, [0, 1, 2], [1, 2, 3])
+  batch = batch._replace(reward=jnp.array([[1.0, 0.5, 0.95]]))
+  state = objective.init(KEY)
+  for _ in range(2):
+    np.testing.assert_array_equal(objective.weights(state), [[1, 0]] * 3)
+    state, _ = objective.update(state, batch, KEY)
+  np.testing.assert_allclose(state.multiplier, [0.2] * 3)
+  lambda_ = 1 / (1 + np.exp(-0.2))
+  np.testing.assert_allclose(
+    objective.weights(state)[1:], [[lambda_, 1 - lambda_]] * 2, rtol=1e-6
+  )
+  # Only now does it count who is worth what; Adam's first step is its rate.
+  state, _ = objective.update(state, batch, KEY)
+  np.testing.assert_allclose(state.multiplier, [0.2, 0.3, 0.1], atol=1e-4)
+
+
 @pytest.mark.parametrize(
   ('constraint', 'expected'),
   [
@@ -441,6 +466,7 @@ def test_q_learning_mixes_by_each_skill_s_own_weights():
     ({'feature_decay': 1.0}, r'feature_decay must be in \[0, 1\)'),
     ({'target_distance': 0.0}, 'target_distance must be positive'),
     ({'coefficient': -1.0}, 'coefficient must be >= 0'),
+    ({'burn_in': -1}, 'burn_in must be >= 0'),
     ({'constraint': 'linear', 'coefficient': 2.0}, 'coefficient must be in'),
     ({'initial_multiplier': 16.0}, 'initial_multiplier must be within'),
   ],
