@@ -1051,23 +1051,34 @@ def _of_sets(who: str, runs: Runs) -> list[Quantity]:
 # in more ways than one: a pole is balanced wherever its cart stands, and pays
 # the less the further that is from the middle.
 _CONTROL = 'control:cartpole_balance'
-_CONTROL_OPTIONS = {'action_repeat': 2}
-_CONTROL_STEPS = 400_000
+_CONTROL_OPTIONS = {'action_repeat': 4}
+_CONTROL_STEPS = 300_000
 _CONTROL_ALPHAS = (0.6, 0.8, 0.9)
 _CONTROL_EPISODES = 10
 _CONTROL_SETTINGS = {
   'num_skills': 5,
-  'skill_length': 64,
+  'network.hidden_sizes': (64, 64),
   # Advantages are normalised within each policy's share of a batch.
-  'batch_size': 40,
-  'replay.samples_per_insert': 40.0,
+  'batch_size': 32,
+  'replay.capacity': 64,
+  'replay.samples_per_insert': 48.0,
+  # Poles do not fall at once where little is done, and multipliers are faster
+  # than policies.
+  'learner.initial_deviation': 0.3,
+  'learner.policy_spread': 0.3,
+  'learner.policy_rate': 5e-4,
+  'learner.entropy_weight': 0.003,
+  # Carts that are centimetres apart are paid next to nothing for it.
+  'learner.normalize_streams': True,
   # Where the cart stands.
   'objective.features': ('position[0]',),
   # An episode's mean says little of its policy's: averages are of many.
   'objective.feature_decay': 0.998,
   # The task comes first: before poles are balanced, carts are anywhere.
-  'objective.initial_multiplier': 4.0,
-  'objective.multiplier_rate': 2e-3,
+  'objective.burn_in': 4_000,
+  'objective.initial_multiplier': 3.0,
+  'objective.max_multiplier': 4.0,
+  'objective.multiplier_rate': 1e-2,
 }
 
 
