@@ -23,7 +23,7 @@ fresh episodes, in which policy 0 and a run without diversity are played too:
 
 See envs/perturbations.py for what can be changed.
 
-Leaves in --output_dir: evaluation.json, with --pictures films, bars of features
+Leaves in --evaluation_dir: evaluation.json, with --pictures films, bars of features
 or maps of occupancies, and of several runs quality_diversity.png.
 """
 
@@ -60,7 +60,9 @@ _HEIGHT, _WIDTH = 144, 192
 
 _EPISODES = flags.DEFINE_integer('episodes', 10, 'Episodes of each policy.')
 _SEED = flags.DEFINE_integer(
-  'seed', 0, 'Of the worlds, in which all policies of all runs are played.'
+  'evaluation_seed',
+  0,
+  'Of the worlds, in which all policies of all runs are played.',
 )
 _GREEDY = flags.DEFINE_bool(
   'greedy',
@@ -69,7 +71,7 @@ _GREEDY = flags.DEFINE_bool(
   'while learning. Sets that were to differ by chance may then be alike.',
 )
 _OUTPUT_DIR = flags.DEFINE_string(
-  'output_dir',
+  'evaluation_dir',
   None,
   'Where to write. [RUN_DIR/evaluation; of several runs, runs/evaluation]',
 )
@@ -383,7 +385,7 @@ def _check_flags() -> None:
   for flag in (_EPISODES, _SHOTS):
     if flag.value < 1:
       raise ValueError(f'--{flag.name} must be >= 1, got {flag.value}.')
-  choices.check_count('--seed', _SEED.value, 0, 2**32 - 1)
+  choices.check_count('--evaluation_seed', _SEED.value, 0, 2**32 - 1)
   if _SINGLE.value and not _PERTURB.value:
     raise ValueError('--single is of use with --perturb alone; add one.')
 

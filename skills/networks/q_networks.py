@@ -1,5 +1,6 @@
 """Networks for the value of actions, one value per reward stream."""
 
+import functools
 from typing import Any
 
 import haiku as hk
@@ -73,6 +74,7 @@ class MLPQ(hk.Module):
     num_streams: int,
     hidden_sizes: tuple[int, ...],
     scale: float = 1.0,
+    squash: bool = False,
     name: str = 'mlp_q',
   ):
     """Initialises the module.
@@ -83,6 +85,7 @@ class MLPQ(hk.Module):
       num_streams: number of reward streams R.
       hidden_sizes: units of each hidden layer.
       scale: factor on numbers that are seen.
+      squash: whether they are squashed.
       name: of the module.
     """
     super().__init__(name=name)
@@ -90,7 +93,9 @@ class MLPQ(hk.Module):
     self._num_skills = num_skills
     self._num_streams = num_streams
     self._hidden_sizes = hidden_sizes
-    self._scale = scale
+    self._encode = functools.partial(
+      torsos.encode, problem=problem, scale=scale, squash=squash
+    )
 
   def __call__(
     self,
@@ -100,7 +105,7 @@ class MLPQ(hk.Module):
     """Q of every action and stream."""
     features = jnp.concatenate(
       [
-        torsos.encode(observation, self._problem, self._scale),
+        self._encode(observation),
         jax.nn.one_hot(skill, self._num_skills),
       ],
       axis=-1,
@@ -224,6 +229,7 @@ def make(
         num_streams,
         config.hidden_sizes,
         config.input_scale,
+        config.squash_inputs,
       )(observation, skill)
     return TorsoQ(config, problem, num_skills, num_streams)(observation, skill)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
+import functools
 
 import haiku as hk
 import jax
@@ -39,6 +40,9 @@ class TorsoConfig:
       columns. None for one table of all states.
     input_scale: factor on what perceptrons see. They learn fastest from numbers
       of size about one, and some worlds measure in tenths of metres.
+    squash_inputs: whether perceptrons see sign(x) log(1 + |x|) of these numbers
+      x, for worlds in which some are large at times, as the speeds of a body
+      that falls are.
     channels: of each section of the residual network.
     num_blocks: residual blocks in each of its sections.
   """
@@ -47,6 +51,7 @@ class TorsoConfig:
   hidden_sizes: tuple[int, ...] | None = None
   factors: tuple[int, ...] | None = None
   input_scale: float = 1.0
+  squash_inputs: bool = False
   channels: tuple[int, ...] = (16, 32, 32)
   num_blocks: int = 2
 
@@ -126,11 +131,14 @@ def encode(
   observation: Shaped[Array, '*batch_and_observation'],
   problem: types.ProblemSpec,
   scale: float = 1.0,
+  *,
+  squash: bool = False,
 ) -> Float[Array, '*batch D']:
   """Observations as vectors of floats of size about one.
 
   State indices become one-hot vectors, bytes are divided by 255, other numbers
-  multiplied by `scale`, and all axes of an observation are flattened.
+  multiplied by `scale` and, if asked for, squashed as `TorsoConfig` says, and
+  all axes of an observation are flattened.
   """
   if problem.num_states is not None:
     return jax.nn.one_hot(observation, problem.num_states)
@@ -139,7 +147,8 @@ def encode(
   vector = observation.reshape(batch_shape + (-1,)).astype(jnp.float32)
   if problem.observation_dtype == 'uint8':
     return vector / 255.0
-  return vector if scale == 1 else scale * vector
+  scaled = vector if scale == 1 else scale * vector
+  return jnp.sign(scaled) * jnp.log1p(jnp.abs(scaled)) if squash else scaled
 
 
 class MLPTorso(hk.Module):
@@ -150,6 +159,7 @@ class MLPTorso(hk.Module):
     problem: types.ProblemSpec,
     hidden_sizes: Sequence[int],
     scale: float = 1.0,
+    squash: bool = False,
     name: str = 'torso',
   ):
     """Initialises the module.
@@ -158,23 +168,21 @@ class MLPTorso(hk.Module):
       problem: says how to flatten an observation.
       hidden_sizes: units of each layer; each is followed by a ReLU.
       scale: factor on numbers that are seen.
+      squash: whether they are squashed.
       name: of the module.
     """
     super().__init__(name=name)
-    self._problem = problem
     self._hidden_sizes = tuple(hidden_sizes)
-    self._scale = scale
+    self._encode = functools.partial(
+      encode, problem=problem, scale=scale, squash=squash
+    )
 
   def __call__(
     self, *observations: Shaped[Array, '*batch_and_observation']
   ) -> Float[Array, '*batch D']:
     """Features of each observation, or of each pair of them."""
     features = jnp.concatenate(
-      [
-        encode(observation, self._problem, self._scale)
-        for observation in observations
-      ],
-      axis=-1,
+      [self._encode(observation) for observation in observations], axis=-1
     )
     if not self._hidden_sizes:
       return features
@@ -244,7 +252,13 @@ def make(
   """
   if config.torso == 'resnet':
     return ResNetTorso(config, name)
-  return MLPTorso(problem, config.hidden_sizes or (), config.input_scale, name)
+  return MLPTorso(
+    problem,
+    config.hidden_sizes or (),
+    config.input_scale,
+    config.squash_inputs,
+    name,
+  )
 
 
 def skill_features(
@@ -268,7 +282,9 @@ def skill_features(
   """
   assert config.hidden_sizes is not None
   sizes = config.hidden_sizes
-  seen = encode(observation, problem, config.input_scale)
+  seen = encode(
+    observation, problem, config.input_scale, squash=config.squash_inputs
+  )
   if config.torso == 'resnet':
     seen, sizes = make(config, problem)(observation), sizes[-1:]
   features = jnp.concatenate([seen, jax.nn.one_hot(skill, num_skills)], axis=-1)

@@ -70,7 +70,7 @@ def folders(tmp_path_factory):
 
 def run_command(out, *arguments, **given):
   """Runs the command; returns what it left behind."""
-  with flagsaver.flagsaver(output_dir=str(out), **given):
+  with flagsaver.flagsaver(evaluation_dir=str(out), **given):
     assert evaluate.main(['evaluate', *arguments]) == 0
 
   def refuse(constant):
@@ -126,7 +126,9 @@ def test_the_seed_decides_everything_and_another_means_other_worlds(
   tmp_path, folders
 ):
   one, same, other = (
-    run_command(tmp_path, folders['set'], episodes=1, seed=seed)['runs'][0]
+    run_command(tmp_path, folders['set'], episodes=1, evaluation_seed=seed)[
+      'runs'
+    ][0]
     for seed in (0, 0, 1)
   )
   assert one == same
@@ -270,7 +272,11 @@ def test_pictures_of_a_control_task_include_a_film(tmp_path, folders):
     (['set', 'grid'], {}, 'must be of one world, but environment of'),
     (['set'], {'episodes': 0}, '--episodes must be >= 1, got 0'),
     (['set'], {'shots': 0}, '--shots must be >= 1, got 0'),
-    (['set'], {'seed': -1}, '--seed must be an integer in'),
+    (
+      ['set'],
+      {'evaluation_seed': -1},
+      '--evaluation_seed must be an integer in',
+    ),
     (['set'], {'perturb': ['motor:elbwo=0']}, "Did you mean 'elbow'?"),
     (['set'], {'perturb': ['elbow=0']}, "written 'kind:target=factor'"),
     (['grid'], {'perturb': ['mass:*=2']}, "the suite 'control'"),
@@ -290,7 +296,7 @@ def test_pictures_of_a_control_task_include_a_film(tmp_path, folders):
 def test_each_mistake_is_named_before_anything_is_played(
   capsys, tmp_path, folders, arguments, given, part
 ):
-  given = {'output_dir': str(tmp_path / 'out')} | given
+  given = {'evaluation_dir': str(tmp_path / 'out')} | given
   if 'single' in given:
     given['single'] = [folders[name] for name in given['single']]
   arguments = [folders.get(name, name) for name in arguments]

@@ -204,6 +204,31 @@ def test_numbers_are_scaled_for_networks_and_states_and_bytes_are_not():
   )
 
 
+def test_squashed_numbers_are_logarithms_of_scaled_ones():
+  vector = jnp.array([0.0, 1.0, -1.0, 50.0, -500.0, 0.01]).reshape(1, 2, 3)
+  squashed = torsos.encode(vector, problems.VECTOR, 2.0, squash=True)
+  expected = np.log([1, 3, 3, 101, 1001, 1.02]) * [1, 1, -1, 1, -1, 1]
+  np.testing.assert_allclose(squashed, expected[None], rtol=1e-5)
+
+
+def test_networks_squash_what_they_are_told_to():
+  sizes = {'hidden_sizes': (8,)}
+  plain = torsos.NetworkConfig(**sizes)
+  squashed = torsos.NetworkConfig(**sizes, squash_inputs=True)
+  large = 100.0 * jnp.arange(6.0).reshape(1, 2, 3)
+  skill = jnp.zeros((1,), jnp.int32)
+  for make in (
+    lambda config: heads.make(config, problems.VECTOR, 4, 2),
+    lambda config: q_networks.make(config, problems.VECTOR, 4, 2),
+  ):
+    params = make(plain).init(jax.random.PRNGKey(0))
+    np.testing.assert_allclose(
+      make(squashed).apply(params, large, skill),
+      make(plain).apply(params, jnp.log1p(large), skill),
+      rtol=1e-6,
+    )
+
+
 def test_a_scale_is_as_if_the_world_had_other_units():
   sizes = {'hidden_sizes': (8,)}
   plain = torsos.NetworkConfig(**sizes)
