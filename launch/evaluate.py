@@ -23,8 +23,8 @@ fresh episodes, in which policy 0 and a run without diversity are played too:
 
 See envs/perturbations.py for what can be changed.
 
-Leaves in --evaluation_dir: evaluation.json, with --pictures films, bars of features
-or maps of occupancies, and of several runs quality_diversity.png.
+Leaves in --evaluation_dir: evaluation.json, with --pictures films, bars of
+features or maps of occupancies, and of several runs quality_diversity.png.
 """
 
 from collections.abc import Sequence
