@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+pytest.importorskip('dm_env', reason='needs a world')
+
 from envs import gridworlds
 from skills.evaluation import metrics
 from skills.learners import planning
