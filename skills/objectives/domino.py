@@ -469,7 +469,12 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
     return jnp.where(
       state.steps < config.burn_in,
       jnp.array([1.0, 0.0]),
-      stream_weights(config, state.multiplier, state.averages.value),
+      # Of a state that was loaded, too, which is of NumPy's arrays.
+      stream_weights(
+        config,
+        jnp.asarray(state.multiplier),
+        jnp.asarray(state.averages.value),
+      ),
     )
 
   def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
