@@ -38,6 +38,7 @@ from jaxtyping import Float
 import numpy as np
 
 from envs import choices
+from envs import wrappers
 
 
 class Kind(NamedTuple):
@@ -201,7 +202,7 @@ def _matching(
   return chosen
 
 
-class Perturbed(dm_env.Environment):
+class Perturbed(wrappers.Wrapper):
   """A control task with a changed body, in all of its episodes.
 
   What it has besides the interface of dm_env, such as `physics`, is still
@@ -230,7 +231,7 @@ class Perturbed(dm_env.Environment):
         not fit it.
     """
     choices.check_count('seed', seed, 0)
-    self._environment: Any = environment
+    super().__init__(environment)
     physics = getattr(environment, 'physics', None)
     if physics is None:
       raise ValueError(
@@ -241,39 +242,6 @@ class Perturbed(dm_env.Environment):
     for each in perturbations:
       parsed.extend([each] if isinstance(each, Perturbation) else parse(each))
     self.applied = apply(physics, parsed, seed=seed)
-
-  def __getattr__(self, name: str) -> Any:
-    if name.startswith('_'):  # Not yet there, as in a copy that is being made.
-      raise AttributeError(name)
-    return getattr(self._environment, name)
-
-  def reset(self) -> dm_env.TimeStep:
-    """Begins an episode."""
-    return self._environment.reset()
-
-  def step(self, action: Any) -> dm_env.TimeStep:
-    """Takes a step."""
-    return self._environment.step(action)
-
-  def observation_spec(self) -> Any:
-    """The world's."""
-    return self._environment.observation_spec()
-
-  def action_spec(self) -> Any:
-    """The world's."""
-    return self._environment.action_spec()
-
-  def reward_spec(self) -> Any:
-    """The world's."""
-    return self._environment.reward_spec()
-
-  def discount_spec(self) -> Any:
-    """The world's."""
-    return self._environment.discount_spec()
-
-  def close(self) -> None:
-    """Closes the world."""
-    self._environment.close()
 
 
 def _mujoco() -> Any:

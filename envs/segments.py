@@ -6,9 +6,10 @@ import dm_env
 import numpy as np
 
 from envs import choices
+from envs import wrappers
 
 
-class Segments(dm_env.Environment):
+class Segments(wrappers.Wrapper):
   """Goes on with the same world after each episode, without resetting it.
 
   An episode ends after some steps, with the discount of its last step as it is:
@@ -30,17 +31,12 @@ class Segments(dm_env.Environment):
       ValueError: if `num_steps` is below 1.
     """
     choices.check_count('num_steps', num_steps, 1)
-    self._environment: Any = environment
+    super().__init__(environment)
     self._segment_length = num_steps
     # Where the world goes on; None if it must be reset.
     self._observation: Any = None
     self._segment_step = 0
     self._needs_reset = True
-
-  def __getattr__(self, name: str) -> Any:
-    if name.startswith('_'):  # Not yet there, as in a copy that is being made.
-      raise AttributeError(name)
-    return getattr(self._environment, name)
 
   def reset(self) -> dm_env.TimeStep:
     """Begins an episode where the world is."""
@@ -66,22 +62,6 @@ class Segments(dm_env.Environment):
       timestep = timestep._replace(step_type=dm_env.StepType.LAST)
     return timestep
 
-  def observation_spec(self) -> Any:
-    """The world's."""
-    return self._environment.observation_spec()
-
-  def action_spec(self) -> Any:
-    """The world's."""
-    return self._environment.action_spec()
-
-  def reward_spec(self) -> Any:
-    """The world's."""
-    return self._environment.reward_spec()
-
-  def discount_spec(self) -> Any:
-    """The world's."""
-    return self._environment.discount_spec()
-
   def save(self) -> dict[str, Any]:
     """What a continued run needs, between episodes, as JSON can hold it."""
     observation = self._observation
@@ -99,7 +79,3 @@ class Segments(dm_env.Environment):
       observation = np.asarray(observation, dtype)
     self._observation = observation
     self._needs_reset = True
-
-  def close(self) -> None:
-    """Closes the world."""
-    self._environment.close()
