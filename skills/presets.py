@@ -104,6 +104,7 @@ reinforcement learning.
 """
 
 _DOMINO = 'domino'
+_EXTRINSIC = 'extrinsic'
 
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
   'domino_vdw': {
@@ -192,12 +193,12 @@ def make(
       objective=dataclasses.replace(config.objective, **_VARIANTS[agent]),
     )
   if agent == HIERARCHY:
-    return _hierarchy(make('extrinsic', environment, problem))
+    return _hierarchy(make(_EXTRINSIC, environment, problem))
   sizes = _GRIDS.get(environment, _OTHER)
   if environment.startswith('atari:'):
     sizes = _ATARI
   if problem.num_actions is None:
-    sizes, parts = _CONTROL, _continuous(problem)
+    sizes, parts = _CONTROL, _continuous(agent, problem)
   elif problem.num_states is not None:
     parts = _tables(sizes)
   elif len(problem.observation_shape) == 3:
@@ -210,7 +211,7 @@ def make(
     objective=_objective(
       agent, parts.discriminator, parts.num_heads, sizes.bonus_weights
     ),
-    num_skills=1 if agent == 'extrinsic' else sizes.num_skills,
+    num_skills=1 if agent == _EXTRINSIC else sizes.num_skills,
     skill_length=sizes.skill_length,
     network=parts.network,
     learner=parts.learner,
@@ -325,7 +326,7 @@ def _remembering(parts: _Parts, agent: str, skill_length: int) -> _Parts:
   return parts._replace(
     network=dataclasses.replace(parts.network, lstm_size=256),
     learner=dataclasses.replace(
-      parts.learner, rescale_values=agent == 'extrinsic'
+      parts.learner, rescale_values=agent == _EXTRINSIC
     ),
     replay=dataclasses.replace(
       parts.replay,
@@ -352,18 +353,30 @@ def _bounded(
   )
 
 
-def _continuous(problem: types.ProblemSpec) -> _Parts:
+def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
   is_picture = len(problem.observation_shape) == 3
   seen = _pictures(problem) if is_picture else _vectors()
-  return _Parts(
+  parts = _Parts(
     seen.discriminator,
     seen.network,
-    # Skills that begin with habits are told apart much sooner.
     actor_critic.ActorCriticConfig(policy_rate=1e-3, policy_spread=1.0),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
     config_lib.ReplayConfig(capacity=64, min_size=32, samples_per_insert=8.0),
     updates_per_step=2,
+  )
+  if agent in (_EXTRINSIC, _DOMINO):
+    return parts
+  # Bodies that fall have speeds of tens, on which values diverge.
+  squash = {} if is_picture else {'squash_inputs': True}
+  return parts._replace(
+    discriminator=dataclasses.replace(parts.discriminator, **squash),
+    network=dataclasses.replace(parts.network, **squash),
+    learner=dataclasses.replace(parts.learner, discount=0.95, habits=1.0),
+    # A smaller one is learned by heart, and fresh skills are not told apart.
+    replay=dataclasses.replace(
+      parts.replay, capacity=256, samples_per_insert=16.0
+    ),
   )
 
 

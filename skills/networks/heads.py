@@ -74,7 +74,9 @@ def make(
     table = hk.get_parameter(
       'habits',
       (num_skills, size),
-      init=lambda shape, dtype: habits * initial(shape, dtype),
+      init=lambda shape, dtype: (
+        initial(shape, dtype) * np.broadcast_to(habits, shape)
+      ),
     )
     return outputs + table[skill]
 
