@@ -110,7 +110,7 @@ def test_without_git_there_is_no_revision(monkeypatch):
 
 
 def test_cards_are_counted_by_name(tmp_path, monkeypatch):
-  monkeypatch.setattr(run_record.jax, 'local_devices', lambda: [])
+  monkeypatch.setattr(run_record.jax, 'local_devices', list)
   tool = tmp_path / 'nvidia-smi'
   tool.write_text('#!/bin/sh\necho A100\necho A100\necho H100\n')
   tool.chmod(0o755)
