@@ -47,6 +47,7 @@ from launch import local
 from launch import overrides
 from launch import results
 from launch import run_loggers
+from launch import run_record
 from launch import training_flags
 from skills import acting
 from skills import loading
@@ -380,7 +381,7 @@ def run(
     What `summary.json` holds, and the exit status.
   """
   folder = pathlib.Path(experiment.output_dir)
-  folder.mkdir(parents=True, exist_ok=True)
+  run_record.write(folder)
   if tried is None:
     seed = experiment.seed_for('skills')
     tried = try_skills(
@@ -409,6 +410,7 @@ def run(
   curves = {}
   for name, own in _runs(experiment, tried).items():
     experiment_lib.save(own)
+    run_record.write(own.output_dir)
     print(f'{name}:', flush=True)
     outcome = local.run(own, take_over if name == FINETUNED else None)
     summary[name] = outcome.summary

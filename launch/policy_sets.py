@@ -74,7 +74,7 @@ def load(folder: str, seed: int, *, greedy: bool = False) -> Run:
     folder,
     dataclasses.replace(experiment, seed=seed),
     trained,
-    rollouts.Player(trained, seed, greedy=greedy),
+    rollouts.Player(trained.agent, trained.variables, seed, greedy=greedy),
     experiment.seed,
   )
 

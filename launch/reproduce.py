@@ -42,6 +42,7 @@ from launch import experiment as experiment_lib
 from launch import inconsistency
 from launch import on_device
 from launch import results
+from launch import run_record
 from launch import self_consistency
 from launch import semi_markov
 from skills import config as config_lib
@@ -430,6 +431,7 @@ def _disdain_release_grid_acme(
       )
       shutil.rmtree(experiment.output_dir, ignore_errors=True)
       experiment_lib.save(experiment)
+      run_record.write(experiment.output_dir)
       summaries.append(local.run(experiment).summary)
   skills = {agent: skills_learned(run) for agent, run in runs.items()}
   ratios = tuple(
@@ -1113,6 +1115,7 @@ def _domino_control(
       )
       shutil.rmtree(experiment.output_dir, ignore_errors=True)
       experiment_lib.save(experiment)
+      run_record.write(experiment.output_dir)
       local.run(experiment)
       folders.append(experiment.output_dir)
     trained, _ = policy_sets.load_all(folders, (), seed, greedy=True)

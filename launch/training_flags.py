@@ -13,6 +13,7 @@ from launch import commands
 from launch import experiment as experiment_lib
 from launch import overrides
 from launch import results
+from launch import run_record
 from skills import checkpoints
 from skills import loading
 from skills import presets
@@ -161,10 +162,10 @@ def _continued() -> experiment_lib.Experiment:
 
 
 def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
-  """Writes the experiment into its folder, unless another run is there.
+  """Writes into its folder what is run and how it was started.
 
   Raises:
-    ValueError: if one is, or if the folder cannot be written.
+    ValueError: if another run is there, or if the folder cannot be written.
   """
   folder = pathlib.Path(experiment.output_dir)
   if not resume and (folder / loading.CONFIG_FILE).exists():
@@ -174,6 +175,7 @@ def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
     )
   try:
     experiment_lib.save(experiment)
+    run_record.write(folder)
   except OSError as error:
     raise ValueError(
       f'output_dir {experiment.output_dir!r} cannot be written: '
