@@ -262,19 +262,54 @@ def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
   )
 
 
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-  """Rows of a metrics file, without those that a resumed run made again."""
+class Metrics(NamedTuple):
+  """What a metrics file holds.
+
+  Attributes:
+    rows: without those that a resumed run made again.
+    num_unreadable: rows that were left out because they are cut short.
+  """
+
+  rows: list[dict[str, str]]
+  num_unreadable: int
+
+
+def metrics_of(path: str | os.PathLike[str]) -> Metrics:
+  """Reads a metrics file, however much of it there is.
+
+  Raises:
+    ValueError: if it is no such file.
+  """
   try:
     with open(path, newline='') as file:
-      rows = list(csv.DictReader(file))
-  except FileNotFoundError:
-    return []
+      text = file.read()
+    # What does not end in the end of a line is still being written.
+    whole, end, rest = text.rpartition('\n')
+    rows = list(csv.DictReader((whole + end).splitlines()))
+  except (FileNotFoundError, NotADirectoryError):
+    return Metrics([], 0)
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise ValueError(f'{path} is broken: {error}.') from error
+  num_unreadable = int(bool(rest))
   kept: list[dict[str, str]] = []
   for row in rows:
-    while kept and float(kept[-1]['actor_steps']) >= float(row['actor_steps']):
+    try:
+      # Too few entries leave None in some place, too many in that of None.
+      if None in row or None in row.values():
+        raise ValueError(row)
+      steps = float(row['actor_steps'])
+    except (KeyError, ValueError):
+      num_unreadable += 1
+      continue
+    while kept and float(kept[-1]['actor_steps']) >= steps:
       kept.pop()
     kept.append(row)
-  return kept
+  return Metrics(kept, num_unreadable)
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+  """Rows of a metrics file; see `metrics_of`."""
+  return metrics_of(path).rows
 
 
 def draw_skill_map(
