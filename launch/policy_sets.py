@@ -20,6 +20,9 @@ from skills.evaluation import adaptation
 from skills.evaluation import metrics
 from skills.evaluation import rulers
 
+NEAR_OPTIMAL = 0.9
+"""The ratio to policy 0 that is nearly as good, DOMiNO's own alpha."""
+
 
 class Run(NamedTuple):
   """A run, loaded.
@@ -157,6 +160,20 @@ class Measured(NamedTuple):
   def diversity(self) -> float | None:
     """Mean of the distances."""
     return None if self.distances is None else float(self.distances.mean())
+
+  @property
+  def near_optimal_diversity(self) -> float | None:
+    """The same of those policies alone whose ratio is `NEAR_OPTIMAL` or more.
+
+    None unless there are ratios and distances.
+    """
+    if self.distances is None or self.features is None or self.ratios is None:
+      return None
+    return metrics.near_optimal_diversity(
+      self.features.astype(np.float32),
+      self.returns.mean(axis=1),
+      NEAR_OPTIMAL,
+    )
 
 
 def play(

@@ -87,9 +87,9 @@ def measure(
           episodes.at_last_step(jnp.ones(mask.shape[1:]), mask),
         )
     if problem.num_states is not None:
-      visited = jnp.zeros(problem.num_states)
-      visited = visited.at[trajectory.observation[1:]].max(mask)
-      numbers['coverage'] = jnp.mean(visited)
+      numbers['coverage'] = metrics.coverage(
+        trajectory.observation[1:], problem.num_states, mask
+      )
     return numbers
 
   return compute
