@@ -54,6 +54,7 @@ from skills import loading
 from skills import registry
 from skills.agents import hierarchy
 from skills.agents import learning
+from skills.evaluation import metrics
 from skills.evaluation import plots
 from skills.learners import actor_critic
 
@@ -144,7 +145,7 @@ class Tried(NamedTuple):
   @property
   def best(self) -> int:
     """The skill of the highest mean return."""
-    return int(self.returns.mean(axis=1).argmax())
+    return metrics.k_shot_choice(self.returns)
 
 
 def check_steps(

@@ -340,7 +340,7 @@ def run(
         the_run.learner,
         the_run.final_counts(),
         the_run.wall_time_s(),
-        received[0] if received else None,
+        received,
       )
     finally:
       the_run.close()
