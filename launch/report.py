@@ -27,6 +27,7 @@ from absl import flags
 from launch import commands
 from launch import page
 from launch import report_pages
+from launch import results
 from launch import run_folder
 
 _OUTPUT = flags.DEFINE_string(
@@ -84,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     if _WATCH.value and len(folders) > 1:
       raise ValueError(f'--watch takes one run, got {len(folders)}.')
     default = os.path.join(
-      folders[0] if len(folders) == 1 else 'runs', report_pages.REPORT_FILE
+      folders[0] if len(folders) == 1 else 'runs', results.REPORT_FILE
     )
     path = pathlib.Path(_OUTPUT.value or default)
     if _WATCH.value:

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 import os
-import pathlib
 import re
 from typing import Any
 
-from absl import logging
 import numpy as np
 
 from launch import page
 from launch import run_folder
 from skills.evaluation import comparison
 from skills.evaluation import exhibits
-
-REPORT_FILE = 'report.html'
 
 # Parts of the learning curves, and which columns belong there: the first that
 # fits.
@@ -65,25 +61,6 @@ _FOOTER = 'Made by launch.report.'
 _SKILLS_LEARNED = 'skills_learned'
 # Of each seed's curve in a comparison.
 _SEED_POINTS = 200
-
-
-def write_own(folder: str | os.PathLike[str]) -> None:
-  """Writes the page of a run that has just ended, into its folder.
-
-  Nothing that goes wrong here may spoil the run: it ends in a warning.
-  """
-  try:
-    page.write(
-      pathlib.Path(folder) / REPORT_FILE, of_run(run_folder.read(folder))
-    )
-  except Exception as error:
-    logging.warning(
-      'The page of the run could not be made (%s: %s). To try again: '
-      'python -m launch.report %s',
-      type(error).__name__,
-      error,
-      folder,
-    )
 
 
 def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
