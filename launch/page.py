@@ -41,6 +41,8 @@ _MOST_NAMED = 28
 # Curves of so few points show each.
 _FEW_POINTS = 40
 _TOO_MANY_CELLS = 1600
+# A map's values below zero are rounding if they are so small beside others.
+_ROUNDING = 1e-3
 
 # No address may be asked for anything.
 _POLICY = (
@@ -230,7 +232,7 @@ def _content(exhibit: exhibits.Exhibit, identity: str) -> tuple[str, str]:
   if isinstance(exhibit, exhibits.Table):
     return 'wide', _table(exhibit)
   if isinstance(exhibit, exhibits.Film):
-    return 'film', _film(exhibit)
+    return 'film wide', _film(exhibit)
   if isinstance(exhibit, exhibits.Missing):
     return 'wide notice', ''
   figure, told = _CHARTS[type(exhibit)](exhibit)
@@ -429,7 +431,7 @@ def _map(shown: exhibits.Map) -> tuple[go.Figure, str]:
   low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
   # Pale where there is nothing, in both scales.
   scale: dict[str, Any] = {'colorscale': 'Blues', 'zmin': min(low, 0.0)}
-  if low < 0 < high:
+  if low < -_ROUNDING * high < 0:
     limit = max(-low, high)
     scale = {'colorscale': 'RdBu', 'zmin': -limit, 'zmax': limit}
   elif high <= 0 and low < 0:
@@ -450,7 +452,7 @@ def _map(shown: exhibits.Map) -> tuple[go.Figure, str]:
       'constrain': 'domain',
     },
     # What is no number is not drawn: walls are what shows through.
-    plot_bgcolor=plots.WALL,
+    plot_bgcolor='white' if known.size == values.size else plots.WALL,
   )
   text = None if shown.text is None else np.asarray(shown.text)
   is_small = values.size <= _TOO_MANY_CELLS

@@ -21,8 +21,6 @@ from skills import settings
 from skills.evaluation import comparison
 from skills.evaluation import exhibits
 
-EXHIBITS = 'exhibits'
-
 STEPS = 'actor_steps'
 # Columns that say how far a run was, which steps say already.
 _COUNTERS = re.compile(r'.*(_steps|_episodes)')
@@ -254,18 +252,17 @@ def _number(text: str) -> float:
 def _exhibits(
   folder: pathlib.Path, has_ended: bool, missing: list[str]
 ) -> list[exhibits.Exhibit]:
-  place = folder / EXHIBITS
-  if not place.exists():
+  if not (folder / exhibits.EXHIBITS_FILE).exists():
     missing.append(
       'What was learned, such as maps and films: it is gathered when a run '
       'ends.'
       if not has_ended
       else 'What was learned, such as maps and films: the run is older than '
-      f'the folder {EXHIBITS}, or it could not be written.'
+      f'{exhibits.EXHIBITS_FILE}, or it could not be written.'
     )
     return []
   try:
-    return exhibits.load(place)
+    return exhibits.load(folder)
   except ValueError as error:
     missing.append(str(error))
     return []
