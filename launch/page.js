@@ -5,6 +5,9 @@
   const config = {
     responsive: true,
     displaylogo: false,
+    // Plotly's button that uploads a chart: no data leave this page.
+    showSendToCloud: false,
+    plotlyServerURL: '',
     modeBarButtonsToRemove: ['select2d', 'lasso2d', 'toImage'],
   };
   const template = JSON.parse(
@@ -17,7 +20,11 @@
     const figure = JSON.parse(
       document.getElementById(`${chart.id}-data`).textContent);
     figure.layout.template = template;
-    if (isTouched) figure.layout.dragmode = false;
+    if (isTouched) {
+      figure.layout.dragmode = false;
+      // Buttons are always there, and need a place of their own.
+      figure.layout.margin = {...template.layout.margin, t: 40};
+    }
     return Plotly.newPlot(chart, figure.data, figure.layout, config);
   };
   const drawNext = (i) => {

@@ -47,7 +47,7 @@ _ROUNDING = 1e-3
 # No address may be asked for anything.
 _POLICY = (
   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-  'img-src data: blob:; media-src data:'
+  "img-src data: blob:; media-src data:; form-action 'none'; base-uri 'none'"
 )
 
 

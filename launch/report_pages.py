@@ -337,6 +337,14 @@ def _revision(run: run_folder.Run) -> str | None:
   return (run.record or {}).get('git_revision')
 
 
+def _short(revision: str | None) -> str | None:
+  """Enough of a revision to know it by."""
+  if revision is None:
+    return None
+  name, sign, changes = revision.partition('+')
+  return name[:12] + sign + changes
+
+
 def _time(text: Any) -> str:
   return '–' if text is None else str(text).replace('T', ' ')
 
@@ -513,7 +521,7 @@ def _runs(groups: Mapping[str, Sequence[run_folder.Run]]) -> exhibits.Table:
         str(run.seed),
         run.steps,
         'yes' if run.is_complete else 'no',
-        _revision(run),
+        _short(_revision(run)),
       )
       for name, runs in groups.items()
       for run in runs

@@ -24,7 +24,6 @@ from launch import run_on_device
 from launch import run_record
 from skills.evaluation import exhibits
 from tests import browser
-from tests import runs
 
 pytestmark = pytest.mark.integration
 
@@ -80,10 +79,12 @@ def write_rows(folder, label, rows):
 
 def write_run(folder, *, agent, seed, level, num_rows=300, **given):
   """A folder as of a run that learned `level` skills, with many columns."""
-  environment = given.pop('environment', 'grid:disdain_release')
-  runs.write_run(folder, agent=agent, environment=environment, **given)
-  path = folder / 'config.json'
-  path.write_text(json.dumps({**json.loads(path.read_text()), 'seed': seed}))
+  given = {'environment': 'grid:disdain_release', **given}
+  experiment_lib.save(
+    experiment_lib.make(
+      agent=agent, seed=seed, num_steps=30_000, output_dir=str(folder), **given
+    )
+  )
   noise = np.random.default_rng(seed).normal(size=(num_rows, 20))
   write_rows(
     folder,
@@ -117,6 +118,13 @@ def write_run(folder, *, agent, seed, level, num_rows=300, **given):
 def check_self_contained(opened, path):
   assert opened.complaints == []
   assert opened.requests == [path.resolve().as_uri()]
+  # Nor may a button send anything: Plotly has one that uploads charts.
+  buttons = opened.page.eval_on_selector_all(
+    '.modebar-btn', 'all => all.map(each => each.dataset.title)'
+  )
+  assert set(buttons) == {
+    'Zoom', 'Pan', 'Zoom in', 'Zoom out', 'Autoscale', 'Reset axes'
+  }  # fmt: skip
   # No scrolling sideways.
   width = opened.page.evaluate('document.documentElement.scrollWidth')
   assert width <= opened.page.viewport_size['width']
@@ -287,7 +295,7 @@ def test_an_unfinished_run_shows_what_there_is(tmp_path):
   run = run_folder.read(folder)
   assert not run.is_complete
   text = report_pages.of_run(run, refresh_s=10)
-  assert 'it has not ended, or was killed, after 30,000 of 1,000' in text
+  assert 'it has not ended, or was killed, after 30,000 of 30,000' in text
   assert 'summary.json: final numbers are measured when a run ends.' in text
   assert '<meta http-equiv="refresh" content="10">' in text
   assert '>skills learned</h4>' in text
