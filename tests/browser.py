@@ -21,14 +21,12 @@ class Opened(NamedTuple):
   Attributes:
     page: Playwright's.
     seconds: until the page had loaded and showed its first chart.
-    seconds_in_all: until all charts were drawn.
     complaints: what the console said, errors and refused requests.
     requests: addresses that were asked for.
   """
 
   page: Any
   seconds: float
-  seconds_in_all: float
   complaints: list[str]
   requests: list[str]
 
@@ -73,11 +71,10 @@ def opened(
   page.wait_for_selector('.chart .main-svg', state='attached')
   seconds = time.monotonic() - started
   page.wait_for_selector('html[data-charts=drawn]', state='attached')
-  seconds_in_all = time.monotonic() - started
   SCREENSHOTS.mkdir(parents=True, exist_ok=True)
   name = f'{path.parent.name}-{width}.png'
   page.screenshot(path=SCREENSHOTS / name, full_page=True)
-  yield Opened(page, seconds, seconds_in_all, complaints, requests)
+  yield Opened(page, seconds, complaints, requests)
   context.close()
 
 
