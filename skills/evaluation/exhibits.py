@@ -170,7 +170,6 @@ def save(
       'arrays': arrays,
       'exhibits': described,
     },
-    indent=2,
     allow_nan=False,
   )
   path = folder / EXHIBITS_FILE
