@@ -351,6 +351,8 @@ def tried_before(
     if not (pathlib.Path(own.output_dir) / loading.CONFIG_FILE).exists():
       continue
     before = experiment_lib.load(own.output_dir)
+    # Where metrics go is of each start alone.
+    before = dataclasses.replace(before, wandb=own.wandb)
     for field in dataclasses.fields(own):
       now, then = getattr(own, field.name), getattr(before, field.name)
       if now != then:
@@ -441,6 +443,8 @@ def main(argv: Sequence[str]) -> int:
           f'--{name} is not for this command, which trains the agent '
           "'extrinsic' in two new runs; leave it out."
         )
+    if training_flags.given('wandb'):
+      run_loggers.check_wandb()
     skills = training_flags.given('skills')
     if skills is None:
       raise ValueError('--skills is missing: the folder of a trained run.')
@@ -476,6 +480,7 @@ def main(argv: Sequence[str]) -> int:
       num_steps=_NUM_STEPS if num_steps is None else num_steps,
       evaluation_episodes=episodes,
       output_dir=str(folder),
+      wandb=bool(training_flags.given('wandb')),
     )
     local.check(experiment)
     check_steps(experiment, _EPISODES_PER_SKILL.value)

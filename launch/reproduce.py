@@ -4,8 +4,8 @@
   python -m launch.reproduce disdain_release_grid --seeds=0,1,2
 
 Prints a table of quantities, what the paper has, what came out for each seed,
-and a verdict; writes the same as JSON; ends with status 1 if a quantity lies
-outside its tolerance.
+and a verdict; writes the same as JSON, and exhibits of it; ends with status 1
+if a quantity lies outside its tolerance.
 """
 
 from collections.abc import Callable
@@ -41,6 +41,7 @@ from launch import commands
 from launch import experiment as experiment_lib
 from launch import inconsistency
 from launch import on_device
+from launch import reproduction_exhibits
 from launch import results
 from launch import run_record
 from launch import self_consistency
@@ -49,6 +50,7 @@ from skills import config as config_lib
 from skills import loading
 from skills import registry
 from skills import types
+from skills.evaluation import exhibits
 from skills.evaluation import measure
 from skills.evaluation import metrics
 from skills.learners import planning
@@ -1492,25 +1494,27 @@ def main(argv: Sequence[str]) -> int:
   show(name, quantities, seeds)
   path = pathlib.Path(_FOLDER.value) / f'{name}.json'
   path.parent.mkdir(parents=True, exist_ok=True)
-  results.write_json(
-    path,
-    {
-      'name': name,
-      'seeds': seeds,
-      'wall_time_s': wall_time_s,
-      'versions': results.versions(),
-      'quantities': [
-        {
-          **dataclasses.asdict(quantity),
-          'mean': quantity.mean,
-          'verdict': quantity.verdict,
-        }
-        for quantity in quantities
-      ],
-      'runs': runs,
-    },
-  )
-  print(f'{wall_time_s:.0f} s. {path}')
+  content = {
+    'name': name,
+    'seeds': seeds,
+    'wall_time_s': wall_time_s,
+    'versions': results.versions(),
+    'quantities': [
+      {
+        **dataclasses.asdict(quantity),
+        'mean': quantity.mean,
+        'tolerance': quantity.tolerance,
+        'verdict': quantity.verdict,
+      }
+      for quantity in quantities
+    ],
+    'runs': runs,
+  }
+  results.write_json(path, content)
+  folder = path.with_suffix('')
+  exhibits.save(folder, reproduction_exhibits.make(content))
+  run_record.write(folder)
+  print(f'{wall_time_s:.0f} s. {path}, {folder / exhibits.EXHIBITS_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 
 

@@ -78,11 +78,13 @@ class Camera(NamedTuple):
       most twice as many.
     height: of a frame of MuJoCo's, in pixels; games have sizes of their own.
     width: the same.
+    is_plain: whether MuJoCo leaves out shadows and reflections.
   """
 
   frames: int
   height: int
   width: int
+  is_plain: bool = False
 
 
 def can_film(environment: Any) -> bool:
@@ -253,7 +255,9 @@ class _Recorder:
       return scene
     with self._world.physics.reset_context():
       self._world.physics.set_state(scene)
-    return self._world.picture(camera.height, camera.width)
+    return self._world.picture(
+      camera.height, camera.width, is_plain=camera.is_plain
+    )
 
   def finish(self, every: int) -> Episode:
     """What was recorded; closes the world.

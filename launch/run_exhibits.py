@@ -6,6 +6,7 @@ said to be missing, and why: no run fails for it.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import os
 import pathlib
 from typing import Any
@@ -25,6 +26,7 @@ from skills.evaluation import exhibits
 from skills.evaluation import measure
 from skills.evaluation import metrics
 from skills.evaluation import portraits
+from skills.evaluation import rulers
 from skills.evaluation import skill_exhibits
 from skills.learners import model_value
 from skills.networks import models
@@ -36,11 +38,13 @@ from skills.objectives import ive
 # Of films: skills, steps, pictures and their sizes. Pages hold several.
 _MAX_FILMED = 16
 _MAX_FILMED_GAMES = 8
-_MAX_STEPS = 300
-_FRAMES = 30
+_MAX_STEPS = 150
+_FRAMES = 20
 _HEIGHT, _WIDTH = 120, 160
-_FRAMES_PER_SECOND = 15
+_FRAMES_PER_SECOND = 10
 _QUALITY = 60
+# Of an episode by which the policies of a set are compared.
+_MAX_COMPARED = 1000
 
 # Of IVE's estimates, and rollouts that each is the mean of.
 _IMAGINED_STEPS = 5
@@ -94,7 +98,7 @@ def make(
   makers: tuple[tuple[str, Callable[[], Exhibits]], ...] = (
     ('Skills', lambda: _of_skills(final)),
     ('Films of the skills', lambda: _films(experiment, final, is_stopped)),
-    ('Policies as a set', lambda: _of_set(final)),
+    ('Policies as a set', lambda: _of_set(experiment, final, is_stopped)),
     ('Model and value', lambda: _of_model(final)),
     ('Coverage', lambda: _coverage(experiment)),
   )
@@ -242,37 +246,48 @@ def _of_states(
 # Sets of policies for one task.
 
 
-def _of_set(final: results.Final) -> Exhibits:
+def _of_set(
+  experiment: experiment_lib.Experiment,
+  final: results.Final,
+  is_stopped: Callable[[], bool],
+) -> Exhibits:
   """Distances and values of policies that are all to solve a task."""
-  config, trajectory = final.agent.config, final.trajectory
+  config = final.agent.config
   if not isinstance(config.objective, domino.DominoConfig):
     return []
   if config.num_skills < 2:
     return []
-  mask = np.asarray(trajectory.mask) > 0
-  skill = np.asarray(trajectory.skill)[mask]
-  observation = np.asarray(trajectory.observation)[1:][mask]
-  reward = np.asarray(trajectory.reward)[mask]
-  visited = [observation[skill == k] for k in range(config.num_skills)]
+  if is_stopped():
+    return [_interrupted('Policies as a set')]
+  # The last evaluation draws policies, and may have left some out.
+  played = _play(
+    experiment,
+    final,
+    range(config.num_skills),
+    None,
+    _MAX_COMPARED,
+    is_stopped,
+  )
+  if is_stopped():
+    return [_interrupted('Policies as a set')]
+  if played[0].observation is None:  # Large pictures.
+    return []
+  visited = [own.visited for own in played]
   ruler = policy_sets.ruler_of(
     final.agent, final.objective_state, final.environment, visited
   )
-  if ruler is None or not all(map(len, visited)):
+  if ruler is None:
     return []
-  features = np.stack(
-    [policy_sets.rulers.expected(ruler, [v]) for v in visited]
-  )
-  values = np.array(
-    [reward[skill == k].mean() for k in range(config.num_skills)], np.float64
-  )
-  shown: Exhibits = [skill_exhibits.distances(features, ruler.what)]
-  if values[0] > 0:
+  features = np.stack([rulers.expected(ruler, [own]) for own in visited])
+  returns = np.array([own.total for own in played])
+  shown: Exhibits = [
+    skill_exhibits.distances(features, ruler.what),
+    skill_exhibits.policies(returns, features),
+  ]
+  if returns[0] > 0:
     has_bound = config.objective.constraint not in ('none', 'linear')
     alpha = config.objective.alpha if has_bound else None
-    shown += [
-      skill_exhibits.ratios(values, features),
-      skill_exhibits.quality_and_diversity(values, features, alpha),
-    ]
+    shown.append(skill_exhibits.quality_and_diversity(returns, features, alpha))
   return shown
 
 
@@ -378,22 +393,17 @@ def _films(
   # Skills as they were learned, and policies for some of an episode.
   lasts = config.keeps_skill or config.num_skills == 1
   num_steps = _MAX_STEPS if lasts else min(config.skill_length, _MAX_STEPS)
-  player = rollouts.Player(
-    final.agent, final.variables, experiment.seed, greedy=True
-  )
-  played = player.play(
-    lambda episode: experiment.make_environment(
-      experiment.seed_for('film', episode)
-    ),
+  played = _play(
+    experiment,
+    final,
     chosen,
-    [0],
-    rollouts.Camera(_FRAMES, _HEIGHT, _WIDTH),
-    num_steps=num_steps,
-    is_stopped=is_stopped,
+    rollouts.Camera(_FRAMES, _HEIGHT, _WIDTH, is_plain=True),
+    num_steps,
+    is_stopped,
   )
   if is_stopped():
     return [_interrupted(title)]
-  films = [own.film for [own] in played if own.film is not None]
+  films = [own.film for own in played if own.film is not None]
   what = 'score' if is_game else 'reward'
   content = portraits.encode_film(
     [film.frames for film in films],
@@ -406,7 +416,7 @@ def _films(
     quality=_QUALITY,
   )
   caption = (
-    f'The first {max(len(own.reward) for [own] in played)} steps of each from '
+    f'The first {max(len(own.reward) for own in played)} steps of each from '
     f'the same start, by the final policy, and the {what} so far.'
   )
   if len(chosen) < config.num_skills:
@@ -425,11 +435,36 @@ def _films(
   ]
 
 
+def _play(
+  experiment: experiment_lib.Experiment,
+  final: results.Final,
+  policies: Sequence[int],
+  camera: rollouts.Camera | None,
+  num_steps: int,
+  is_stopped: Callable[[], bool],
+) -> list[rollouts.Episode]:
+  """An episode of each policy, all from the same start."""
+  player = rollouts.Player(
+    final.agent, final.variables, experiment.seed, greedy=True
+  )
+  played = player.play(
+    lambda episode: experiment.make_environment(
+      experiment.seed_for('exhibits', episode)
+    ),
+    policies,
+    [0],
+    camera,
+    num_steps=num_steps,
+    is_stopped=is_stopped,
+  )
+  return [own for [own] in played]
+
+
 def _interrupted(title: str) -> exhibits.Missing:
   return exhibits.Missing(
     title=title,
     caption=(
-      'The run was interrupted, and nobody was to wait for films. They are '
-      'made when it is continued to its end, with --resume.'
+      'The run was interrupted, and nobody was to wait for more episodes. This '
+      'is made when the run is continued to its end, with --resume.'
     ),
   )

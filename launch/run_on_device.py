@@ -114,8 +114,8 @@ class _Run:
     )
     self.num_updates = max(experiment.num_steps // self.steps_per_update, 1)
     self.loggers = [
-      run_loggers.make(self.folder, 'learner', every_s=0),
-      run_loggers.make(self.folder, 'evaluator', every_s=0),
+      run_loggers.make(self.folder, label, every_s=0, wandb=experiment.wandb)
+      for label in ('learner', 'evaluator')
     ]
     self.earlier_s = 0.0
     if resume:

@@ -182,7 +182,6 @@ def save(
       'arrays': arrays,
       'exhibits': described,
     },
-    indent=2,
     allow_nan=False,
   )
   path = folder / EXHIBITS_FILE

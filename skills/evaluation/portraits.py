@@ -396,6 +396,8 @@ def encode_film(
   _, height, width, _ = frames[0].shape
   columns = math.ceil(math.sqrt(len(frames) * height / width))
   columns = min(max(columns, min(_COLUMNS, len(frames))), len(frames))
+  if columns > 3 and -len(frames) % (columns - 1) < -len(frames) % columns:
+    columns -= 1  # Fewer places stay empty.
   rows = math.ceil(len(frames) / columns)
   bar = 16  # Room for a line of text.
   pictures = []

@@ -197,31 +197,41 @@ def confusion(discrimination: metrics.Discrimination) -> exhibits.Map:
 def grid_ends(
   shares: Float[np.ndarray, 'K S'], grid: Grid, start: int | None
 ) -> exhibits.Map:
-  """The skill that ends most often in each cell.
+  """How many skills end in each cell, and which.
 
   Args:
     shares: as `end_shares` gives them.
     grid: the map.
     start: the state in which skills begin; None for many.
   """
-  owner, most = shares.argmax(axis=0), shares.max(axis=0)
+  ending = shares.sum(axis=0)
+  # Where each that was run ends most often.
+  usual = np.where(shares.any(axis=1), shares.argmax(axis=1), -1)
   text = np.full(grid.walls.shape, '', dtype='<U12')
-  for state in np.flatnonzero(most > 0):
-    text[tuple(grid.positions[state])] = str(owner[state])
+  for state in range(len(ending)):
+    text[tuple(grid.positions[state])] = _listed(
+      np.flatnonzero(usual == state).tolist()
+    )
   where = '' if start is None else f' Skills begin in {grid.cell(start)}.'
   return exhibits.Map(
     title='Where skills end',
     caption=(
-      'Each cell has the number of the skill of whose runs most end there, and '
-      f'the share of its runs that do. Skills end in {np.sum(most > 0)} of '
-      f'{len(most)} cells.{where}'
+      'How many skills end in a cell, in runs as parts of all runs of a skill, '
+      'and the numbers of those that end there most often. Skills end in '
+      f'{np.sum(ending > 0)} of {len(ending)} cells.{where}'
     ),
-    values=grid.fill(most),
-    unit="share of the skill's runs",
+    values=grid.fill(ending),
+    unit='skills',
     xlabel='column',
     ylabel='row',
     text=text,
   )
+
+
+def _listed(skills: Sequence[int]) -> str:
+  """Some numbers, in little room."""
+  shown = ' '.join(map(str, skills[:2]))
+  return shown if len(skills) <= 2 else f'{shown} +{len(skills) - 2}'
 
 
 def occupancies(
@@ -408,7 +418,8 @@ def disagreement(
       f'What naming one of the {num_members} discriminators would tell of the '
       'skill that ends in a cell: large where they have seen little.'
     ),
-    values=grid.fill(values),
+    # Rounding makes it a little negative.
+    values=grid.fill(np.maximum(values, 0.0)),
     unit='nats',
     xlabel='column',
     ylabel='row',
@@ -460,45 +471,56 @@ def distances(features: Float[np.ndarray, 'K D'], what: str) -> exhibits.Map:
   )
 
 
-def ratios(
-  values: Float[np.ndarray, 'K'], features: Float[np.ndarray, 'K D']
+def policies(
+  returns: Float[np.ndarray, 'K'], features: Float[np.ndarray, 'K D']
 ) -> exhibits.Table:
-  """What policies are worth beside policy 0.
+  """What policies are worth beside policy 0, and how far they are from others.
 
   Args:
-    values: mean rewards of a step; that of policy 0 is above 0.
+    returns: of an episode of each, all from the same start.
     features: psi of each.
   """
   nearest = metrics.neighbour_distances(features.astype(np.float32))
+  has_ratios = returns[0] > 0
+  found = metrics.value_ratios(returns) if has_ratios else None
+  caption = (
+    'The return of an episode of each policy, all from the same start; its '
+    "ratio to that of policy 0, which the task's reward alone trained; and the "
+    'distance to the nearest other policy.'
+  )
+  if not has_ratios:
+    caption += (
+      ' The return of policy 0 is not positive, so there are no ratios.'
+    )
   return exhibits.Table(
     title='Values of the policies',
-    caption=(
-      "Mean reward of a step; its ratio to that of policy 0, which the task's "
-      'reward alone trained; and the distance to the nearest other policy.'
-    ),
-    columns=['policy', 'reward of a step', 'ratio to policy 0', 'nearest'],
+    caption=caption,
+    columns=['policy', 'return', 'ratio to policy 0', 'nearest other'],
     rows=[
-      [k, round(float(value), 4), round(float(ratio), 4), round(float(far), 4)]
-      for k, (value, ratio, far) in enumerate(
-        zip(values, metrics.value_ratios(values), nearest, strict=True)
-      )
+      [
+        k,
+        round(float(value), 4),
+        None if found is None else round(float(found[k]), 4),
+        round(float(nearest[k]), 4),
+      ]
+      for k, value in enumerate(returns)
     ],
   )
 
 
 def quality_and_diversity(
-  values: Float[np.ndarray, 'K'],
+  returns: Float[np.ndarray, 'K'],
   features: Float[np.ndarray, 'K D'],
   alpha: float | None,
 ) -> exhibits.Points:
   """Policies by what they are worth and how far they are from others.
 
   Args:
-    values: mean rewards of a step; that of policy 0 is above 0.
+    returns: of an episode of each; that of policy 0 is above 0.
     features: psi of each.
     alpha: the ratio that was asked for; None for none.
   """
-  found = metrics.value_ratios(values)
+  found = metrics.value_ratios(returns)
   nearest = metrics.neighbour_distances(features.astype(np.float32))
   paths = [np.array([[x, y]]) for x, y in zip(found, nearest)]
   groups = [f'policy {k}' for k in range(len(found))]
@@ -507,7 +529,7 @@ def quality_and_diversity(
     paths.append(np.array([[alpha, 0.0], [alpha, float(nearest.max())]]))
     groups.append(f'alpha = {alpha:g}')
     good = metrics.near_optimal_diversity(
-      features.astype(np.float32), values, alpha
+      features.astype(np.float32), returns, alpha
     )
     caption += (
       f' Policies to the right of alpha = {alpha:g} are as good as was asked '
@@ -516,7 +538,7 @@ def quality_and_diversity(
   return exhibits.Points(
     title='Quality and diversity',
     caption=caption,
-    xlabel='ratio of reward to that of policy 0',
+    xlabel='ratio of the return to that of policy 0',
     ylabel='distance to the nearest policy',
     paths=paths,
     groups=groups,
