@@ -4,7 +4,8 @@
 
 writes `report.html` into the run's folder: what was run, learning curves, and
 what was learned. Every run makes its own at its end; this makes it again, also
-of a run that is not finished. The page needs no network and no other file.
+of a run that is not finished, and of a folder that `launch.reproduce` made. The
+page needs no network and no other file.
 
   python -m launch.report runs/disdain-* runs/vic-*
 
@@ -29,6 +30,8 @@ from launch import page
 from launch import report_pages
 from launch import results
 from launch import run_folder
+from skills import loading
+from skills.evaluation import exhibits
 
 _OUTPUT = flags.DEFINE_string(
   'output',
@@ -74,6 +77,14 @@ def _wait(duration_s: float, received: Sequence[int]) -> None:
     time.sleep(min(left, 0.1))
 
 
+def _page_of(folder: str) -> str:
+  path = pathlib.Path(folder)
+  is_run = (path / loading.CONFIG_FILE).exists()
+  if not is_run and (path / exhibits.EXHIBITS_FILE).exists():
+    return report_pages.of_exhibits(folder)
+  return report_pages.of_run(run_folder.read(folder))
+
+
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and writes the page."""
   folders = argv[1:]
@@ -93,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
       watch(folders[0], path, _EVERY_S.value)
       return 0
     if len(folders) == 1:
-      text = report_pages.of_run(run_folder.read(folders[0]))
+      text = _page_of(folders[0])
     else:
       text = report_pages.of_runs(
         [run_folder.read(folder, with_exhibits=False) for folder in folders]

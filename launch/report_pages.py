@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 import os
+import pathlib
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from launch import page
 from launch import run_folder
+from launch import run_record
 from skills.evaluation import comparison
 from skills.evaluation import exhibits
 
@@ -90,6 +92,30 @@ def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
     ],
     footer=_FOOTER,
     refresh_s=refresh_s,
+  )
+
+
+def of_exhibits(folder: str | os.PathLike[str]) -> str:
+  """The page of what is no run but has exhibits, such as a reproduced result.
+
+  Args:
+    folder: with `exhibits.json`, and perhaps `run.json`.
+
+  Raises:
+    ValueError: if either cannot be read.
+  """
+  shown = exhibits.load(folder)
+  record = run_record.read(folder) or {}
+  name = pathlib.Path(folder).resolve().name
+  facts = _table_of_facts(name, _how(record, record.get('versions')))
+  return page.render(
+    name,
+    'What came out of it.',
+    [
+      page.Section(title='What came out', shown=shown),
+      page.Section(title='What was run', shown=[facts] if facts.rows else ()),
+    ],
+    footer=_FOOTER,
   )
 
 
@@ -291,14 +317,13 @@ def _chart(
 
 
 def _facts(run: run_folder.Run) -> exhibits.Table:
-  config, record, summary = run.config, run.record or {}, run.summary or {}
-  options = run.setting.get('environment_options')
+  config, summary = run.config, run.summary or {}
   rows = [
     ('agent', run.agent),
     ('world', run.environment),
     (
       'options of the world',
-      _described(options),
+      _described(run.setting.get('environment_options')),
     ),
     ('seed', str(run.seed)),
     ('environment steps', f'{run.steps:,} of {run.num_steps:,}'),
@@ -306,30 +331,41 @@ def _facts(run: run_folder.Run) -> exhibits.Table:
       'skills',
       f'{config["num_skills"]}, of {config["skill_length"]} steps each',
     ),
-    ('command', record.get('command')),
-    ('started', _time(record.get('started_at'))),
   ]
-  if record.get('resumed'):
-    again = ', '.join(
-      _time(each.get('started_at')) for each in record['resumed']
-    )
-    rows.append(('resumed', again))
   wall_time_s = summary.get('wall_time_s')
   if wall_time_s:
     rows += [
       ('wall time', f'{wall_time_s:,.0f} s'),
       ('environment steps per second', f'{run.steps / wall_time_s:,.0f}'),
     ]
-  rows += [
-    ('code', _revision(run)),
+  record = run.record or {}
+  versions = record.get('versions') or summary.get('versions')
+  return _table_of_facts(
+    run.folder.resolve().name, [*rows, *_how(record, versions)]
+  )
+
+
+def _how(record: Mapping[str, Any], versions: Any) -> list[tuple[str, Any]]:
+  """Rows of how something was run."""
+  again = (_time(each.get('started_at')) for each in record.get('resumed', ()))
+  return [
+    ('command', record.get('command')),
+    ('started', _time(record.get('started_at'))),
+    ('resumed', ', '.join(again) or None),
+    ('code', record.get('git_revision')),
     ('machine', _machine(record.get('machine'))),
-    ('versions', _described(record.get('versions') or summary.get('versions'))),
+    ('versions', _described(versions)),
   ]
+
+
+def _table_of_facts(
+  name: str, rows: Sequence[tuple[str, Any]]
+) -> exhibits.Table:
   return exhibits.Table(
     title='The run',
-    caption=f'As its folder {run.folder.resolve().name} says.',
+    caption=f'As its folder {name} says.',
     columns=('what', 'value'),
-    rows=[(name, value) for name, value in rows if value not in (None, '–')],
+    rows=[row for row in rows if row[1] not in (None, '–')],
   )
 
 

@@ -78,8 +78,12 @@ class Run:
 
   @property
   def is_complete(self) -> bool:
-    """Whether it came to its end."""
-    return self.summary is not None and bool(self.summary.get('complete'))
+    """Whether it came to its end, also if it was lengthened since."""
+    if self.summary is None or not self.summary.get('complete'):
+      return False
+    # On device steps are made in updates, and only as many as are wanted.
+    update = self.config['batch_size'] * self.config['skill_length']
+    return self.summary.get('environment_steps', 0) + update > self.num_steps
 
   @property
   def final(self) -> dict[str, float]:
@@ -143,14 +147,7 @@ def read(folder: str | os.PathLike[str], *, with_exhibits: bool = True) -> Run:
   curves, steps = _curves(folder, missing)
   if summary is not None:
     steps = max(steps, int(summary.get('environment_steps', 0)))
-  if summary is None or not summary.get('complete'):
-    how = 'was interrupted' if summary else 'has not ended, or was killed'
-    missing.insert(
-      0,
-      f'The end of the run: it {how}, after {steps:,} of {num_steps:,} '
-      f'environment steps ({steps / num_steps:.0%}) or a little more.',
-    )
-  return Run(
+  run = Run(
     folder=folder,
     agent=agent,
     environment=environment,
@@ -174,6 +171,16 @@ def read(folder: str | os.PathLike[str], *, with_exhibits: bool = True) -> Run:
     ),
     missing=missing,
   )
+  if not run.is_complete:
+    how = 'has not ended, or was killed' if summary is None else 'goes on'
+    if summary is not None and not summary.get('complete'):
+      how = 'was interrupted'
+    missing.insert(
+      0,
+      f'The end of the run: it {how}, after {steps:,} of {num_steps:,} '
+      f'environment steps ({steps / num_steps:.0%}) or a little more.',
+    )
+  return run
 
 
 def _summary(folder: pathlib.Path, missing: list[str]) -> dict[str, Any] | None:

@@ -301,6 +301,19 @@ def test_an_unfinished_run_shows_what_there_is(tmp_path):
   assert '>skills learned</h4>' in text
 
 
+def test_a_run_that_was_lengthened_is_not_complete_any_more(tmp_path):
+  folder = write_run(tmp_path / 'run', agent='vic', seed=0, level=9)
+  assert run_folder.read(folder).is_complete
+  path = folder / 'config.json'
+  # An update on device is of 16 skills of 8 steps: 127 more make none.
+  for num_steps, is_complete in ((30_127, True), (30_128, False)):
+    content = {**json.loads(path.read_text()), 'num_steps': num_steps}
+    path.write_text(json.dumps(content))
+    run = run_folder.read(folder)
+    assert run.is_complete == is_complete
+  assert 'it goes on, after 30,000 of 30,128' in run.missing[0]
+
+
 @pytest.mark.parametrize(
   ('name', 'content', 'message'),
   [
@@ -315,6 +328,17 @@ def test_what_is_no_run_ends_in_one_line(tmp_path, name, content, message):
   with pytest.raises(ValueError, match=message) as caught:
     run_folder.read(folder)
   assert '\n' not in str(caught.value)
+
+
+def test_what_is_no_run_but_has_exhibits_is_shown(tmp_path):
+  table = exhibits.Table(
+    title='A <result>', caption='Ours.', columns=('it',), rows=[(0.25,)]
+  )
+  exhibits.save(tmp_path, [table])
+  run_record.write(tmp_path)
+  text = report_pages.of_exhibits(tmp_path)
+  assert 'A &lt;result&gt;' in text and '>0.25</th>' in text
+  assert run_record.read(tmp_path)['started_at'].replace('T', ' ') in text
 
 
 @pytest.mark.parametrize('name', ['run.json', 'exhibits.json'])
