@@ -78,7 +78,6 @@ def test_all_loggers_of_a_run_share_one_of_weights_and_biases(
   one.close()
   assert wandb.ended == 0
   other.close()
-  other.close()
   assert wandb.ended == 1
   # A run that goes on is the same one.
   again = run_loggers.make(tmp_path, 'learner', wandb=True)
