@@ -1488,12 +1488,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
   with commands.users_mistakes():
     name, seeds = _read(argv)
+  folder = pathlib.Path(_FOLDER.value) / name
+  # What was there is replaced, not continued.
+  (folder / run_record.RUN_FILE).unlink(missing_ok=True)
+  run_record.write(folder)
   started = time.monotonic()
   quantities, runs = REPRODUCTIONS[name](seeds, _PROCESSES.value)
   wall_time_s = time.monotonic() - started
   show(name, quantities, seeds)
-  path = pathlib.Path(_FOLDER.value) / f'{name}.json'
-  path.parent.mkdir(parents=True, exist_ok=True)
+  path = folder.with_suffix('.json')
   content = {
     'name': name,
     'seeds': seeds,
@@ -1511,9 +1514,7 @@ def main(argv: Sequence[str]) -> int:
     'runs': runs,
   }
   results.write_json(path, content)
-  folder = path.with_suffix('')
   exhibits.save(folder, reproduction_exhibits.make(content))
-  run_record.write(folder)
   print(f'{wall_time_s:.0f} s. {path}, {folder / exhibits.EXHIBITS_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 

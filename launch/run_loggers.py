@@ -68,23 +68,30 @@ class CollapseWarning(acme_api.loggers.Logger):
     """Nothing to do."""
 
 
+# Newer ones need a newer protobuf than TensorFlow 2.8 does.
+_WANDB_THAT_WORKS = 'wandb==0.19.11'
+
+
 def check_wandb() -> None:
-  """Refuses a wish for Weights & Biases where it is not installed.
+  """Refuses a wish for Weights & Biases where it cannot be used.
 
   Raises:
     ValueError: saying what to do.
   """
+  why = 'it is not installed'
   try:
     # A folder of that name, which it leaves behind, passes for a package.
-    is_there = hasattr(importlib.import_module('wandb'), 'init')
-  except ImportError:
-    is_there = False
-  if not is_there:
-    raise ValueError(
-      '--wandb needs the package wandb, which this project does not bring: '
-      'install it with `.venv/bin/python -m pip install wandb`, or leave '
-      '--wandb out; metrics go to CSV files and TensorBoard in any case.'
-    )
+    if hasattr(importlib.import_module('wandb'), 'init'):
+      return
+  except ImportError as error:
+    if not isinstance(error, ModuleNotFoundError) or error.name != 'wandb':
+      why = f'it cannot be imported here ({error})'
+  raise ValueError(
+    f'--wandb needs the package wandb, and {why}; this project does not bring '
+    'it. Install the version that goes with its TensorFlow: '
+    f'`.venv/bin/python -m pip install {_WANDB_THAT_WORKS}`; or leave --wandb '
+    'out: metrics go to CSV files and TensorBoard in any case.'
+  )
 
 
 class _WandbRun(NamedTuple):
