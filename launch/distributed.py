@@ -183,9 +183,9 @@ def _finish(
   checkpoint = snapshots.newest(folder)
   # The counter asks for the end of a complete run by a signal too.
   is_complete = snapshots.counts(folder)['actor_steps'] >= experiment.num_steps
-  interrupted_by = None if is_complete or not received else received[0]
+  interruptions = [] if is_complete else received
   if checkpoint is None:
-    return commands.Outcome({}, interrupted_by)
+    return commands.Outcome({}, interruptions[0] if interruptions else None)
   environment = make_environment(experiment.seed_for('final environment'))
   agent = builder_lib.make_agent(
     experiment.config, acme_api.specs.make_environment_spec(environment)
@@ -212,5 +212,5 @@ def _finish(
       'learner_steps': meta['counts']['learner_steps'],
     },
     meta['wall_time_s'],
-    interrupted_by,
+    interruptions,
   )

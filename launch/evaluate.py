@@ -44,7 +44,7 @@ from launch import policy_sets
 from launch import results
 from launch import rollouts
 from skills import settings
-from skills.evaluation import adaptation
+from skills.evaluation import metrics
 from skills.evaluation import rulers
 
 EVALUATION_FILE = 'evaluation.json'
@@ -76,7 +76,9 @@ _OUTPUT_DIR = flags.DEFINE_string(
   'Where to write. [RUN_DIR/evaluation; of several runs, runs/evaluation]',
 )
 _PICTURES = flags.DEFINE_bool(
-  'pictures', False, 'Draw what the policies do, and film it in control tasks.'
+  'pictures',
+  False,
+  'Draw what the policies do, and film it in control tasks and games.',
 )
 _PERTURB = flags.DEFINE_multi_string(
   'perturb',
@@ -105,7 +107,7 @@ def _number(value: float | None) -> str:
 def _with_error(returns: Float[np.ndarray, 'M'] | None) -> str:
   if returns is None:
     return '-'
-  mean, error = adaptation.mean_and_error(returns)
+  mean, error = metrics.mean_and_error(returns)
   return _number(mean) + ('' if error is None else f' ± {_number(error)}')
 
 
@@ -113,7 +115,7 @@ def _described(returns: Float[np.ndarray, 'M'] | None) -> dict[str, Any] | None:
   """Returns as JSON has them."""
   if returns is None:
     return None
-  mean, error = adaptation.mean_and_error(returns)
+  mean, error = metrics.mean_and_error(returns)
   return {'mean': mean, 'error': error, 'returns': returns.tolist()}
 
 
@@ -132,6 +134,7 @@ def describe(
     'mean_ratio': measured.mean_ratio,
     'worst_ratio': None if ratios is None else float(ratios.min()),
     'diversity': measured.diversity,
+    'near_optimal_diversity': measured.near_optimal_diversity,
     'policies': [
       {
         'policy': k,
@@ -178,6 +181,11 @@ def print_policies(
     )
   if described['diversity'] is not None:
     line += f'; diversity {_number(described["diversity"])}'
+  if described['near_optimal_diversity'] is not None:
+    line += (
+      f', of those at {policy_sets.NEAR_OPTIMAL:g} or more '
+      f'{_number(described["near_optimal_diversity"])}'
+    )
   print(line)
   if not measured.returns.any():
     hint = ' Grids with goals pay for --env_option goal=0 in training.'
@@ -370,9 +378,12 @@ def _camera(run: policy_sets.Run) -> rollouts.Camera | None:
   Raises:
     ValueError: if this one could, but nothing can draw.
   """
-  if not run.experiment.environment.startswith('control:'):
+  world: Any = run.experiment.make_environment(0)
+  is_drawn, is_filmed = hasattr(world, 'physics'), rollouts.can_film(world)
+  world.close()
+  if not is_filmed:
     return None
-  if os.environ.get('MUJOCO_GL') == 'disable':
+  if is_drawn and os.environ.get('MUJOCO_GL') == 'disable':
     raise ValueError(
       "--pictures needs a renderer for films, but MUJOCO_GL is 'disable'; "
       'unset it (and install libegl1 if there is no renderer yet), or leave '

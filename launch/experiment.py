@@ -49,6 +49,8 @@ class Experiment:
       them in all.
     checkpoint_every_s: seconds between checkpoints.
     output_dir: the run's folder.
+    wandb: whether metrics go to Weights & Biases, too; of this start alone, and
+      not kept in `config.json`.
   """
 
   agent: str
@@ -66,6 +68,7 @@ class Experiment:
   evaluation_every: int | None = None
   checkpoint_every_s: float = 60.0
   output_dir: str
+  wandb: bool = False
 
   def __post_init__(self) -> None:
     """Refuses what cannot run."""
@@ -243,8 +246,8 @@ def _check_agent(
     )
 
 
-# What `config.json` holds in a form of its own, and where it lies.
-_ELSEWHERE = ('config', 'problem', 'output_dir')
+# What `config.json` holds in a form of its own, or not at all.
+_ELSEWHERE = ('config', 'problem', 'output_dir', 'wandb')
 
 
 def save(experiment: Experiment) -> None:

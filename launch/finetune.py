@@ -47,12 +47,14 @@ from launch import local
 from launch import overrides
 from launch import results
 from launch import run_loggers
+from launch import run_record
 from launch import training_flags
 from skills import acting
 from skills import loading
 from skills import registry
 from skills.agents import hierarchy
 from skills.agents import learning
+from skills.evaluation import metrics
 from skills.evaluation import plots
 from skills.learners import actor_critic
 
@@ -144,7 +146,7 @@ class Tried(NamedTuple):
   @property
   def best(self) -> int:
     """The skill of the highest mean return."""
-    return int(self.returns.mean(axis=1).argmax())
+    return metrics.k_shot_choice(self.returns)
 
 
 def check_steps(
@@ -355,6 +357,8 @@ def tried_before(
     if not (pathlib.Path(own.output_dir) / loading.CONFIG_FILE).exists():
       continue
     before = experiment_lib.load(own.output_dir)
+    # Where metrics go is of each start alone.
+    before = dataclasses.replace(before, wandb=own.wandb)
     for field in dataclasses.fields(own):
       now, then = getattr(own, field.name), getattr(before, field.name)
       if now != then:
@@ -386,7 +390,7 @@ def run(
     What `summary.json` holds, and the exit status.
   """
   folder = pathlib.Path(experiment.output_dir)
-  folder.mkdir(parents=True, exist_ok=True)
+  run_record.write(folder)
   if tried is None:
     seed = experiment.seed_for('skills')
     tried = try_skills(
@@ -415,6 +419,7 @@ def run(
   curves = {}
   for name, own in _runs(experiment, tried).items():
     experiment_lib.save(own)
+    run_record.write(own.output_dir)
     print(f'{name}:', flush=True)
     outcome = local.run(own, take_over if name == FINETUNED else None)
     summary[name] = outcome.summary
@@ -444,6 +449,8 @@ def main(argv: Sequence[str]) -> int:
           f'--{name} is not for this command, which trains the agent '
           "'extrinsic' in two new runs; leave it out."
         )
+    if training_flags.given('wandb'):
+      run_loggers.check_wandb()
     skills = training_flags.given('skills')
     if skills is None:
       raise ValueError('--skills is missing: the folder of a trained run.')
@@ -479,6 +486,7 @@ def main(argv: Sequence[str]) -> int:
       num_steps=_NUM_STEPS if num_steps is None else num_steps,
       evaluation_episodes=episodes,
       output_dir=str(folder),
+      wandb=bool(training_flags.given('wandb')),
     )
     local.check(experiment)
     check_steps(experiment, _EPISODES_PER_SKILL.value)

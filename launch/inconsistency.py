@@ -113,7 +113,8 @@ def half_grid_runs(
     settings: how.
 
   Returns:
-    For each n `auroc`, how well the spread tells a cell without data from one
+    `value_error` of each cell, v^0 less the exact value; and for each n its
+    `spread`, `auroc`, how well the spread tells a cell without data from one
     with; `seen` and `unseen`, the mean spread in both; `error_0`, `error_n` and
     `error_mean`, the root mean square of the errors of v^0, of v^n and of the
     members' mean where there were no data.
@@ -140,11 +141,15 @@ def half_grid_runs(
   def error(estimate: Float[Array, 'S'] | np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(estimate - right)[~seen])))
 
-  found: dict[str, Any] = {'error_0': error(members[0])}
+  found: dict[str, Any] = {
+    'error_0': error(members[0]),
+    'value_error': (members[0] - right).tolist(),
+  }
   for n in num_steps:
     some = jnp.asarray(members[: n + 1])
     spread = np.asarray(ive.spread(some))
     found[str(n)] = {
+      'spread': spread.tolist(),
       'auroc': metrics.auroc(spread[~seen], spread[seen]),
       'seen': float(spread[seen].mean()),
       'unseen': float(spread[~seen].mean()),

@@ -38,6 +38,13 @@ _JOIN_S = 12.0
 # How long an actor may take to end its episode when a run is over.
 _EPISODE_S = 2.0
 
+# Seconds between rows. Evaluations are few, and none is left out.
+_LOGGERS = {
+  'actor': run_loggers.EVERY_S,
+  'learner': run_loggers.EVERY_S,
+  'evaluator': 0.0,
+}
+
 
 class Worker(threading.Thread):
   """A thread that keeps its exception for whoever watches it."""
@@ -95,9 +102,10 @@ class Run:
     self.agent = builder_lib.make_agent(config, spec)
 
     self.loggers = [
-      run_loggers.make(self.folder, 'actor'),
-      run_loggers.make(self.folder, 'learner'),
-      run_loggers.make(self.folder, 'evaluator', every_s=0),
+      run_loggers.make(
+        self.folder, label, every_s=every_s, wandb=experiment.wandb
+      )
+      for label, every_s in _LOGGERS.items()
     ]
     builder = builder_lib.SkillBuilder(
       config,
@@ -340,7 +348,7 @@ def run(
         the_run.learner,
         the_run.final_counts(),
         the_run.wall_time_s(),
-        received[0] if received else None,
+        received,
       )
     finally:
       the_run.close()

@@ -222,7 +222,9 @@ class Learner(Node):
     config = self._config
     beside = [_Published(counter, replay_clients)]
     self._logger = (
-      run_loggers.make(self._folder, 'learner', beside=beside)
+      run_loggers.make(
+        self._folder, 'learner', beside=beside, wandb=experiment.wandb
+      )
       if self._is_first
       else acme_api.loggers.NoOpLogger()
     )
@@ -464,7 +466,9 @@ class Actor(Node):
         self._adder,
         jit=False,
       )
-    self._logger = run_loggers.make(self._folder, f'actor-{index}')
+    self._logger = run_loggers.make(
+      self._folder, f'actor-{index}', wandb=experiment.wandb
+    )
     self._counts = acme_api.counting.Counter(
       remote_counter, 'actor', time_delta=_COUNT_EVERY_S
     )
@@ -546,7 +550,9 @@ class Evaluator(Node):
       observers.make(environment),
     )
     label = 'evaluator' if index == 0 else f'evaluator-{index}'
-    self._logger = run_loggers.make(self._folder, label, every_s=0)
+    self._logger = run_loggers.make(
+      self._folder, label, every_s=0, wandb=experiment.wandb
+    )
 
   def run(self) -> None:
     """Evaluates until the program stops."""

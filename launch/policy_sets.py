@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import dm_env
 from jaxtyping import Float
+from jaxtyping import Shaped
 import numpy as np
 
 from envs import perturbations
@@ -15,10 +16,14 @@ from launch import experiment as experiment_lib
 from launch import results
 from launch import rollouts
 from skills import loading
+from skills import registry
 from skills import settings
 from skills.evaluation import adaptation
 from skills.evaluation import metrics
 from skills.evaluation import rulers
+
+NEAR_OPTIMAL = 0.9
+"""The ratio to policy 0 that is nearly as good, DOMiNO's own alpha."""
 
 
 class Run(NamedTuple):
@@ -74,7 +79,7 @@ def load(folder: str, seed: int, *, greedy: bool = False) -> Run:
     folder,
     dataclasses.replace(experiment, seed=seed),
     trained,
-    rollouts.Player(trained, seed, greedy=greedy),
+    rollouts.Player(trained.agent, trained.variables, seed, greedy=greedy),
     experiment.seed,
   )
 
@@ -158,6 +163,20 @@ class Measured(NamedTuple):
     """Mean of the distances."""
     return None if self.distances is None else float(self.distances.mean())
 
+  @property
+  def near_optimal_diversity(self) -> float | None:
+    """The same of those policies alone whose ratio is `NEAR_OPTIMAL` or more.
+
+    None unless there are ratios and distances.
+    """
+    if self.distances is None or self.features is None or self.ratios is None:
+      return None
+    return metrics.near_optimal_diversity(
+      self.features.astype(np.float32),
+      self.returns.mean(axis=1),
+      NEAR_OPTIMAL,
+    )
+
 
 def play(
   run: Run, num_episodes: int, camera: rollouts.Camera | None
@@ -184,32 +203,45 @@ def choose_ruler(
   if measured[0].episodes[0][0].observation is None:
     return None
   run = runs[0]
-  world: Any = run.experiment.make_environment(0)
-  if hasattr(world, 'grid'):
-    table = world.observations
-    return rulers.occupancy(
-      lambda observation: results.states_of(observation, table), len(table)
-    )
-  if len(run.trained.problem.observation_shape) != 1:
-    return None
-  names = results.entry_names(world, run.trained.problem)
-  learned = rulers.learned_with(
-    run.trained.config.objective,
+  return ruler_of(
+    run.trained.agent,
     run.trained.objective_state,
-    run.trained.problem,
-    names,
-  )
-  if learned is not None:
-    return learned
-  return rulers.normalised(
+    run.experiment.make_environment(0),
     [
       episode.visited
       for each in measured
       for own in each.episodes
       for episode in own
     ],
-    names,
   )
+
+
+def ruler_of(
+  agent: registry.Agent,
+  objective_state: Any,
+  world: Any,
+  visited: Sequence[Shaped[np.ndarray, 'n *shape']],
+) -> rulers.Ruler | None:
+  """The ruler that suits an agent in a world; None for pictures.
+
+  Args:
+    agent: whose objective may have features.
+    objective_state: what the objective learned.
+    world: in which it acts.
+    visited: what was seen, by which observations are normalised.
+  """
+  if hasattr(world, 'grid'):
+    table = world.observations
+    return rulers.occupancy(
+      lambda observation: results.states_of(observation, table), len(table)
+    )
+  if len(agent.problem.observation_shape) != 1:
+    return None
+  names = results.entry_names(world, agent.problem)
+  learned = rulers.learned_with(
+    agent.config.objective, objective_state, agent.problem, names
+  )
+  return rulers.normalised(visited, names) if learned is None else learned
 
 
 def compare(measured: Measured, ruler: rulers.Ruler | None) -> Measured:

@@ -4,8 +4,8 @@
   python -m launch.reproduce disdain_release_grid --seeds=0,1,2
 
 Prints a table of quantities, what the paper has, what came out for each seed,
-and a verdict; writes the same as JSON; ends with status 1 if a quantity lies
-outside its tolerance.
+and a verdict; writes the same as JSON, and exhibits of it; ends with status 1
+if a quantity lies outside its tolerance.
 """
 
 from collections.abc import Callable
@@ -41,13 +41,16 @@ from launch import commands
 from launch import experiment as experiment_lib
 from launch import inconsistency
 from launch import on_device
+from launch import reproduction_exhibits
 from launch import results
+from launch import run_record
 from launch import self_consistency
 from launch import semi_markov
 from skills import config as config_lib
 from skills import loading
 from skills import registry
 from skills import types
+from skills.evaluation import exhibits
 from skills.evaluation import measure
 from skills.evaluation import metrics
 from skills.learners import planning
@@ -430,6 +433,7 @@ def _disdain_release_grid_acme(
       )
       shutil.rmtree(experiment.output_dir, ignore_errors=True)
       experiment_lib.save(experiment)
+      run_record.write(experiment.output_dir)
       summaries.append(local.run(experiment).summary)
   skills = {agent: skills_learned(run) for agent, run in runs.items()}
   ratios = tuple(
@@ -1113,6 +1117,7 @@ def _domino_control(
       )
       shutil.rmtree(experiment.output_dir, ignore_errors=True)
       experiment_lib.save(experiment)
+      run_record.write(experiment.output_dir)
       local.run(experiment)
       folders.append(experiment.output_dir)
     trained, _ = policy_sets.load_all(folders, (), seed, greedy=True)
@@ -1483,31 +1488,34 @@ def main(argv: Sequence[str]) -> int:
     return 0
   with commands.users_mistakes():
     name, seeds = _read(argv)
+  folder = pathlib.Path(_FOLDER.value) / name
+  # What was there is replaced, not continued.
+  (folder / run_record.RUN_FILE).unlink(missing_ok=True)
+  run_record.write(folder)
   started = time.monotonic()
   quantities, runs = REPRODUCTIONS[name](seeds, _PROCESSES.value)
   wall_time_s = time.monotonic() - started
   show(name, quantities, seeds)
-  path = pathlib.Path(_FOLDER.value) / f'{name}.json'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  results.write_json(
-    path,
-    {
-      'name': name,
-      'seeds': seeds,
-      'wall_time_s': wall_time_s,
-      'versions': results.versions(),
-      'quantities': [
-        {
-          **dataclasses.asdict(quantity),
-          'mean': quantity.mean,
-          'verdict': quantity.verdict,
-        }
-        for quantity in quantities
-      ],
-      'runs': runs,
-    },
-  )
-  print(f'{wall_time_s:.0f} s. {path}')
+  path = folder.with_suffix('.json')
+  content = {
+    'name': name,
+    'seeds': seeds,
+    'wall_time_s': wall_time_s,
+    'versions': results.versions(),
+    'quantities': [
+      {
+        **dataclasses.asdict(quantity),
+        'mean': quantity.mean,
+        'tolerance': quantity.tolerance,
+        'verdict': quantity.verdict,
+      }
+      for quantity in quantities
+    ],
+    'runs': runs,
+  }
+  results.write_json(path, content)
+  exhibits.save(folder, reproduction_exhibits.make(content))
+  print(f'{wall_time_s:.0f} s. {path}, {folder / exhibits.EXHIBITS_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 
 

@@ -1,5 +1,7 @@
-"""What a run leaves behind: `summary.json` and pictures."""
+"""What a run leaves behind: `summary.json`, pictures, exhibits, a page."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
 import csv
 import importlib.metadata
 import json
@@ -9,6 +11,7 @@ import platform
 from typing import Any
 from typing import NamedTuple
 
+from absl import logging
 import dm_env
 import jax
 import jax.numpy as jnp
@@ -26,12 +29,14 @@ from skills.agents import evaluation
 from skills.agents import learning
 from skills.evaluation import metrics
 from skills.evaluation import plots
+from skills.learners import base
 from skills.objectives import disdain
 
 SUMMARY_FILE = 'summary.json'
 LEARNING_CURVE = 'learning_curve.png'
 SKILL_MAP = 'skill_map.png'
 SKILL_ENDS = 'skill_ends.png'
+REPORT_FILE = 'report.html'
 
 _VERSIONS = ('jax', 'dm-haiku', 'optax', 'dm-acme', 'dm-reverb', 'numpy')
 
@@ -68,6 +73,25 @@ def check_finite(parameters: types.Params) -> None:
     )
 
 
+class Final(NamedTuple):
+  """What a run ended with.
+
+  Attributes:
+    agent: its parts.
+    variables: of the final policy.
+    objective_state: what the objective learned.
+    environment: the world; one with a `grid` gets a map, others with vectors of
+      numbers a picture of where skills end.
+    trajectory: fresh skills of the final policy.
+  """
+
+  agent: registry.Agent
+  variables: base.Variables
+  objective_state: Any
+  environment: dm_env.Environment
+  trajectory: types.Trajectory
+
+
 def final_size(experiment: experiment_lib.Experiment) -> tuple[int, int]:
   """Episodes and skills of the final evaluation: to see every skill often."""
   episodes, skills = experiment.evaluation_size
@@ -82,26 +106,28 @@ def finish(
   variable_source: acme_api.core.VariableSource,
   counts: dict[str, int],
   wall_time_s: float,
-  received: int | None,
+  received: Sequence[int],
 ) -> commands.Outcome:
-  """Measures the final policy, and writes summary and pictures.
+  """Measures the final policy, and writes summary, pictures and exhibits.
 
   Args:
     experiment: what was run.
     agent: its parts.
     evaluator: of the final policy.
-    environment: the world, as `write` takes it.
-    variable_source: where the objective's state is.
+    environment: the world.
+    variable_source: where the variables and the objective's state are.
     counts: 'environment_steps' and 'learner_steps'.
     wall_time_s: seconds since the run began.
-    received: the signal that interrupted the run, if one did.
+    received: signals that interrupted the run, to which others may be added
+      while this goes on.
   """
   # Whoever interrupts a run does not want to wait.
-  size = (
-    final_size(experiment) if received is None else (experiment.evaluation_size)
-  )
+  interrupted_by = received[0] if received else None
+  size = experiment.evaluation_size if received else final_size(experiment)
   trajectory, numbers = evaluator.run(*size)
-  [objective_state] = variable_source.get_variables([learning.OBJECTIVE])
+  variables, objective_state = variable_source.get_variables(
+    [learning.POLICY, learning.OBJECTIVE]
+  )
   summary = {
     'complete': counts['environment_steps'] >= experiment.num_steps,
     **numbers,
@@ -109,36 +135,28 @@ def finish(
     'evaluation_episodes': evaluator.num_episodes,
     'wall_time_s': wall_time_s,
   }
-  write(
-    experiment,
-    agent,
-    environment,
-    objective_state,
-    trajectory,
-    summary,
-  )
-  return commands.Outcome(summary, received)
+  final = Final(agent, variables, objective_state, environment, trajectory)
+  write(experiment, final, summary, lambda: bool(received))
+  return commands.Outcome(summary, interrupted_by)
 
 
 def write(
   experiment: experiment_lib.Experiment,
-  agent: registry.Agent,
-  environment: dm_env.Environment,
-  objective_state: Any,
-  trajectory: types.Trajectory,
+  final: Final,
   summary: dict[str, Any],
+  is_stopped: Callable[[], bool],
 ) -> None:
-  """Writes the summary and draws the pictures.
+  """Writes the summary, pictures, exhibits and the page that shows them.
 
   Args:
     experiment: what was run.
-    agent: its parts.
-    environment: the world; one with a `grid` gets a map, others with vectors of
-      numbers a picture of where skills end.
-    objective_state: what the objective learned.
-    trajectory: of the final policy.
+    final: what it ended with.
     summary: final numbers.
+    is_stopped: whether it was interrupted, so that nobody wants to wait.
   """
+  # Imported here: exhibits are made with what this module knows of runs.
+  from launch import run_exhibits
+
   folder = pathlib.Path(experiment.output_dir)
   summary = {
     'agent': experiment.agent,
@@ -150,8 +168,43 @@ def write(
   }
   write_json(folder / SUMMARY_FILE, summary)
   draw_learning_curve(experiment)
-  if agent.objective.discriminator is None:
-    return
+  if final.agent.objective.discriminator is not None:
+    _draw_skills(experiment, final, summary)
+  run_exhibits.leave(experiment, final, is_stopped)
+  write_page(folder)
+
+
+def write_page(folder: str | os.PathLike[str]) -> None:
+  """Writes the page of a run that has just ended, into its folder.
+
+  Nothing that goes wrong here may spoil the run: it ends in a warning.
+  """
+  try:
+    # Imported here: it reads what this module writes, and not everybody who
+    # trains has what it draws with.
+    from launch import page
+    from launch import report_pages
+    from launch import run_folder
+
+    text = report_pages.of_run(run_folder.read(folder))
+    page.write(pathlib.Path(folder) / REPORT_FILE, text)
+  except Exception as error:
+    logging.warning(
+      'The page of the run could not be made (%s: %s). To try again: python '
+      '-m launch.report %s',
+      type(error).__name__,
+      error,
+      os.fspath(folder),
+    )
+
+
+def _draw_skills(
+  experiment: experiment_lib.Experiment, final: Final, summary: dict[str, Any]
+) -> None:
+  """Draws where skills end."""
+  folder = pathlib.Path(experiment.output_dir)
+  agent, environment = final.agent, final.environment
+  trajectory = final.trajectory
   title = f'{experiment.agent} in {experiment.environment}'
   title += f', seed {experiment.seed}'
   if hasattr(environment, 'grid'):
@@ -160,7 +213,7 @@ def write(
       title,
       agent,
       environment,
-      objective_state,
+      final.objective_state,
       trajectory,
       summary['skills_learned'],
     )
@@ -262,19 +315,54 @@ def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
   )
 
 
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-  """Rows of a metrics file, without those that a resumed run made again."""
+class Metrics(NamedTuple):
+  """What a metrics file holds.
+
+  Attributes:
+    rows: without those that a resumed run made again.
+    num_unreadable: rows that were left out because they are cut short.
+  """
+
+  rows: list[dict[str, str]]
+  num_unreadable: int
+
+
+def metrics_of(path: str | os.PathLike[str]) -> Metrics:
+  """Reads a metrics file, however much of it there is.
+
+  Raises:
+    ValueError: if it is no such file.
+  """
   try:
     with open(path, newline='') as file:
-      rows = list(csv.DictReader(file))
-  except FileNotFoundError:
-    return []
+      text = file.read()
+    # What does not end in the end of a line is still being written.
+    whole, end, rest = text.rpartition('\n')
+    rows = list(csv.DictReader((whole + end).splitlines()))
+  except (FileNotFoundError, NotADirectoryError):
+    return Metrics([], 0)
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise ValueError(f'{path} is broken: {error}.') from error
+  num_unreadable = int(bool(rest))
   kept: list[dict[str, str]] = []
   for row in rows:
-    while kept and float(kept[-1]['actor_steps']) >= float(row['actor_steps']):
+    try:
+      # Too few entries leave None in some place, too many in that of None.
+      if None in row or None in row.values():
+        raise ValueError(row)
+      steps = float(row['actor_steps'])
+    except (KeyError, ValueError):
+      num_unreadable += 1
+      continue
+    while kept and float(kept[-1]['actor_steps']) >= steps:
       kept.pop()
     kept.append(row)
-  return kept
+  return Metrics(kept, num_unreadable)
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+  """Rows of a metrics file; see `metrics_of`."""
+  return metrics_of(path).rows
 
 
 def draw_skill_map(

@@ -17,7 +17,8 @@ from jaxtyping import Shaped
 import numpy as np
 
 from skills import acting
-from skills import loading
+from skills import registry
+from skills.learners import base
 
 # Episodes that are played at once. More cost memory and save nothing.
 _SIDE_BY_SIDE = 64
@@ -36,10 +37,12 @@ class Film(NamedTuple):
   Attributes:
     frames: pictures, the first one of its start.
     every: steps from one to the next.
+    score: the sum of the rewards until each.
   """
 
   frames: Num[np.ndarray, 'n H W 3']
   every: int
+  score: Float[np.ndarray, 'n']
 
 
 class Episode(NamedTuple):
@@ -71,36 +74,50 @@ class Camera(NamedTuple):
   """How episodes are filmed.
 
   Attributes:
-    frames: how many pictures there are of an episode, about.
-    height: of a frame, in pixels.
+    frames: pictures of an episode, at least, if it has as many steps; and at
+      most twice as many.
+    height: of a frame of MuJoCo's, in pixels; games have sizes of their own.
     width: the same.
+    is_plain: whether MuJoCo leaves out shadows and reflections.
   """
 
   frames: int
   height: int
   width: int
+  is_plain: bool = False
+
+
+def can_film(environment: Any) -> bool:
+  """Whether a world is one of those that can be filmed: control and games."""
+  return hasattr(environment, 'physics') or hasattr(environment, 'screen')
 
 
 class Player:
   """Plays the policies of a run."""
 
   def __init__(
-    self, trained: loading.TrainedSkills, seed: int, *, greedy: bool = False
+    self,
+    agent: registry.Agent,
+    variables: base.Variables,
+    seed: int,
+    *,
+    greedy: bool = False,
   ):
     """Initialises the player.
 
     Args:
-      trained: the skills.
+      agent: whose policies they are.
+      variables: of its policy.
       seed: of what is random in them, the same for all policies.
       greedy: whether they act as in training's evaluations, by the most likely
         or best action; if not, as they did while they learned.
     """
-    self._trained = trained
-    policy = trained.agent.evaluation_policy if greedy else trained.agent.policy
+    self.num_policies = agent.config.num_skills
+    policy = agent.evaluation_policy if greedy else agent.policy
     self._key = jax.random.PRNGKey(seed)
     # A world's steps are too short to wait for another device.
     self._cpu = jax.local_devices(backend='cpu')[0]
-    self._variables = jax.device_put(trained.variables, self._cpu)
+    self._variables = jax.device_put(variables, self._cpu)
 
     def act(variables, observation, state, skill):
       action, state = policy.select_action(variables, observation, state)
@@ -112,17 +129,15 @@ class Player:
       jax.vmap(lambda key, skill: acting.with_skill(policy.init(key), skill))
     )
 
-  @property
-  def num_policies(self) -> int:
-    """Number of skills K."""
-    return self._trained.config.num_skills
-
   def play(
     self,
     make_environment: MakeEnvironment,
     policies: Sequence[int],
     episodes: Sequence[int],
     camera: Camera | None = None,
+    *,
+    num_steps: int | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
   ) -> list[list[Episode]]:
     """Plays each policy in each of the same episodes.
 
@@ -130,17 +145,26 @@ class Player:
       make_environment: called for every policy and episode.
       policies: numbers in 0..K-1.
       episodes: numbers of episodes.
-      camera: films them, in worlds of `envs.control`; None does not.
+      camera: films them, in worlds that can be filmed; None does not.
+      num_steps: after which an episode is left; None for whole ones.
+      is_stopped: asked before every step: whether to leave them all.
 
     Returns:
       For each policy, its episodes in order.
     """
+
+    def is_over(steps: int) -> bool:
+      return is_stopped() or steps == num_steps
+
     wanted = [(policy, episode) for policy in policies for episode in episodes]
     played: list[Episode] = []
     for first in range(0, len(wanted), _SIDE_BY_SIDE):
       played.extend(
         self._play(
-          make_environment, wanted[first : first + _SIDE_BY_SIDE], camera
+          make_environment,
+          wanted[first : first + _SIDE_BY_SIDE],
+          camera,
+          is_over,
         )
       )
     count = len(episodes)
@@ -151,49 +175,55 @@ class Player:
     make_environment: MakeEnvironment,
     wanted: Sequence[tuple[int, int]],
     camera: Camera | None,
+    is_left: Callable[[int], bool],
   ) -> list[Episode]:
     """Plays pairs of a policy and an episode, in step with one another."""
     worlds = [make_environment(episode) for _, episode in wanted]
-    recorders = [_Recorder(world, camera is not None) for world in worlds]
+    recorders = [_Recorder(world, camera) for world in worlds]
+    steps = 0
     with jax.default_device(self._cpu):
       skills = jnp.array([policy for policy, _ in wanted], jnp.int32)
       keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(
         jnp.array([episode for _, episode in wanted])
       )
       states = self._init(keys, skills)
-      while not all(recorder.is_over for recorder in recorders):
+      while not (
+        is_left(steps) or all(recorder.is_over for recorder in recorders)
+      ):
         observation = np.stack([recorder.seen for recorder in recorders])
         actions, states = self._act(
           self._variables, observation, states, skills
         )
         for recorder, action in zip(recorders, np.asarray(actions)):
           recorder.step(action)
-    if camera is None:
-      return [recorder.finish() for recorder in recorders]
-    longest = max(recorder.num_steps for recorder in recorders)
-    every = max(longest // camera.frames, 1)
-    return [
-      recorder.finish(recorder.film(camera, every)) for recorder in recorders
-    ]
+        steps += 1
+    # Of the longest; all films run at the same speed.
+    every = max(recorder.every for recorder in recorders)
+    return [recorder.finish(every) for recorder in recorders]
 
 
 class _Recorder:
   """One world, and what happens in it."""
 
-  def __init__(self, world: Any, is_filmed: bool):
+  def __init__(self, world: Any, camera: Camera | None):
     self._world = world
+    self._camera = camera
+    self._has_physics = hasattr(world, 'physics')
     timestep = world.reset()
     self.seen = np.asarray(timestep.observation)
     self.is_over = False
     self._observations = [self.seen]
     self._rewards: list[float] = []
-    # To be drawn when all is over, with one renderer at a time.
-    self._scenes = [world.physics.get_state()] if is_filmed else []
+    # Steps from one scene that is kept to the next; a power of two.
+    self.every = 1
+    self._scenes = [] if camera is None else [self._scene()]
 
-  @property
-  def num_steps(self) -> int:
-    """Steps of the episode so far."""
-    return len(self._rewards)
+  def _scene(self) -> np.ndarray:
+    """What there is to film: a picture, or what one will be drawn of."""
+    # To be drawn when all is over, with one renderer at a time.
+    if self._has_physics:
+      return self._world.physics.get_state()
+    return self._world.screen()
 
   def step(self, action: np.ndarray) -> None:
     """Takes a step, unless the episode is over."""
@@ -205,20 +235,38 @@ class _Recorder:
     self._rewards.append(float(timestep.reward))
     if self.seen.size <= _MAX_ENTRIES:
       self._observations.append(self.seen)
-    if self._scenes:
-      self._scenes.append(self._world.physics.get_state())
+    if self._camera is None or len(self._rewards) % self.every:
+      return
+    self._scenes.append(self._scene())
+    if len(self._scenes) > 2 * self._camera.frames:
+      self._scenes = self._scenes[::2]
+      self.every *= 2
 
-  def film(self, camera: Camera, every: int) -> Film:
+  def _film(self, camera: Camera, every: int) -> Film:
     """Pictures of what happened, every so many steps."""
-    frames = []
-    for scene in self._scenes[::every]:
-      with self._world.physics.reset_context():
-        self._world.physics.set_state(scene)
-      frames.append(self._world.picture(camera.height, camera.width))
-    return Film(np.stack(frames), every)
+    scenes = self._scenes[:: every // self.every]
+    score = np.concatenate([[0.0], np.cumsum(self._rewards)])[::every]
+    return Film(
+      np.stack([self._picture(camera, scene) for scene in scenes]), every, score
+    )
 
-  def finish(self, film: Film | None = None) -> Episode:
-    """What was recorded; closes the world."""
+  def _picture(self, camera: Camera, scene: np.ndarray) -> np.ndarray:
+    if not self._has_physics:
+      return scene
+    with self._world.physics.reset_context():
+      self._world.physics.set_state(scene)
+    return self._world.picture(
+      camera.height, camera.width, is_plain=camera.is_plain
+    )
+
+  def finish(self, every: int) -> Episode:
+    """What was recorded; closes the world.
+
+    Args:
+      every: steps from one picture to the next.
+    """
+    camera = self._camera
+    film = None if camera is None else self._film(camera, every)
     self._world.close()
     is_small = self.seen.size <= _MAX_ENTRIES
     return Episode(

@@ -1,19 +1,26 @@
-"""Where a run's numbers go: a CSV file per logger, and TensorBoard."""
+"""Where a run's numbers go: CSV files, TensorBoard and Weights & Biases."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import hashlib
+import importlib
+import json
 import os
 import pathlib
+import threading
 from typing import Any
+from typing import NamedTuple
 
 from absl import logging
+import numpy as np
 
+from skills import loading
 from skills.agents import acme_api
 from skills.objectives import domino
 
 # Seconds between rows of loggers that are written to very often.
-_EVERY_S = 1.0
+EVERY_S = 1.0
 
 METRICS_FILE = 'metrics.csv'
 
@@ -61,13 +68,118 @@ class CollapseWarning(acme_api.loggers.Logger):
     """Nothing to do."""
 
 
+# Newer ones need a newer protobuf than TensorFlow 2.8 does.
+_WANDB_THAT_WORKS = 'wandb==0.19.11'
+
+
+def check_wandb() -> None:
+  """Refuses a wish for Weights & Biases where it cannot be used.
+
+  Raises:
+    ValueError: saying what to do.
+  """
+  why = 'it is not installed'
+  try:
+    # A folder of that name, which it leaves behind, passes for a package.
+    if hasattr(importlib.import_module('wandb'), 'init'):
+      return
+  except ImportError as error:
+    if not isinstance(error, ModuleNotFoundError) or error.name != 'wandb':
+      why = f'it cannot be imported here ({error})'
+  raise ValueError(
+    f'--wandb needs the package wandb, and {why}; this project does not bring '
+    'it. Install the version that goes with its TensorFlow: '
+    f'`.venv/bin/python -m pip install {_WANDB_THAT_WORKS}`; or leave --wandb '
+    'out: metrics go to CSV files and TensorBoard in any case.'
+  )
+
+
+class _WandbRun(NamedTuple):
+  """A run of Weights & Biases, and by how many loggers it is used."""
+
+  run: Any
+  users: list[str]
+
+
+# One for all loggers of a run in this process. Those of other processes belong
+# to the same group.
+_wandb_runs: dict[str, _WandbRun] = {}
+_wandb_lock = threading.Lock()
+
+
+class WandbLogger(acme_api.loggers.Logger):
+  """Hands rows to Weights & Biases, over steps of their own.
+
+  Names are '<label>/<column>'. A run that is continued goes on there, too.
+  Wherever it reads its settings from, such as WANDB_MODE=offline, they apply.
+  """
+
+  def __init__(
+    self, output_dir: str | os.PathLike[str], label: str, steps_key: str
+  ):
+    """Begins, or joins, the run of this process.
+
+    Args:
+      output_dir: the run's folder, by whose name it is known.
+      label: of the logger.
+      steps_key: what its rows are drawn over.
+    """
+    self._folder = pathlib.Path(output_dir).resolve()
+    self._label = label
+    with _wandb_lock:
+      self._run = self._joined()
+      self._run.define_metric(f'{label}/*', step_metric=f'{label}/{steps_key}')
+
+  def _joined(self) -> Any:
+    key = str(self._folder)
+    if key not in _wandb_runs:
+      wandb = importlib.import_module('wandb')
+      config = self._folder / loading.CONFIG_FILE
+      run = wandb.init(
+        # Its own variables come first.
+        project=os.environ.get('WANDB_PROJECT', 'skills'),
+        dir=key,
+        name=self._folder.name,
+        group=self._folder.name,
+        job_type=self._label,
+        id=hashlib.sha256(f'{key}/{self._label}'.encode()).hexdigest()[:16],
+        resume='allow',
+        config=json.loads(config.read_text()) if config.exists() else None,
+      )
+      _wandb_runs[key] = _WandbRun(run, [])
+    _wandb_runs[key].users.append(self._label)
+    return _wandb_runs[key].run
+
+  def write(self, data: Mapping[str, Any]) -> None:
+    """Hands on the numbers of a row."""
+    numbers = {
+      f'{self._label}/{name}': float(value)
+      for name, value in data.items()
+      if np.ndim(value) == 0 and not isinstance(value, str)
+    }
+    with _wandb_lock:
+      self._run.log(numbers)
+
+  def close(self) -> None:
+    """Ends the run with the last of its loggers."""
+    key = str(self._folder)
+    with _wandb_lock:
+      if key not in _wandb_runs or self._label not in _wandb_runs[key].users:
+        return
+      users = _wandb_runs[key].users
+      users.remove(self._label)
+      if not users:
+        _wandb_runs.pop(key).run.finish()
+
+
 def make(
   output_dir: str | os.PathLike[str],
   label: str,
   *,
-  every_s: float = _EVERY_S,
+  every_s: float = EVERY_S,
   steps_key: str = 'actor_steps',
   beside: Sequence[acme_api.loggers.Logger] = (),
+  wandb: bool = False,
 ) -> acme_api.loggers.Logger:
   """Makes a logger that writes `<output_dir>/<label>/metrics.csv`.
 
@@ -78,6 +190,7 @@ def make(
       nobody waits for the device.
     steps_key: what TensorBoard draws numbers over.
     beside: further loggers of the same rows.
+    wandb: whether Weights & Biases gets them, too.
   """
   folder = pathlib.Path(output_dir) / label
   folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +205,7 @@ def make(
         steps_key=steps_key,
       ),
       *([CollapseWarning()] if label == 'learner' else []),
+      *([WandbLogger(output_dir, label, steps_key)] if wandb else []),
       *beside,
     ]
   )

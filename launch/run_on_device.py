@@ -90,7 +90,7 @@ def run(
   with commands.caught_signals() as received:
     the_run = _Run(experiment, resume)
     the_run.train(received)
-    return the_run.finish(received[0] if received else None)
+    return the_run.finish(received)
 
 
 class _Run:
@@ -114,8 +114,8 @@ class _Run:
     )
     self.num_updates = max(experiment.num_steps // self.steps_per_update, 1)
     self.loggers = [
-      run_loggers.make(self.folder, 'learner', every_s=0),
-      run_loggers.make(self.folder, 'evaluator', every_s=0),
+      run_loggers.make(self.folder, label, every_s=0, wandb=experiment.wandb)
+      for label in ('learner', 'evaluator')
     ]
     self.earlier_s = 0.0
     if resume:
@@ -196,8 +196,9 @@ class _Run:
     trajectory = self._evaluate(self.state, key, _COUNTED_SKILLS)
     return measure.information(trajectory, self.environment.grid.positions)
 
-  def finish(self, number: int | None) -> commands.Outcome:
-    """Measures the final policy, and writes summary and pictures."""
+  def finish(self, received: Sequence[int]) -> commands.Outcome:
+    """Measures the final policy, and writes summary, pictures and exhibits."""
+    interrupted_by = received[0] if received else None
     experiment = self.experiment
     wall_time_s = self.wall_time_s()
     episodes = max(results.final_size(experiment))  # Each is one skill.
@@ -213,15 +214,16 @@ class _Run:
       'evaluation_episodes': episodes,
       'wall_time_s': wall_time_s,
     }
-    results.write(
-      experiment,
+    learner = self.state.learner
+    final = results.Final(
       self.agent,
+      self.agent.learner.variables(learner),
+      learner.objective,
       self.environment,
-      self.state.learner.objective,
       trajectory,
-      summary,
     )
-    return commands.Outcome(summary, number)
+    results.write(experiment, final, summary, lambda: bool(received))
+    return commands.Outcome(summary, interrupted_by)
 
 
 def main(argv: Sequence[str]) -> int:

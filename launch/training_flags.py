@@ -13,6 +13,8 @@ from launch import commands
 from launch import experiment as experiment_lib
 from launch import overrides
 from launch import results
+from launch import run_loggers
+from launch import run_record
 from skills import checkpoints
 from skills import loading
 from skills import presets
@@ -76,6 +78,12 @@ _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
 )
 
+_WANDB = flags.DEFINE_bool(
+  'wandb',
+  False,
+  'Send metrics to Weights & Biases, too, if it is installed.',
+)
+
 
 def given(name: str) -> Any:
   """What the user wrote for one of these flags; None if nothing."""
@@ -110,6 +118,8 @@ def experiment_from_flags(
     raise ValueError(
       f'unexpected argument {argv[1]!r}; flags are written --name=value.'
     )
+  if _WANDB.value:
+    run_loggers.check_wandb()
   if _RESUME.value:
     return _continued(), True
   name = f'{_AGENT.value}-{_ENV.value}-{_SEED.value}'.replace(':', '-')
@@ -127,6 +137,7 @@ def experiment_from_flags(
     evaluation_episodes=_EVALUATION_EPISODES.value,
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',
+    wandb=_WANDB.value,
   )
   return experiment, False
 
@@ -152,7 +163,9 @@ def _continued() -> experiment_lib.Experiment:
         f'{_OUTPUT_DIR.value}/{loading.CONFIG_FILE}; leave it out, or '
         'start a new run.'
       )
-  experiment = experiment_lib.load(_OUTPUT_DIR.value)
+  experiment = dataclasses.replace(
+    experiment_lib.load(_OUTPUT_DIR.value), wandb=_WANDB.value
+  )
   # Nothing to continue is found out now and not half-way.
   checkpoints.latest(pathlib.Path(_OUTPUT_DIR.value) / commands.CHECKPOINTS)
   if _NUM_STEPS.value is not None:
@@ -161,10 +174,10 @@ def _continued() -> experiment_lib.Experiment:
 
 
 def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
-  """Writes the experiment into its folder, unless another run is there.
+  """Writes into its folder what is run and how it was started.
 
   Raises:
-    ValueError: if one is, or if the folder cannot be written.
+    ValueError: if another run is there, or if the folder cannot be written.
   """
   folder = pathlib.Path(experiment.output_dir)
   if not resume and (folder / loading.CONFIG_FILE).exists():
@@ -174,6 +187,7 @@ def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
     )
   try:
     experiment_lib.save(experiment)
+    run_record.write(folder)
   except OSError as error:
     raise ValueError(
       f'output_dir {experiment.output_dir!r} cannot be written: '
@@ -203,6 +217,7 @@ def report(
     results.LEARNING_CURVE,
     results.SKILL_MAP,
     results.SKILL_ENDS,
+    results.REPORT_FILE,
   ):
     if (folder / name).exists():
       print(f'  {folder / name}')

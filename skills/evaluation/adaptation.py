@@ -11,11 +11,12 @@ of other episodes than those in which the policy was chosen.
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import math
 from typing import NamedTuple
 
 from jaxtyping import Float
 import numpy as np
+
+from skills.evaluation import metrics
 
 Play = Callable[[Sequence[int], Sequence[int]], Float[np.ndarray, 'N M']]
 """Numbers of N policies, numbers of M episodes -> the return of each."""
@@ -35,11 +36,6 @@ class Adaptation(NamedTuple):
   chosen: int
   best: Float[np.ndarray, 'M']
   first: Float[np.ndarray, 'M']
-
-
-def choose(trials: Float[np.ndarray, 'K shots']) -> int:
-  """The policy with the largest mean return; the first of equal ones."""
-  return int(np.asarray(trials).mean(axis=1).argmax())
 
 
 def adapt(
@@ -65,26 +61,8 @@ def adapt(
     if number < 1:
       raise ValueError(f'{name} must be >= 1, got {number}.')
   trials = np.asarray(play(range(num_policies), range(shots)))
-  chosen = choose(trials)
+  chosen = metrics.k_shot_choice(trials)
   # Policy 0 need not be played twice.
   wanted = list(dict.fromkeys((chosen, 0)))
   fresh = np.asarray(play(wanted, range(shots, shots + num_fresh)))
   return Adaptation(trials, chosen, fresh[0], fresh[-1])
-
-
-def mean_and_error(
-  returns: Float[np.ndarray, 'M'],
-) -> tuple[float, float | None]:
-  """Mean of independent returns, and the standard error of that mean.
-
-      s / sqrt(M),  s^2 = sum_m (x_m - mean)^2 / (M - 1)
-
-  Returns:
-    Both, in the unit of the returns; of a single one the error is not known.
-  """
-  returns = np.asarray(returns, np.float64)
-  if len(returns) < 2:
-    return float(returns.mean()), None
-  return float(returns.mean()), float(
-    returns.std(ddof=1) / math.sqrt(len(returns))
-  )

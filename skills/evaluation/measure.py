@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 
@@ -15,6 +16,42 @@ from skills.ops import episodes
 
 # Of observations that the discriminators judge at once.
 _MAX_NUMBERS = 2**22
+
+
+def logits_of(
+  discriminator: base.Discriminator,
+  state: base.State,
+  trajectory: types.Trajectory,
+) -> Float[Array, 'N M B K']:
+  """What discriminators say of trajectories, however large what is seen is."""
+  return _in_parts(discriminator.logits, state, trajectory, 2)
+
+
+def _in_parts(
+  function: Callable[[base.State, types.Trajectory], Array],
+  state: base.State,
+  trajectory: types.Trajectory,
+  axis: int,
+) -> Array:
+  """Of pictures so many at once that what layers make of them fits in memory.
+
+  Args:
+    function: what to compute of trajectories.
+    state: of the objective.
+    trajectory: all of them.
+    axis: of the trajectories in what the function gives.
+  """
+  if trajectory.observation.size <= _MAX_NUMBERS:
+    return function(state, trajectory)
+  per_skill = trajectory.observation[:, 0].size
+  by_skill = jax.lax.map(
+    lambda skill: jnp.squeeze(
+      function(state, jax.tree.map(lambda x: x[:, None], skill)), axis
+    ),
+    jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), trajectory),
+    batch_size=max(_MAX_NUMBERS // per_skill, 1),
+  )
+  return jnp.moveaxis(by_skill, 0, axis)
 
 
 def measure(
@@ -38,45 +75,19 @@ def measure(
   """
   discriminator = objective.discriminator
 
-  def in_parts(
-    function: Callable[[base.State, types.Trajectory], Array],
-    state: base.State,
-    trajectory: types.Trajectory,
-    axis: int,
-  ) -> Array:
-    """Of pictures so many at once that what layers make of them fits in memory.
-
-    Args:
-      function: what to compute of trajectories.
-      state: of the objective.
-      trajectory: all of them.
-      axis: of the trajectories in what the function gives.
-    """
-    if trajectory.observation.size <= _MAX_NUMBERS:
-      return function(state, trajectory)
-    per_skill = trajectory.observation[:, 0].size
-    by_skill = jax.lax.map(
-      lambda skill: jnp.squeeze(
-        function(state, jax.tree.map(lambda x: x[:, None], skill)), axis
-      ),
-      jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), trajectory),
-      batch_size=max(_MAX_NUMBERS // per_skill, 1),
-    )
-    return jnp.moveaxis(by_skill, 0, axis)
-
   def compute(state: base.State, trajectory: types.Trajectory) -> types.Metrics:
     mask = trajectory.mask
     numbers = {
       'skill_return': jnp.mean(jnp.sum(trajectory.reward * mask, axis=0))
     }
-    rewards = in_parts(objective.reward, state, trajectory, 1)
+    rewards = _in_parts(objective.reward, state, trajectory, 1)
     for i, stream in enumerate(objective.streams):
       numbers[f'intrinsic_return/{stream}'] = jnp.mean(
         jnp.sum(rewards[..., i] * mask, axis=0)
       )
     if discriminator is not None:
       moments = discriminator.view.select(trajectory)
-      logits = in_parts(discriminator.logits, state, trajectory, 2)
+      logits = logits_of(discriminator, state, trajectory)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
         logits, moments.skill, moments.mask
       )
@@ -87,9 +98,9 @@ def measure(
           episodes.at_last_step(jnp.ones(mask.shape[1:]), mask),
         )
     if problem.num_states is not None:
-      visited = jnp.zeros(problem.num_states)
-      visited = visited.at[trajectory.observation[1:]].max(mask)
-      numbers['coverage'] = jnp.mean(visited)
+      numbers['coverage'] = metrics.coverage(
+        trajectory.observation[1:], problem.num_states, mask
+      )
     return numbers
 
   return compute

@@ -1,4 +1,7 @@
-"""How many skills there are, how much they tell and how far they reach.
+"""How many skills there are, how much they tell, how far they reach, how good.
+
+The one place for such numbers: evaluations while training, `launch.evaluate`,
+`launch.reproduce` and exhibits all compute them here.
 
 Skills are drawn uniformly, p(z) = 1/K. What a discriminator says of them is
 measured in JAX and may stand inside a compiled evaluation; histograms of states
@@ -97,7 +100,60 @@ def information_bound(
   return _masked_mean(reward, mask) / jnp.log(2.0)
 
 
-def coverage(states: Int[AnyArray, '*batch'], num_states: int) -> float:
+class Discrimination(NamedTuple):
+  """How well the discriminators tell each skill apart.
+
+  Attributes:
+    bits: E[ log2 qbar(z|o) - log2 p(z) | z ], what they know of skill z where
+      it was run: at most log2 K, 0 at chance. Its mean over skills that were
+      run equally often is `information_bound`.
+    accuracy: how often the skill is the one that they hold for the most
+      probable, in [0, 1]; 1/K at chance.
+    confusion: `confusion_matrix` of the skill that they name.
+  """
+
+  bits: Float[np.ndarray, 'K']
+  accuracy: Float[np.ndarray, 'K']
+  confusion: Int[np.ndarray, 'K K']
+
+
+def discrimination(
+  logits: Float[AnyArray, 'N *batch K'],
+  skill: Int[AnyArray, '*batch'],
+  mask: Float[AnyArray, '*batch'],
+) -> Discrimination:
+  """The bound of Barber and Agakov (2003), and confusions, by skill.
+
+  Args:
+    logits: unnormalised log q_i(z|o) of each of the N members.
+    skill: the skill that was run.
+    mask: 1 for what counts, 0 for the rest.
+
+  Returns:
+    Numbers that are none (NaN) for skills of which nothing counts.
+  """
+  num_skills = logits.shape[-1]
+  is_counted = np.asarray(mask) > 0
+  log_qbar = categorical.log_mean(jax.nn.log_softmax(jnp.asarray(logits)))
+  counted = np.asarray(skill)[is_counted]
+  of_skill = np.asarray(_log_q_of(logits, skill), np.float64)[is_counted]
+  confusion = confusion_matrix(
+    np.asarray(log_qbar)[is_counted].argmax(axis=-1), counted, num_skills
+  )
+  sums = np.bincount(counted, of_skill, minlength=num_skills)
+  with np.errstate(invalid='ignore'):  # 0 / 0 is no number, as it should be.
+    mean = sums / confusion.sum(axis=1)
+    accuracy = np.diag(confusion) / confusion.sum(axis=1)
+  return Discrimination(
+    (mean + np.log(num_skills)) / np.log(2.0), accuracy, confusion
+  )
+
+
+def coverage(
+  states: Int[AnyArray, '*batch'],
+  num_states: int,
+  mask: Float[AnyArray, '*batch'] | None = None,
+) -> Float[Array, '']:
   """Fraction of a world's states that were visited at all.
 
       |{ s : s in states }| / S
@@ -105,15 +161,20 @@ def coverage(states: Int[AnyArray, '*batch'], num_states: int) -> float:
   Args:
     states: indices of visited states, in any order and number.
     num_states: number of states S.
+    mask: 1 for what counts, 0 for the rest; None if everything does.
 
   Returns:
     A fraction in [0, 1].
 
   Raises:
-    ValueError: if an index is not in [0, S).
+    ValueError: if an index is not in [0, S). Where this is being compiled that
+      is not seen.
   """
-  _check_indices('states', states, num_states)
-  return len(np.unique(np.asarray(states))) / num_states
+  if not isinstance(states, jax.core.Tracer):
+    _check_indices('states', states, num_states)
+  states = jnp.asarray(states)
+  visited = jnp.zeros(num_states)
+  return jnp.mean(visited.at[states].max(1.0 if mask is None else mask))
 
 
 def effective_states(counts: Num[AnyArray, 'S']) -> float:
@@ -312,6 +373,24 @@ def confusion_matrix(
   return joint_counts(skill, predicted, num_skills, num_skills)
 
 
+def distance_matrix(
+  features: Float[AnyArray, 'K D'],
+) -> Float[np.ndarray, 'K K']:
+  """How far policies are from each other.
+
+      d_ij = || psi^i - psi^j ||_2
+
+  Args:
+    features: expected features psi of each policy, such as its occupancy of
+      states.
+
+  Returns:
+    Distances >= 0, in the units of the features.
+  """
+  features = np.asarray(features, np.float64)
+  return np.linalg.norm(features[:, None] - features[None], axis=-1)
+
+
 def neighbour_distances(
   features: Float[AnyArray, 'K D'],
 ) -> Float[np.ndarray, 'K']:
@@ -379,6 +458,77 @@ def value_ratios(values: Float[AnyArray, 'K']) -> Float[np.ndarray, 'K']:
       f'the value of policy 0 must be positive to compare, got {values[0]}.'
     )
   return values / values[0]
+
+
+def near_optimal_diversity(
+  features: Float[AnyArray, 'K D'],
+  values: Float[AnyArray, 'K'],
+  alpha: float,
+) -> float:
+  """How diverse the policies are that are nearly as good as policy 0.
+
+      diversity_score of { psi^i : v^i >= alpha v^0 }
+
+  Diversity alone is cheap: policies that do nothing of what is asked can do it
+  in many ways. DOMiNO (Zahavy et al., 2022, arXiv:2205.13521) asks for it under
+  this constraint, and this counts only what keeps it.
+
+  Args:
+    features: expected features psi of each policy.
+    values: mean returns, or mean rewards, of each; that of policy 0 is above 0.
+    alpha: the least ratio that is good enough, in [0, 1].
+
+  Returns:
+    A distance >= 0, in the units of the features; 0 if fewer than two policies
+    are good enough.
+
+  Raises:
+    ValueError: if policy 0 is worth nothing, or less, or alpha out of range.
+  """
+  if not 0 <= alpha <= 1:
+    raise ValueError(f'alpha must be in [0, 1], got {alpha}.')
+  is_good = value_ratios(values) >= alpha
+  if is_good.sum() < 2:
+    return 0.0
+  return diversity_score(np.asarray(features)[is_good])
+
+
+def k_shot_choice(trials: Float[AnyArray, 'K shots']) -> int:
+  """The policy that K-shot adaptation keeps; the first of equal ones.
+
+      argmax_k (1 / n) sum_{j < n} trials[k, j]
+
+  DOMiNO's measure of what a set is good for (Zahavy et al., 2022,
+  arXiv:2205.13521): after each policy was tried in n episodes of a changed
+  world the best one is kept. What that is worth is the mean return of the
+  chosen one in other episodes (`mean_and_error`): its mean over the trials is
+  too high, and the more so the more policies there are.
+
+  Args:
+    trials: returns of each policy, in the unit of rewards.
+
+  Returns:
+    A number in 0..K-1.
+  """
+  return int(np.asarray(trials).mean(axis=1).argmax())
+
+
+def mean_and_error(
+  returns: Float[AnyArray, 'M'],
+) -> tuple[float, float | None]:
+  """Mean of independent returns, and the standard error of that mean.
+
+      s / sqrt(M),  s^2 = sum_m (x_m - mean)^2 / (M - 1)
+
+  Returns:
+    Both, in the unit of the returns; of a single one the error is not known.
+  """
+  returns = np.asarray(returns, np.float64)
+  if len(returns) < 2:
+    return float(returns.mean()), None
+  return float(returns.mean()), float(
+    returns.std(ddof=1) / np.sqrt(len(returns))
+  )
 
 
 def _log_q_of(

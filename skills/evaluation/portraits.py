@@ -5,8 +5,11 @@ As in `plots`, `draw_...` gives a Matplotlib figure, and `plots.save` writes it.
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import io
 import math
+import pathlib
 import textwrap
+from typing import Any
 from typing import NamedTuple
 
 from jaxtyping import Bool
@@ -339,21 +342,48 @@ def film(
   path: plots.Path,
   frames: Sequence[Num[np.ndarray, 'n H W 3']],
   *,
-  labels: Sequence[str],
+  labels: Sequence[str | Sequence[str]],
   steps_per_frame: int,
-  frames_per_second: int = 20,
 ) -> None:
-  """Writes a film of all policies side by side, as an animated WebP.
-
-  Browsers and most viewers of pictures show it. An episode that is over stands
-  still.
+  """Writes a film; see `encode_film`.
 
   Args:
     path: where to; a file that is there is replaced.
     frames: of each policy; all of one size.
     labels: written into the pictures.
     steps_per_frame: environment steps between frames, for the clock.
+  """
+  content = encode_film(frames, labels=labels, steps_per_frame=steps_per_frame)
+
+  def write(unfinished: pathlib.Path) -> None:
+    unfinished.write_bytes(content)
+
+  plots.replace(path, write)
+
+
+def encode_film(
+  frames: Sequence[Num[np.ndarray, 'n H W 3']],
+  *,
+  labels: Sequence[str | Sequence[str]],
+  steps_per_frame: int,
+  frames_per_second: int = 20,
+  quality: int = 80,
+) -> bytes:
+  """A film of all policies side by side, as an animated WebP.
+
+  Browsers and most viewers of pictures show it. An episode that is over stands
+  still.
+
+  Args:
+    frames: of each policy; all of one size.
+    labels: written into the pictures: of each policy one for all of its frames,
+      or one for each.
+    steps_per_frame: environment steps between frames, for the clock.
     frames_per_second: how fast it is shown.
+    quality: of the pictures, in 0..100; size grows with it.
+
+  Returns:
+    What a file of it holds.
 
   Raises:
     ValueError: if there is nothing to show or labels do not match.
@@ -366,6 +396,8 @@ def film(
   _, height, width, _ = frames[0].shape
   columns = math.ceil(math.sqrt(len(frames) * height / width))
   columns = min(max(columns, min(_COLUMNS, len(frames))), len(frames))
+  if columns > 3 and -len(frames) % (columns - 1) < -len(frames) % columns:
+    columns -= 1  # Fewer places stay empty.
   rows = math.ceil(len(frames) / columns)
   bar = 16  # Room for a line of text.
   pictures = []
@@ -376,39 +408,40 @@ def film(
     draw = ImageDraw.Draw(picture)
     for i, (one, label) in enumerate(zip(frames, labels)):
       left, top = i % columns * width, i // columns * (height + bar)
+      now = min(moment, len(one) - 1)
       picture.paste(
-        Image.fromarray(np.asarray(one[min(moment, len(one) - 1)])),
+        Image.fromarray(np.asarray(one[now])),
         (left, top + bar),
       )
-      draw.text((left + 4, top + 2), label, fill='white')
+      text = label if isinstance(label, str) else label[now]
+      draw.text((left + 4, top + 2), text, fill='white')
     draw.text(
       (4, rows * (height + bar) + 2),
       f'step {moment * steps_per_frame:,}',
       fill='#b6bcc4',
     )
     pictures.append(picture)
-  plots.replace(
-    path,
-    lambda unfinished: pictures[0].save(
-      unfinished,
-      format='WEBP',
-      save_all=True,
-      append_images=pictures[1:],
-      duration=round(1000 / frames_per_second),
-      loop=0,
-      quality=80,
-      method=2,
-    ),
+  file = io.BytesIO()
+  pictures[0].save(
+    file,
+    format='WEBP',
+    save_all=True,
+    append_images=pictures[1:],
+    duration=round(1000 / frames_per_second),
+    loop=0,
+    quality=quality,
+    method=2,
   )
+  return file.getvalue()
 
 
-def _check_count(name: str, given: Sequence[str], expected: int) -> None:
+def _check_count(name: str, given: Sequence[Any], expected: int) -> None:
   if len(given) != expected:
     raise ValueError(f'{name} must be {expected}, got {len(given)}.')
 
 
 def _check_frames(
-  frames: Sequence[Num[np.ndarray, 'n H W 3']], labels: Sequence[str]
+  frames: Sequence[Num[np.ndarray, 'n H W 3']], labels: Sequence[Any]
 ) -> None:
   if not frames or not all(map(len, frames)):
     raise ValueError('frames must hold at least one picture of each policy.')

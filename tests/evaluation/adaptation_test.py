@@ -28,12 +28,6 @@ class Table:
     return self.returns[np.ix_(list(policies), list(episodes))]
 
 
-def test_the_best_by_mean_is_chosen_and_the_first_of_equal_ones():
-  assert adaptation.choose(RETURNS[:, :2]) == 1  # 7 against 4 and 6.
-  assert adaptation.choose(RETURNS[:, 2:]) == 2  # 6 against 5 and 1.
-  assert adaptation.choose(np.array([[1.0], [3.0], [3.0]])) == 1
-
-
 def test_what_is_reported_is_of_other_episodes_than_those_that_chose():
   play = Table()
   adapted = adaptation.adapt(play, num_policies=3, shots=2, num_fresh=3)
@@ -76,11 +70,3 @@ def test_nothing_to_play_is_refused(field):
   sizes = {'num_policies': 3, 'shots': 2, 'num_fresh': 2, field: 0}
   with pytest.raises(ValueError, match=f'{field} must be >= 1, got 0'):
     adaptation.adapt(Table(), **sizes)
-
-
-def test_means_have_the_error_that_their_spread_gives_them():
-  # Deviations -3, -1, 1, 3: a variance of 20 / 3, and sqrt(20 / 3 / 4).
-  mean, error = adaptation.mean_and_error(np.array([1.0, 3.0, 5.0, 7.0]))
-  assert mean == 4
-  assert error == pytest.approx(np.sqrt(5 / 3))
-  assert adaptation.mean_and_error(np.array([2.0])) == (2.0, None)

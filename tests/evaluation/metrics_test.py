@@ -133,6 +133,48 @@ def test_a_mask_is_the_same_as_leaving_out(logits, skill):
     )
 
 
+def test_each_skill_is_told_apart_as_well_as_it_is_by_hand():
+  # Of K = 4 skills: skill 0 is given 1/2 and 1/8, skill 1 is given 1/4 once
+  # (the tie is nobody's but the first skill's); skill 3 was never run.
+  probabilities = jnp.array(
+    [
+      [1 / 2, 1 / 4, 1 / 8, 1 / 8],
+      [1 / 8, 1 / 4, 1 / 8, 1 / 2],
+      [1 / 4, 1 / 4, 1 / 4, 1 / 4],
+      [0.0, 0.0, 1.0, 0.0],
+      [1.0, 0.0, 0.0, 0.0],  # Padding.
+    ]
+  )
+  skill = jnp.array([0, 0, 1, 2, 2])
+  mask = jnp.array([1.0, 1.0, 1.0, 1.0, 0.0])
+  found = metrics.discrimination(
+    jnp.log(jnp.maximum(probabilities, 1e-30))[None], skill, mask
+  )
+  # log2(4/2) = 1 and log2(4/8) = -1; log2(4/4) = 0; log2 4 = 2.
+  np.testing.assert_allclose(found.bits, [0, 0, 2, np.nan], atol=1e-5)
+  np.testing.assert_allclose(found.accuracy, [0.5, 0, 1, np.nan])
+  np.testing.assert_array_equal(
+    found.confusion,
+    [[1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+  )
+
+
+def test_bits_of_skills_that_ran_equally_often_average_to_the_bound():
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=(2, 5, 6, 3)).astype(np.float32)  # [N, T, B, K]
+  skill = np.broadcast_to(np.arange(6) % 3, (5, 6))
+  found = metrics.discrimination(logits, skill, np.ones((5, 6)))
+  np.testing.assert_allclose(
+    found.bits.mean(), metrics.information_bound(logits, skill), rtol=1e-5
+  )
+  # Members' probabilities are averaged, not their logits.
+  qbar = jax.nn.softmax(logits).mean(axis=0)
+  named = np.asarray(qbar.argmax(axis=-1))
+  np.testing.assert_allclose(
+    found.accuracy, [np.mean(named[:, k::3] == k) for k in range(3)]
+  )
+
+
 def test_metrics_of_discriminators_compile_to_the_same():
   skill = jnp.array([2])
   for metric in (metrics.skills_learned_from_logits, metrics.information_bound):
@@ -145,6 +187,13 @@ def test_coverage_counts_each_state_once():
   assert metrics.coverage(np.array([[0, 2], [2, 2]]), 8) == 2 / 8
   assert metrics.coverage(jnp.arange(3), 3) == 1
   assert metrics.coverage(np.zeros((0,), np.int32), 3) == 0
+
+
+def test_coverage_leaves_out_what_is_masked_and_compiles():
+  states, mask = jnp.array([0, 1, 1, 4]), jnp.array([1.0, 0.0, 1.0, 0.0])
+  assert metrics.coverage(states, 8, mask) == 2 / 8
+  compiled = jax.jit(metrics.coverage, static_argnums=1)
+  assert compiled(states, 8, mask) == 2 / 8
 
 
 @pytest.mark.parametrize('state', [-1, 3])
@@ -317,6 +366,47 @@ def test_policies_that_do_the_same_have_no_diversity():
 def test_a_single_policy_has_no_neighbour():
   with pytest.raises(ValueError, match='two policies'):
     metrics.diversity_score(np.ones((1, 3)))
+
+
+def test_distances_are_those_of_a_triangle():
+  features = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+  np.testing.assert_allclose(
+    metrics.distance_matrix(features), [[0, 3, 4], [3, 0, 5], [4, 5, 0]]
+  )
+
+
+def test_only_policies_that_are_good_enough_count_as_diverse():
+  features = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0], [1.0, 0.0]])
+  values = np.array([10.0, 9.0, 9.5, 0.0])
+  # The last is near the first, and worth nothing: 3, 3 and 4 remain.
+  assert metrics.near_optimal_diversity(features, values, 0.9) == pytest.approx(
+    10 / 3
+  )
+  assert metrics.near_optimal_diversity(features, values, 0.95) == 4
+  assert metrics.near_optimal_diversity(features, values, 1.0) == 0
+  assert metrics.near_optimal_diversity(features, values, 0.0) == pytest.approx(
+    (1 + 2 + 4 + 1) / 4
+  )
+  with pytest.raises(ValueError, match='must be positive'):
+    metrics.near_optimal_diversity(features, -values, 0.9)
+  with pytest.raises(ValueError, match='alpha must be in'):
+    metrics.near_optimal_diversity(features, values, 1.1)
+
+
+def test_the_best_by_mean_is_chosen_and_the_first_of_equal_ones():
+  trials = np.array([[4.0, 4.0], [9.0, 5.0], [6.0, 6.0]])
+  assert metrics.k_shot_choice(trials) == 1  # 7 against 4 and 6.
+  assert metrics.k_shot_choice(trials[:, :1]) == 1
+  assert metrics.k_shot_choice(trials[:, 1:]) == 2
+  assert metrics.k_shot_choice(np.array([[1.0], [3.0], [3.0]])) == 1
+
+
+def test_means_have_the_error_that_their_spread_gives_them():
+  # Deviations -3, -1, 1, 3: a variance of 20 / 3, and sqrt(20 / 3 / 4).
+  mean, error = metrics.mean_and_error(np.array([1.0, 3.0, 5.0, 7.0]))
+  assert mean == 4
+  assert error == pytest.approx(np.sqrt(5 / 3))
+  assert metrics.mean_and_error(np.array([2.0])) == (2.0, None)
 
 
 def test_value_ratios_are_to_policy_0():

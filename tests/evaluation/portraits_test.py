@@ -1,5 +1,7 @@
 """Tests of skills/evaluation/portraits.py."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -119,7 +121,6 @@ def test_a_film_opens_and_moves(tmp_path):
     [frames(250, 150, 50), frames(0, 90)],
     labels=['policy 0', 'policy 1'],
     steps_per_frame=10,
-    frames_per_second=10,
   )
   with Image.open(path) as film:
     assert film.n_frames == 3
@@ -127,13 +128,27 @@ def test_a_film_opens_and_moves(tmp_path):
     for i in range(3):
       film.seek(i)
       seen.append(np.asarray(film.convert('RGB'), int))
-      assert film.info['duration'] == 100
+      assert film.info['duration'] == 50
   # Two of 24 x 32 side by side; a line of text above and one below.
   assert seen[0].shape == (24 + 32, 64, 3)
   middles = [[picture[28, x].mean() for x in (16, 48)] for picture in seen]
   # The episode that is over stands still.
   np.testing.assert_allclose(middles, [[250, 0], [150, 90], [50, 90]], atol=6)
   assert list(path.parent.iterdir()) == [path]
+
+
+def test_labels_may_change_with_the_frames():
+  pictures = []
+  for labels in (['same'], [['same', 'other']], [['same', 'same']]):
+    content = portraits.encode_film(
+      [frames(5, 5)], labels=labels, steps_per_frame=1, quality=100
+    )
+    with Image.open(io.BytesIO(content)) as film:
+      film.seek(1)
+      pictures.append(np.asarray(film.convert('RGB'), int))
+  one, other, again = pictures
+  assert (one[:16] != other[:16]).any()  # The line of text above.
+  np.testing.assert_array_equal(one, again)
 
 
 @pytest.mark.parametrize(

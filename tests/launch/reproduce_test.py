@@ -11,6 +11,7 @@ import pytest
 from envs import gridworlds
 from launch import reproduce
 from launch import results
+from skills.evaluation import exhibits
 
 
 def quantity(*ours: float, low=None, high=None) -> reproduce.Quantity:
@@ -72,6 +73,9 @@ def test_status_and_json_say_whether_the_tolerance_was_met(
   assert len(written['quantities'][0]['ours']) == 2
   assert written['quantities'][0]['verdict'] == ('MISSED' if status else 'ok')
   assert written['wall_time_s'] > 0
+  table, curve = exhibits.load(tmp_path / 'tiny')
+  assert len(table.rows) == 1
+  assert len(curve.lines['vic'][1]) == 50
   first, second = written['quantities'][0]['ours']
   assert first != second
   assert 'jax' in written['versions']

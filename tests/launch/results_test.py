@@ -38,6 +38,18 @@ def make_agent(experiment):
   )
 
 
+def final_of(agent, environment, trajectory):
+  """What a run would end with that had learned nothing."""
+  state = agent.learner.init(jax.random.PRNGKey(0))
+  return results.Final(
+    agent,
+    agent.learner.variables(state),
+    state.objective,
+    environment,
+    trajectory,
+  )
+
+
 def write_rows(folder, label, rows):
   logger = run_loggers.make(folder, label, every_s=0)
   for row in rows:
@@ -173,11 +185,9 @@ def test_a_run_leaves_numbers_and_pictures(tmp_path, name):
   )
   results.write(
     experiment,
-    agent,
-    environment,
-    agent.learner.init(jax.random.PRNGKey(0)).objective,
-    trajectory,
+    final_of(agent, environment, trajectory),
     {'skills_learned': 3.0, 'environment_steps': 1000},
+    lambda: True,
   )
   summary = json.loads((tmp_path / 'summary.json').read_text())
   assert summary['agent'] == name
@@ -243,11 +253,9 @@ def test_a_run_of_a_control_task_leaves_a_picture_of_its_ends(tmp_path):
   )
   results.write(
     experiment,
-    agent,
-    environment,
-    agent.learner.init(jax.random.PRNGKey(0)).objective,
-    trajectory,
+    final_of(agent, environment, trajectory),
     {'skills_learned': 3.0, 'environment_steps': 1000},
+    lambda: True,
   )
   assert (tmp_path / results.SKILL_ENDS).read_bytes().startswith(b'\x89PNG')
 

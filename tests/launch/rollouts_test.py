@@ -35,6 +35,10 @@ def run(tmp_path_factory):
   return experiment, loading.load(folder)
 
 
+def player_of(trained, seed, **rest):
+  return rollouts.Player(trained.agent, trained.variables, seed, **rest)
+
+
 def by_hand(trained, environment, policy, episode, seed):
   """One policy in one episode, one step after the other."""
   key = jax.random.fold_in(jax.random.PRNGKey(seed), episode)
@@ -57,7 +61,7 @@ def by_hand(trained, environment, policy, episode, seed):
 def test_policies_do_what_they_do_alone(monkeypatch, run, side_by_side):
   monkeypatch.setattr(rollouts, '_SIDE_BY_SIDE', side_by_side)
   experiment, trained = run
-  player = rollouts.Player(trained, seed=5, greedy=True)
+  player = player_of(trained, seed=5, greedy=True)
   assert player.num_policies == 3
   policies, episodes = [2, 0], [4, 1]
   played = player.play(experiment.make_environment, policies, episodes)
@@ -81,7 +85,7 @@ def test_policies_act_as_they_learned_unless_they_are_greedy(run):
   seen = {}
   for greedy in (False, True):
     for seed in (0, 1):
-      player = rollouts.Player(trained, seed, greedy=greedy)
+      player = player_of(trained, seed, greedy=greedy)
       [[episode]] = player.play(experiment.make_environment, [1], [0])
       seen[greedy, seed] = episode.observation
   # The world is the same: only drawn actions depend on the player's seed.
@@ -92,7 +96,7 @@ def test_policies_act_as_they_learned_unless_they_are_greedy(run):
 
 def test_all_policies_begin_an_episode_alike(run):
   experiment, trained = run
-  played = rollouts.Player(trained, seed=0).play(
+  played = player_of(trained, seed=0).play(
     experiment.make_environment, [0, 1, 2], [0, 1]
   )
   for j in range(2):
@@ -145,7 +149,7 @@ def test_episodes_end_when_they_end_and_worlds_are_closed(run):
     worlds.append(Countdown(experiment.make_environment(0), episode))
     return worlds[-1]
 
-  played = rollouts.Player(trained, seed=0).play(make, [1, 2], [3, 1, 5])
+  played = player_of(trained, seed=0).play(make, [1, 2], [3, 1, 5])
   for own in played:
     assert [episode.total for episode in own] == [3, 1, 5]
     assert [len(episode.observation) for episode in own] == [4, 2, 6]
@@ -162,14 +166,14 @@ def test_a_film_has_its_frames_at_equal_distances(run):
   except Exception as error:  # Whatever a machine without a renderer raises.
     pytest.skip(f'nothing can draw here: {error}')
   camera = rollouts.Camera(frames=5, height=24, width=32)
-  [[episode]] = rollouts.Player(trained, seed=0).play(
+  [[episode]] = player_of(trained, seed=0).play(
     experiment.make_environment, [1], [0], camera
   )
   assert episode.film.every == 4
   assert episode.film.frames.shape == (6, 24, 32, 3)
   np.testing.assert_array_equal(episode.film.frames[0], picture)
   # What the world looked like when it had come to the last of them.
-  [[again]] = rollouts.Player(trained, seed=0).play(
+  [[again]] = player_of(trained, seed=0).play(
     experiment.make_environment, [1], [0]
   )
   np.testing.assert_array_equal(again.observation, episode.observation)

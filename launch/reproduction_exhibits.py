@@ -1,0 +1,124 @@
+"""What there is to see of a reproduced result, as exhibits.
+
+Made of nothing but what `launch.reproduce` writes as JSON.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from envs import gridworlds
+from skills.evaluation import exhibits
+from skills.evaluation import skill_exhibits
+
+# More seeds than these have no columns of their own.
+_MAX_COLUMNS = 6
+
+
+def make(content: Mapping[str, Any]) -> list[exhibits.Exhibit]:
+  """The table, curves of training, and of IVE the maps.
+
+  Args:
+    content: of the JSON file: `name`, `seeds`, `quantities` and `runs`.
+  """
+  shown: list[exhibits.Exhibit] = [_table(content)]
+  lines = {
+    name: line
+    for name, runs in content['runs'].items()
+    if (line := _mean_curve(runs)) is not None
+  }
+  if lines:
+    is_counted = all('updates' in runs[0] for runs in content['runs'].values())
+    shown.append(
+      exhibits.Curves(
+        title='Course of learning',
+        caption=(
+          'Means over seeds, of what the result is about: see the table.'
+        ),
+        xlabel='updates' if is_counted else 'share of learning',
+        ylabel=content['name'].replace('_', ' '),
+        lines=lines,
+      )
+    )
+  if content['name'] == 'ive_grid':
+    shown += _maps(content['runs']['ive'][0], content['seeds'][0])
+  return shown
+
+
+def _table(content: Mapping[str, Any]) -> exhibits.Table:
+  seeds = content['seeds']
+  has_columns = len(seeds) <= _MAX_COLUMNS
+  rows = []
+  for quantity in content['quantities']:
+    ours = quantity['ours']
+    rows.append(
+      [
+        quantity['name'],
+        quantity['paper'],
+        *(ours if has_columns else (min(ours), max(ours))),
+        quantity['mean'],
+        quantity['tolerance'],
+        quantity['verdict'],
+      ]
+    )
+  return exhibits.Table(
+    title=content['name'].replace('_', ' '),
+    caption=(
+      'What the paper has, what came out, and whether the mean over '
+      f'{len(seeds)} seeds lies within the tolerance.'
+    ),
+    columns=[
+      'quantity',
+      'paper (source)',
+      *(
+        [f'seed {seed}' for seed in seeds]
+        if has_columns
+        else ['lowest', 'highest']
+      ),
+      'mean',
+      'tolerance',
+      'verdict',
+    ],
+    rows=rows,
+  )
+
+
+def _mean_curve(
+  runs: Sequence[Mapping[str, Any]],
+) -> tuple[np.ndarray, np.ndarray] | None:
+  """Over seeds; None where there are no curves of numbers."""
+  curves = [run.get('curve') for run in runs]
+  if not curves or not all(
+    curve and isinstance(curve[0], (int, float)) for curve in curves
+  ):
+    return None
+  mean = np.mean(np.array(curves, np.float64), axis=0)
+  steps = runs[0].get('updates', np.arange(1, len(mean) + 1) / len(mean))
+  return np.asarray(steps), mean
+
+
+def _maps(run: Mapping[str, Any], seed: int) -> list[exhibits.Exhibit]:
+  """Where model and value disagree, and where the value is wrong."""
+  world = gridworlds.load('rewards_11')
+  grid = skill_exhibits.Grid(world.walls, world.positions)
+  right = np.asarray(run['value_error'])
+  shown: list[exhibits.Exhibit] = [
+    exhibits.Map(
+      title='Error of the value',
+      caption=(
+        f'Learned value less the exact one, of seed {seed}. A walk was made in '
+        'the left half alone.'
+      ),
+      values=grid.fill(right),
+      unit='units of reward',
+      xlabel='column',
+      ylabel='row',
+    )
+  ]
+  for name, of_steps in run.items():
+    if name.isdigit():
+      spread = np.asarray(of_steps['spread'])
+      shown.append(skill_exhibits.inconsistency(spread, int(name), grid))
+  return shown

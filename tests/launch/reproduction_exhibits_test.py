@@ -1,0 +1,75 @@
+"""Tests of launch/reproduction_exhibits.py."""
+
+import numpy as np
+
+from launch import inconsistency
+from launch import reproduction_exhibits
+from skills.evaluation import exhibits
+
+
+def quantity(ours):
+  return {
+    'name': 'skills',
+    'paper': 'about 21',
+    'ours': ours,
+    'mean': sum(ours) / len(ours),
+    'tolerance': '>= 18',
+    'verdict': 'ok',
+  }
+
+
+def test_a_result_is_a_table_and_the_mean_of_its_curves():
+  table, curves = reproduction_exhibits.make(
+    {
+      'name': 'tiny',
+      'seeds': [3, 4],
+      'quantities': [quantity([18.0, 20.0])],
+      'runs': {
+        'vic': [
+          {'updates': [10, 20], 'curve': [1.0, 2.0]},
+          {'updates': [10, 20], 'curve': [3.0, 6.0]},
+        ]
+      },
+    }
+  )
+  assert table.columns[2:4] == ['seed 3', 'seed 4']
+  assert table.rows == [['skills', 'about 21', 18.0, 20.0, 19.0, '>= 18', 'ok']]
+  steps, values = curves.lines['vic']
+  np.testing.assert_array_equal(steps, [10, 20])
+  np.testing.assert_array_equal(values, [2, 4])
+  assert curves.xlabel == 'updates'
+
+
+def test_of_many_seeds_the_ends_are_shown_and_curves_of_numbers_alone():
+  found = reproduction_exhibits.make(
+    {
+      'name': 'tiny',
+      'seeds': list(range(9)),
+      'quantities': [quantity([float(n) for n in range(9)])],
+      'runs': {'vic': [{'curve': [{'a': 1.0}]}], 'none': [{}]},
+    }
+  )
+  [table] = found
+  assert table.columns[2:4] == ['lowest', 'highest']
+  assert table.rows[0][2:5] == [0.0, 8.0, 4.0]
+
+
+def test_ive_s_maps_are_of_its_grid(tmp_path):
+  short = inconsistency.HalfGrid(num_steps=200)
+  run = inconsistency.half_grid_runs((1, 5), 0, short)
+  found = reproduction_exhibits.make(
+    {
+      'name': 'ive_grid',
+      'seeds': [0],
+      'quantities': [quantity([run['5']['auroc']])],
+      'runs': {'ive': [run]},
+    }
+  )
+  _, error, *spreads = found
+  assert [each.values.shape for each in (error, *spreads)] == [(11, 11)] * 3
+  spread = spreads[1].values
+  np.testing.assert_allclose(
+    np.nanmean(spread[:, 5:]), run['5']['unseen'], rtol=1e-5
+  )
+  exhibits.save(tmp_path, found)
+  assert len(exhibits.load(tmp_path)) == 4
