@@ -36,6 +36,7 @@ from skills.learners import actor_critic
 from skills.learners import model_value
 from skills.learners import q_learning
 from skills.networks import discriminators
+from skills.networks import models
 from skills.networks import torsos
 from skills.objectives import domino
 from skills.objectives import ive
@@ -126,7 +127,13 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 _MODELS: Mapping[str, Mapping[str, Any]] = {
   'muesli': {},
-  'ive': {'inconsistency': ive.IveConfig(bonus_weight=0.3)},
+  # A state of the model has more entries than there are states to see: else
+  # what is learned of some is learned of all, and nothing looks unknown.
+  'ive': {
+    'inconsistency': ive.IveConfig(bonus_weight=1.0, num_steps=3),
+    'model': models.LatentConfig(size=192, num_atoms=None),
+    'num_unrolled': 3,
+  },
 }
 """Agents that learn a task with a model: how, beside the learner's defaults."""
 
