@@ -111,27 +111,39 @@ class CartPole(dm_env.Environment):
   def _observation(self) -> Float32[np.ndarray, '4']:
     return self._state.astype(np.float32)
 
-  def observation_spec(self) -> specs.Array:
+  # dm_env leaves its spec methods without annotations, which reads as None.
+  def observation_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.BoundedArray:
     """The state, of four numbers."""
-    return specs.Array((4,), np.float32, 'state')
+    return specs.BoundedArray((4,), np.float32, -np.inf, np.inf, 'state')
 
-  def action_spec(self) -> specs.DiscreteArray:
+  def action_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.DiscreteArray:
     """To the left, or to the right."""
     return specs.DiscreteArray(2, dtype=np.int32, name='action')
 
-  def reward_spec(self) -> specs.Array:
+  def reward_spec(self) -> specs.BoundedArray:
     """One number, always 1."""
-    return specs.Array((), np.float32, 'reward')
+    return specs.BoundedArray((), np.float32, 1.0, 1.0, 'reward')
 
   def discount_spec(self) -> specs.BoundedArray:
     """0 where the pole fell or the cart left its track."""
     return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
 
   def save(self) -> dict[str, Any]:
-    """The state of the random numbers."""
-    return {'rng': self._rng.bit_generator.state}
+    """Everything that a continued run needs besides the constructor."""
+    return {
+      'rng': self._rng.bit_generator.state,
+      'state': self._state.tolist(),
+      'num_steps': self._num_steps,
+      'needs_reset': self._needs_reset,
+    }
 
-  def restore(self, state: dict[str, Any]) -> None:
-    """Goes on with random numbers that were saved; an episode begins anew."""
-    self._rng.bit_generator.state = state['rng']
-    self._needs_reset = True
+  def restore(self, saved: dict[str, Any]) -> None:
+    """Continues bit for bit from where `save` was called."""
+    self._rng.bit_generator.state = saved['rng']
+    self._state = np.array(saved['state'])
+    self._num_steps = saved['num_steps']
+    self._needs_reset = saved['needs_reset']
