@@ -20,6 +20,7 @@ from skills.objectives import ive
 from skills.objectives import self_consistency
 from skills.objectives import vic
 from skills.ops import moments
+from tests import problems
 
 KEY = jax.random.PRNGKey(0)
 WORLD = types.ProblemSpec(
@@ -488,3 +489,43 @@ def test_one_is_warned_who_reads_what_self_consistency_trains_away():
     warnings.simplefilter('error')
     agent(consistency=weight)
     agent(inconsistency=ive.IveConfig(bonus_weight=1.0))
+
+
+def test_pictures_are_learned_from_through_a_residual_network():
+  problem = types.ProblemSpec(
+    observation_shape=(6, 6, 2),
+    observation_dtype='float32',
+    num_states=None,
+    num_actions=3,
+  )
+  parts = model_value.make_parts(
+    model_value.ModelValueConfig(
+      num_unrolled=1,
+      learning_rate=1e-2,
+      model=models.LatentConfig(size=8, num_atoms=None),
+    ),
+    torsos.NetworkConfig(
+      torso='resnet', channels=(4,), num_blocks=1, hidden_sizes=(8,)
+    ),
+    problem,
+    1,
+    registry.make_objective(extrinsic.ExtrinsicConfig(), problem, 1),
+  )
+  batch = problems.trajectory(problem)
+  batch = batch._replace(
+    record={policies.LOG_PROB: jnp.full(batch.mask.shape, -np.log(3.0))}
+  )
+  update = problems.jit_once(parts.learner.update)
+  first = state = parts.learner.init(KEY)
+  history = []
+  for _ in range(40):
+    state, metrics = update(state, batch)
+    history.append(float(metrics['loss/reward']))
+  assert history[-1] < 0.5 * history[0]
+  # Every layer of the encoder has learned.
+  moved = jax.tree.map(
+    lambda old, new: float(jnp.abs(new - old).max()),
+    first.params.encoder,
+    state.params.encoder,
+  )
+  assert all(max(layer.values()) > 1e-4 for layer in moved.values()), moved
