@@ -33,10 +33,13 @@ from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.learners import actor_critic
+from skills.learners import model_value
 from skills.learners import q_learning
 from skills.networks import discriminators
+from skills.networks import models
 from skills.networks import torsos
 from skills.objectives import domino
+from skills.objectives import ive
 
 
 class _Sizes(NamedTuple):
@@ -94,6 +97,11 @@ _GRIDS = {
   'grid:top_rows': _Sizes(8, 64, pinned_state=None),
   'grid:bump': _Sizes(8, 64, pinned_state=None),
 }
+# Which have no skills of their own to look for, and short episodes.
+_CLASSICS = {
+  'classic:catch': _Sizes(16, 9, pinned_state=None),
+  'classic:deep_sea': _Sizes(16, 10, pinned_state=None),
+}
 _OTHER = _Sizes(16, 20, pinned_state=None)
 
 HIERARCHY = 'hierarchy'
@@ -118,7 +126,19 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 """DOMiNO with Van der Waals' force, and the baselines of its paper."""
 
-AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS)))
+_MODELS: Mapping[str, Mapping[str, Any]] = {
+  'muesli': {},
+  # A state of the model has more entries than there are states to see: else
+  # what is learned of some is learned of all, and nothing looks unknown.
+  'ive': {
+    'inconsistency': ive.IveConfig(bonus_weight=1.0, num_steps=3),
+    'model': models.LatentConfig(size=192, num_atoms=None),
+    'num_unrolled': 3,
+  },
+}
+"""Agents that learn a task with a model: how, beside the learner's defaults."""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS, *_MODELS)))
 """Every agent: one for each objective, and what is made of such."""
 
 # Of tables. These and the grids' discriminator rates, of each member of an
@@ -192,9 +212,11 @@ def make(
       config,
       objective=dataclasses.replace(config.objective, **_VARIANTS[agent]),
     )
+  if agent in _MODELS:
+    return _with_model(make(_EXTRINSIC, environment, problem), _MODELS[agent])
   if agent == HIERARCHY:
     return _hierarchy(make(_EXTRINSIC, environment, problem))
-  sizes = _GRIDS.get(environment, _OTHER)
+  sizes = {**_GRIDS, **_CLASSICS}.get(environment, _OTHER)
   if environment.startswith('atari:'):
     sizes = _ATARI
   if problem.num_actions is None:
@@ -398,6 +420,21 @@ def _hierarchy(
       epsilon=0.1,
       random_ties=True,
     ),
+  )
+
+
+def _with_model(
+  config: config_lib.SkillAgentConfig, settings: Mapping[str, Any]
+) -> config_lib.SkillAgentConfig:
+  """The settings of an agent with a model, from those of one without."""
+  return dataclasses.replace(
+    config,
+    # The model has no memory, and gives no priorities.
+    network=dataclasses.replace(config.network, lstm_size=None),
+    replay=dataclasses.replace(
+      config.replay, burn_in=0, priority_exponent=None
+    ),
+    learner=model_value.ModelValueConfig(learning_rate=1e-3, **settings),
   )
 
 
