@@ -324,13 +324,19 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
 
 def test_what_sets_that_balance_a_pole_must_show():
   good = {'returns': [240.0, 230.0], 'worst_value_ratio': 0.96}
+  adapted = dict.fromkeys(
+    reproduce._CONTROL_CHANGES, {'best': 210.0, 'single': 200.0}
+  )
+  worse = {**adapted, reproduce._CONTROL_CHANGES[1]: {'best': 1, 'single': 2}}
   runs = {'no diversity': [{**good, 'distance': 0.1}]}
   for alpha, distance in ((0.6, 0.9), (0.8, 0.6), (0.9, 0.4)):
     runs[f'alpha {alpha}'] = [{**good, 'distance': distance}]
+  runs['alpha 0.8'][0]['adapted'] = adapted
   verdicts = [q.verdict for q in reproduce._of_control(runs)]
   assert set(verdicts) == {'ok', '-'}
   for name, wrong in (
     ('alpha 0.8', {'worst_value_ratio': 0.74}),
+    ('alpha 0.8', {'adapted': worse}),
     ('no diversity', {'distance': 0.14}),
     ('alpha 0.6', {'distance': 0.59}),
   ):
