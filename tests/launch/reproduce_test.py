@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 
 from absl import flags
 from absl.testing import flagsaver
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 
 from envs import gridworlds
+from launch import commands
+from launch import experiment as experiment_lib
+from launch import local
 from launch import reproduce
 from launch import results
 
@@ -343,3 +347,37 @@ def test_what_sets_that_balance_a_pole_must_show():
     changed = {**runs, name: [{**runs[name][0], **wrong}]}
     verdicts = [q.verdict for q in reproduce._of_control(changed)]
     assert verdicts.count('MISSED') == 1, name
+
+
+def test_a_control_set_is_trained_again_only_if_unfinished_or_changed(
+  tmp_path, monkeypatch
+):
+  received = None
+  trained = []
+
+  def run(experiment):
+    assert experiment_lib.load(experiment.output_dir) == experiment
+    trained.append(experiment.config.objective.alpha)
+    if received is None:
+      folder = pathlib.Path(experiment.output_dir)
+      results.write_json(folder / results.SUMMARY_FILE, {})
+    return commands.Outcome({}, received)
+
+  def train(alpha):
+    return reproduce._control_set(
+      'a set', 0, 'domino', {'objective.alpha': alpha}
+    )
+
+  monkeypatch.setattr(local, 'run', run)
+  with flagsaver.flagsaver(reproduce_dir=str(tmp_path)):
+    received = signal.SIGINT
+    with pytest.raises(SystemExit) as stopped:
+      train(0.8)
+    assert stopped.value.code == 130
+    received = None
+    assert (
+      train(0.8) == train(0.8) == str(tmp_path / 'domino_control' / 'a-set-0')
+    )
+    assert trained == [0.8, 0.8]
+    train(0.7)
+  assert trained == [0.8, 0.8, 0.7]
