@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 
 from absl import flags
 from absl.testing import flagsaver
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 
 from envs import gridworlds
+from launch import commands
+from launch import experiment as experiment_lib
+from launch import local
 from launch import reproduce
 from launch import results
 from skills.evaluation import exhibits
@@ -328,13 +332,19 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
 
 def test_what_sets_that_balance_a_pole_must_show():
   good = {'returns': [240.0, 230.0], 'worst_value_ratio': 0.96}
+  adapted = dict.fromkeys(
+    reproduce._CONTROL_CHANGES, {'best': 210.0, 'single': 200.0}
+  )
+  worse = {**adapted, reproduce._CONTROL_CHANGES[1]: {'best': 1, 'single': 2}}
   runs = {'no diversity': [{**good, 'distance': 0.1}]}
   for alpha, distance in ((0.6, 0.9), (0.8, 0.6), (0.9, 0.4)):
     runs[f'alpha {alpha}'] = [{**good, 'distance': distance}]
+  runs['alpha 0.8'][0]['adapted'] = adapted
   verdicts = [q.verdict for q in reproduce._of_control(runs)]
   assert set(verdicts) == {'ok', '-'}
   for name, wrong in (
     ('alpha 0.8', {'worst_value_ratio': 0.74}),
+    ('alpha 0.8', {'adapted': worse}),
     ('no diversity', {'distance': 0.14}),
     ('alpha 0.6', {'distance': 0.59}),
   ):
@@ -377,3 +387,37 @@ def test_returns_are_those_of_episodes_of_the_world():
   assert found['mean'] == pytest.approx(np.mean(found['curve']))
   assert found['final'] == pytest.approx(np.mean(found['curve'][-5:]))
   assert found['final'] > 0.9
+
+
+def test_a_control_set_is_trained_again_only_if_unfinished_or_changed(
+  tmp_path, monkeypatch
+):
+  received = None
+  trained = []
+
+  def run(experiment):
+    assert experiment_lib.load(experiment.output_dir) == experiment
+    trained.append(experiment.config.objective.alpha)
+    if received is None:
+      folder = pathlib.Path(experiment.output_dir)
+      results.write_json(folder / results.SUMMARY_FILE, {})
+    return commands.Outcome({}, received)
+
+  def train(alpha):
+    return reproduce._control_set(
+      'a set', 0, 'domino', {'objective.alpha': alpha}
+    )
+
+  monkeypatch.setattr(local, 'run', run)
+  with flagsaver.flagsaver(reproduce_dir=str(tmp_path)):
+    received = signal.SIGINT
+    with pytest.raises(SystemExit) as stopped:
+      train(0.8)
+    assert stopped.value.code == 130
+    received = None
+    assert (
+      train(0.8) == train(0.8) == str(tmp_path / 'domino_control' / 'a-set-0')
+    )
+    assert trained == [0.8, 0.8]
+    train(0.7)
+  assert trained == [0.8, 0.8, 0.7]
