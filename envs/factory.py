@@ -149,7 +149,7 @@ def _make_random(
 def _classic_tasks() -> tuple[str, ...]:
   from envs import classics
 
-  return classics.TASKS
+  return (*classics.TASKS, 'cartpole')
 
 
 def _make_classic(
@@ -160,12 +160,17 @@ def _make_classic(
   size: int | Literal['default'] = 'default',
   world: int = 0,
 ) -> dm_env.Environment:
+  from envs import cartpole
   from envs import classics
   from envs import tabular
 
+  if task != 'deep_sea' and size != 'default':
+    raise ValueError(f'size is of deep_sea alone, got {size!r} for {task}.')
+  if task == 'cartpole':
+    # Its state has no index, and is always shown as it is.
+    choices.check('observation', observation, ('index',))
+    return cartpole.CartPole(seed=seed)
   if task == 'catch':
-    if size != 'default':
-      raise ValueError(f'size is of deep_sea alone, got {size!r} for catch.')
     board = classics.catch()
   else:
     board = classics.deep_sea(10 if size == 'default' else size, world)

@@ -3,7 +3,7 @@
   python -m launch.benchmark
   python -m launch.benchmark --only=distributed
 
-The device is the CPU, the world that of the release grid but for `control`.
+The device is the CPU, the world that of the release grid but for the last two.
 Parts, and their time on two cores:
 
   on_device    the full update (16 trajectories of 8 steps, two value streams,
@@ -15,6 +15,8 @@ Parts, and their time on two cores:
   control      DIAYN on control:walker_stand in one process: 16 skills, two
                hidden layers of 256, an update of 256 transitions (4 skills of
                64 steps) for every two environment steps; a minute
+  pixels       DIAYN on atari:pong and DISDAIN on atari:montezuma_revenge, from
+               pictures, as their presets are; four minutes
 
 Runs are shown as ratios to limits that the same command measures on one core:
 the bare environment loop, the bare update, and a writer that only writes to
@@ -46,6 +48,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich import table as rich_table
 
+from envs import atari
 from envs import choices
 from launch import commands
 from launch import experiment as experiment_lib
@@ -54,7 +57,7 @@ from launch import results
 from skills import registry
 from skills import types
 
-PARTS = ('on_device', 'local', 'distributed', 'control')
+PARTS = ('on_device', 'local', 'distributed', 'control', 'pixels')
 
 _TRIES = flags.DEFINE_integer('tries', 5, 'Tries, of which the best counts.')
 _ONLY = flags.DEFINE_list(
@@ -97,6 +100,10 @@ _CONTROL_SETTINGS = {
   'replay.min_size': 64,
   'replay.samples_per_insert': 128,
 }
+
+_PIXELS = (('diayn', 'atari:pong'), ('disdain', 'atari:montezuma_revenge'))
+_PIXELS_WARM_UPDATES = 2  # They take seconds.
+_PIXELS_STEPS = 1_000
 
 # What a row says.
 _HEADINGS = ('what', 'speed', 'unit', 'ratio')
@@ -386,6 +393,7 @@ class Meter:
     read: Callable[[], Counts | None],
     is_warm: Callable[[], bool] = lambda: True,
     seconds: float | None = None,
+    warm_updates: int | None = None,
   ):
     """Initialises the meter.
 
@@ -393,8 +401,10 @@ class Meter:
       read: what the run has done so far; None if that is not known.
       is_warm: whether all parts are at work, asked once the learner is.
       seconds: to measure; None for those of most runs.
+      warm_updates: after which the learner counts as at work; likewise.
     """
     self._seconds = _RUN_S if seconds is None else seconds
+    self._warm_updates = _WARM_UPDATES if warm_updates is None else warm_updates
     self._read = read
     self._is_warm = is_warm
     self._readings: list[tuple[float, Counts]] = []
@@ -405,7 +415,7 @@ class Meter:
     if counts is None:
       return False
     if not self._readings and not (
-      counts.updates >= _WARM_UPDATES and self._is_warm()
+      counts.updates >= self._warm_updates and self._is_warm()
     ):
       return False
     self._readings.append((time.perf_counter(), counts))
@@ -445,20 +455,27 @@ def updates_per_step(experiment: experiment_lib.Experiment) -> float:
 
 
 def measure_run(
-  experiment: experiment_lib.Experiment, seconds: float | None = None
+  experiment: experiment_lib.Experiment,
+  seconds: float | None = None,
+  warm_updates: int | None = None,
 ) -> Counts:
   """Speeds of Acme's loop and Reverb, in one process on all cores.
 
   Args:
     experiment: what to run, longer than is measured.
     seconds: to measure, as `Meter` takes it.
+    warm_updates: the same.
   """
   from launch import local
 
   experiment_lib.save(experiment)
   run = local.Run(experiment)
   try:
-    meter = Meter(lambda: _counts(run.counts(), run.client), seconds=seconds)
+    meter = Meter(
+      lambda: _counts(run.counts(), run.client),
+      seconds=seconds,
+      warm_updates=warm_updates,
+    )
     run.start()
     while not meter.look():
       time.sleep(_READ_EVERY_S)
@@ -663,6 +680,62 @@ def control_rows(one: ControlLimits, both: ControlLimits) -> list[Row]:
   ]
 
 
+def pixels_rows(agent: str, environment: str, tries: int) -> list[Row]:
+  """A run that learns from an Atari game's pictures, beside its world.
+
+  Args:
+    agent: what is trained.
+    environment: the game.
+    tries: of the world alone.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    experiment = experiment_lib.make(
+      agent=agent,
+      environment=environment,
+      num_steps=10**9,
+      checkpoint_every_s=3600.0,
+      output_dir=folder,
+    )
+    world = experiment.make_environment(0)
+    actions = np.random.default_rng(0).integers(
+      experiment.problem.num_actions or 0, size=_PIXELS_STEPS
+    )
+
+    def run_world() -> None:
+      world.reset()
+      for action in actions:
+        world.step(int(action))
+
+    alone = _PIXELS_STEPS / best_seconds(run_world, tries)
+    speeds = measure_run(experiment, 6 * _RUN_S, _PIXELS_WARM_UPDATES)
+  config = experiment.config
+  # Steps are counted by episodes, which may be longer than this takes.
+  steps = speeds.items * config.skill_length
+  asked = steps * updates_per_step(experiment)
+  frames = atari.ACTION_REPEAT
+  return [
+    (
+      'world alone, one core',
+      alone,
+      'steps/s',
+      f'limit; {frames * alone:,.0f} frames/s',
+    ),
+    (
+      'whole run: steps',
+      steps,
+      'steps/s',
+      f'{steps / alone:.3f} of the world alone; {frames * steps:,.0f} frames/s',
+    ),
+    (
+      'whole run: updates',
+      speeds.updates,
+      'updates/s',
+      f'{speeds.updates / asked:.2f} of those asked for '
+      f'({updates_per_step(experiment):g} a step)',
+    ),
+  ]
+
+
 def measure_program(num_actors: int, num_inference_servers: int) -> Counts:
   """Speeds of a program of processes.
 
@@ -848,6 +921,10 @@ def main(argv: Sequence[str]) -> int:
       _on_cores(cores, measure_control_limits, _TRIES.value),
     )
     show(f'DIAYN on {_CONTROL}, {on_all}', rows)
+  if 'pixels' in _ONLY.value:
+    for agent, environment in _PIXELS:
+      rows = _on_cores(cores, pixels_rows, agent, environment, _TRIES.value)
+      show(f'{agent} on {environment}, {on_all}', rows)
   if set(_ONLY.value) & {'local', 'distributed'}:
     limits = _on_cores(one_core, measure_limits, _TRIES.value)
     show('limits, one core (release grid)', limit_rows(limits))

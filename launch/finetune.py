@@ -114,6 +114,7 @@ def prepare(
     'fixed_skill': 0,
     'learner': registry.name_of(learner),
     'learner.initial_deviation': learner.initial_deviation,
+    'learner.habits': learner.habits,
   }
   for name in settings:
     if name in fixed:
@@ -317,14 +318,19 @@ def _runs(
   experiment: experiment_lib.Experiment, tried: Tried
 ) -> dict[str, experiment_lib.Experiment]:
   """The experiments of the two runs, by name."""
+  # Who begins from scratch has no skill whose habit it could begin with.
+  begins = {
+    FINETUNED: (int(tried.num_steps.sum()), {}),
+    SCRATCH: (0, {'learner.habits': 0.0}),
+  }
   return {
     name: experiment_lib.changed(
       experiment,
-      settings={'fixed_skill': tried.best},
+      settings={'fixed_skill': tried.best, **settings},
       num_steps=experiment.num_steps - earlier,
       output_dir=str(pathlib.Path(experiment.output_dir) / name),
     )
-    for name, earlier in ((FINETUNED, int(tried.num_steps.sum())), (SCRATCH, 0))
+    for name, (earlier, settings) in begins.items()
   }
 
 

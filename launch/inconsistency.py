@@ -129,7 +129,7 @@ def half_grid_runs(
     ive.estimates(
       imagination,
       params,
-      jnp.arange(num_states),
+      imagination.encode(params, jnp.arange(num_states)),
       key,
       num_steps=max(num_steps),
       num_rollouts=1,

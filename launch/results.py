@@ -1,4 +1,4 @@
-"""What a run leaves behind: `summary.json`, pictures and exhibits."""
+"""What a run leaves behind: `summary.json`, pictures, exhibits, a page."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import platform
 from typing import Any
 from typing import NamedTuple
 
+from absl import logging
 import dm_env
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ SUMMARY_FILE = 'summary.json'
 LEARNING_CURVE = 'learning_curve.png'
 SKILL_MAP = 'skill_map.png'
 SKILL_ENDS = 'skill_ends.png'
+REPORT_FILE = 'report.html'
 
 _VERSIONS = ('jax', 'dm-haiku', 'optax', 'dm-acme', 'dm-reverb', 'numpy')
 
@@ -144,7 +146,7 @@ def write(
   summary: dict[str, Any],
   is_stopped: Callable[[], bool],
 ) -> None:
-  """Writes the summary, draws the pictures and makes the exhibits.
+  """Writes the summary, pictures, exhibits and the page that shows them.
 
   Args:
     experiment: what was run.
@@ -169,6 +171,31 @@ def write(
   if final.agent.objective.discriminator is not None:
     _draw_skills(experiment, final, summary)
   run_exhibits.leave(experiment, final, is_stopped)
+  write_page(folder)
+
+
+def write_page(folder: str | os.PathLike[str]) -> None:
+  """Writes the page of a run that has just ended, into its folder.
+
+  Nothing that goes wrong here may spoil the run: it ends in a warning.
+  """
+  try:
+    # Imported here: it reads what this module writes, and not everybody who
+    # trains has what it draws with.
+    from launch import page
+    from launch import report_pages
+    from launch import run_folder
+
+    text = report_pages.of_run(run_folder.read(folder))
+    page.write(pathlib.Path(folder) / REPORT_FILE, text)
+  except Exception as error:
+    logging.warning(
+      'The page of the run could not be made (%s: %s). To try again: python '
+      '-m launch.report %s',
+      type(error).__name__,
+      error,
+      os.fspath(folder),
+    )
 
 
 def _draw_skills(
@@ -288,19 +315,54 @@ def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
   )
 
 
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-  """Rows of a metrics file, without those that a resumed run made again."""
+class Metrics(NamedTuple):
+  """What a metrics file holds.
+
+  Attributes:
+    rows: without those that a resumed run made again.
+    num_unreadable: rows that were left out because they are cut short.
+  """
+
+  rows: list[dict[str, str]]
+  num_unreadable: int
+
+
+def metrics_of(path: str | os.PathLike[str]) -> Metrics:
+  """Reads a metrics file, however much of it there is.
+
+  Raises:
+    ValueError: if it is no such file.
+  """
   try:
     with open(path, newline='') as file:
-      rows = list(csv.DictReader(file))
-  except FileNotFoundError:
-    return []
+      text = file.read()
+    # What does not end in the end of a line is still being written.
+    whole, end, rest = text.rpartition('\n')
+    rows = list(csv.DictReader((whole + end).splitlines()))
+  except (FileNotFoundError, NotADirectoryError):
+    return Metrics([], 0)
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise ValueError(f'{path} is broken: {error}.') from error
+  num_unreadable = int(bool(rest))
   kept: list[dict[str, str]] = []
   for row in rows:
-    while kept and float(kept[-1]['actor_steps']) >= float(row['actor_steps']):
+    try:
+      # Too few entries leave None in some place, too many in that of None.
+      if None in row or None in row.values():
+        raise ValueError(row)
+      steps = float(row['actor_steps'])
+    except (KeyError, ValueError):
+      num_unreadable += 1
+      continue
+    while kept and float(kept[-1]['actor_steps']) >= steps:
       kept.pop()
     kept.append(row)
-  return kept
+  return Metrics(kept, num_unreadable)
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+  """Rows of a metrics file; see `metrics_of`."""
+  return metrics_of(path).rows
 
 
 def draw_skill_map(

@@ -254,17 +254,15 @@ def grounded_loss(
   policy is told to be the uniform one.
   """
   value_t = model.head.decode(
-    model.value(target, model.encode(target, walk.observation[1:]))
+    model.value(target, model.encode(target, walk.observation[1:]))[..., 0, :]
   )
   right = jax.lax.stop_gradient(walk.reward + DISCOUNT * value_t)
   state = model.encode(params, walk.observation[0])
   total = jnp.zeros(state.shape[0])
   for action, reward, value in zip(walk.action, walk.reward, right):
-    outputs = jnp.take_along_axis(
-      model.reward(params, state), action[:, None, None], axis=1
-    )[:, 0]
-    total += model.head.loss(outputs, reward)
-    total += model.head.loss(model.value(params, state), value)
+    outputs = models.of_action(model.reward(params, state), action)
+    total += model.head.loss(outputs[:, 0], reward)
+    total += model.head.loss(model.value(params, state)[:, 0], value)
     total -= jnp.mean(jax.nn.log_softmax(model.policy(params, state)), axis=-1)
     state = model.transition(params, state, action)
   return jnp.mean(total)

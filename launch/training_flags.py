@@ -217,6 +217,7 @@ def report(
     results.LEARNING_CURVE,
     results.SKILL_MAP,
     results.SKILL_ENDS,
+    results.REPORT_FILE,
   ):
     if (folder / name).exists():
       print(f'  {folder / name}')

@@ -33,10 +33,13 @@ from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.learners import actor_critic
+from skills.learners import model_value
 from skills.learners import q_learning
 from skills.networks import discriminators
+from skills.networks import models
 from skills.networks import torsos
 from skills.objectives import domino
+from skills.objectives import ive
 
 
 class _Sizes(NamedTuple):
@@ -94,6 +97,11 @@ _GRIDS = {
   'grid:top_rows': _Sizes(8, 64, pinned_state=None),
   'grid:bump': _Sizes(8, 64, pinned_state=None),
 }
+# Which have no skills of their own to look for, and short episodes.
+_CLASSICS = {
+  'classic:catch': _Sizes(16, 9, pinned_state=None),
+  'classic:deep_sea': _Sizes(16, 10, pinned_state=None),
+}
 _OTHER = _Sizes(16, 20, pinned_state=None)
 
 HIERARCHY = 'hierarchy'
@@ -104,6 +112,7 @@ reinforcement learning.
 """
 
 _DOMINO = 'domino'
+_EXTRINSIC = 'extrinsic'
 
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
   'domino_vdw': {
@@ -117,7 +126,19 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 """DOMiNO with Van der Waals' force, and the baselines of its paper."""
 
-AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS)))
+_MODELS: Mapping[str, Mapping[str, Any]] = {
+  'muesli': {},
+  # A state of the model has more entries than there are states to see: else
+  # what is learned of some is learned of all, and nothing looks unknown.
+  'ive': {
+    'inconsistency': ive.IveConfig(bonus_weight=1.0, num_steps=3),
+    'model': models.LatentConfig(size=192, num_atoms=None),
+    'num_unrolled': 3,
+  },
+}
+"""Agents that learn a task with a model: how, beside the learner's defaults."""
+
+AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS, *_MODELS)))
 """Every agent: one for each objective, and what is made of such."""
 
 # Of tables. These and the grids' discriminator rates, of each member of an
@@ -191,13 +212,15 @@ def make(
       config,
       objective=dataclasses.replace(config.objective, **_VARIANTS[agent]),
     )
+  if agent in _MODELS:
+    return _with_model(make(_EXTRINSIC, environment, problem), _MODELS[agent])
   if agent == HIERARCHY:
-    return _hierarchy(make('extrinsic', environment, problem))
-  sizes = _GRIDS.get(environment, _OTHER)
+    return _hierarchy(make(_EXTRINSIC, environment, problem))
+  sizes = {**_GRIDS, **_CLASSICS}.get(environment, _OTHER)
   if environment.startswith('atari:'):
     sizes = _ATARI
   if problem.num_actions is None:
-    sizes, parts = _CONTROL, _continuous(problem)
+    sizes, parts = _CONTROL, _continuous(agent, problem)
   elif problem.num_states is not None:
     parts = _tables(sizes)
   elif len(problem.observation_shape) == 3:
@@ -210,7 +233,7 @@ def make(
     objective=_objective(
       agent, parts.discriminator, parts.num_heads, sizes.bonus_weights
     ),
-    num_skills=1 if agent == 'extrinsic' else sizes.num_skills,
+    num_skills=1 if agent == _EXTRINSIC else sizes.num_skills,
     skill_length=sizes.skill_length,
     network=parts.network,
     learner=parts.learner,
@@ -325,7 +348,7 @@ def _remembering(parts: _Parts, agent: str, skill_length: int) -> _Parts:
   return parts._replace(
     network=dataclasses.replace(parts.network, lstm_size=256),
     learner=dataclasses.replace(
-      parts.learner, rescale_values=agent == 'extrinsic'
+      parts.learner, rescale_values=agent == _EXTRINSIC
     ),
     replay=dataclasses.replace(
       parts.replay,
@@ -352,18 +375,30 @@ def _bounded(
   )
 
 
-def _continuous(problem: types.ProblemSpec) -> _Parts:
+def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
   is_picture = len(problem.observation_shape) == 3
   seen = _pictures(problem) if is_picture else _vectors()
-  return _Parts(
+  parts = _Parts(
     seen.discriminator,
     seen.network,
-    # Skills that begin with habits are told apart much sooner.
     actor_critic.ActorCriticConfig(policy_rate=1e-3, policy_spread=1.0),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
     config_lib.ReplayConfig(capacity=64, min_size=32, samples_per_insert=8.0),
     updates_per_step=2,
+  )
+  if agent in (_EXTRINSIC, _DOMINO):
+    return parts
+  # Bodies that fall have speeds of tens, on which values diverge.
+  squash = {} if is_picture else {'squash_inputs': True}
+  return parts._replace(
+    discriminator=dataclasses.replace(parts.discriminator, **squash),
+    network=dataclasses.replace(parts.network, **squash),
+    learner=dataclasses.replace(parts.learner, discount=0.95, habits=1.0),
+    # A smaller one is learned by heart, and fresh skills are not told apart.
+    replay=dataclasses.replace(
+      parts.replay, capacity=256, samples_per_insert=16.0
+    ),
   )
 
 
@@ -385,6 +420,21 @@ def _hierarchy(
       epsilon=0.1,
       random_ties=True,
     ),
+  )
+
+
+def _with_model(
+  config: config_lib.SkillAgentConfig, settings: Mapping[str, Any]
+) -> config_lib.SkillAgentConfig:
+  """The settings of an agent with a model, from those of one without."""
+  return dataclasses.replace(
+    config,
+    # The model has no memory, and gives no priorities.
+    network=dataclasses.replace(config.network, lstm_size=None),
+    replay=dataclasses.replace(
+      config.replay, burn_in=0, priority_exponent=None
+    ),
+    learner=model_value.ModelValueConfig(learning_rate=1e-3, **settings),
   )
 
 

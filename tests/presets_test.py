@@ -223,3 +223,42 @@ def test_policies_of_domino_last_for_episodes_where_these_end():
     config = presets.make('domino', environment, problem)
     assert config.keeps_skill == keeps
     registry.make_agent(config, problem)
+
+
+@pytest.mark.parametrize(
+  ('environment', 'observation'),
+  [
+    ('classic:deep_sea', 'index'),
+    ('classic:catch', 'board'),
+    ('grid:four_rooms', 'pixels'),
+  ],
+)
+def test_agents_with_a_model_differ_in_what_they_do_with_it(
+  environment, observation
+):
+  problem = problem_of(environment, observation)
+  made = {}
+  for name in ('muesli', 'ive'):
+    assert name in presets.AGENTS
+    config = made[name] = presets.make(name, environment, problem)
+    assert registry.name_of(config.objective) == 'extrinsic'
+    assert registry.name_of(config.learner) == 'model_value'
+    agent = registry.make_agent(config, problem)
+    jax.eval_shape(agent.learner.init, jax.random.PRNGKey(0))
+  assert not made['muesli'].learner.inconsistency.is_used
+  assert made['ive'].learner.inconsistency.bonus_weight > 0
+  assert made['muesli'] == dataclasses.replace(
+    made['ive'], learner=made['muesli'].learner
+  )
+  if environment in ('classic:deep_sea', 'classic:catch'):
+    # As it must be on device.
+    horizon = factory.make(environment).mdp.horizon
+    assert made['ive'].skill_length == horizon
+
+
+def test_models_have_no_memory_of_atari():
+  config = presets.make('muesli', 'atari:pong', ATARI)
+  assert config.network.lstm_size is None
+  assert config.replay.burn_in == 0
+  assert config.replay.priority_exponent is None
+  registry.make_agent(config, ATARI)

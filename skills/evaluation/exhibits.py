@@ -55,11 +55,23 @@ class Curves(Exhibit):
     xlabel: what the axis is, with its unit.
     ylabel: what the lines are, with their unit.
     lines: name -> x `[n]` and y `[n]`.
+    bands: of some of the lines, between which values `[n]` they may lie, such
+      as the ends of an interval.
+    parts: of some of the lines, x and y of what they summarise, such as each
+      seed.
+    levels: name -> y, of horizontal lines to compare with.
   """
 
   xlabel: str
   ylabel: str
   lines: Mapping[str, tuple[np.ndarray, np.ndarray]]
+  bands: Mapping[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(
+    default_factory=dict
+  )
+  parts: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]] = (
+    dataclasses.field(default_factory=dict)
+  )
+  levels: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,7 @@ def replace(path: Path, write: Callable[[pathlib.Path], None]) -> None:
 
 def learning_curve(
   path: Path,
-  curves: Mapping[str, tuple[Num[np.ndarray, 'n'], Num[np.ndarray, 'n']]],
+  curves: Mapping[str, tuple[Num[np.ndarray, 'n'], Num[np.ndarray, '... n']]],
   *,
   xlabel: str,
   ylabel: str,
@@ -115,7 +115,7 @@ def learning_curve(
 
 
 def draw_learning_curve(
-  curves: Mapping[str, tuple[Num[np.ndarray, 'n'], Num[np.ndarray, 'n']]],
+  curves: Mapping[str, tuple[Num[np.ndarray, 'n'], Num[np.ndarray, '... n']]],
   *,
   xlabel: str,
   ylabel: str,
@@ -125,7 +125,9 @@ def draw_learning_curve(
   """A quantity over the course of training.
 
   Args:
-    curves: name -> steps and the value at each; no-numbers leave a gap.
+    curves: name -> steps and the value at each; no-numbers leave a gap. Where
+      values are of several runs, `[runs, n]`, their mean is drawn in a band of
+      two standard errors to either side.
     xlabel: what the steps are, with their unit.
     ylabel: what the values are, with their unit.
     num_skills: for numbers of skills, all there are: lines mark them and
@@ -144,16 +146,29 @@ def draw_learning_curve(
   axes = figure.add_subplot(label='curves')
   for i, (name, (steps, values)) in enumerate(curves.items()):
     steps, values = np.asarray(steps), np.asarray(values)
-    if steps.ndim != 1 or steps.shape != values.shape:
+    if steps.ndim != 1 or steps.shape != values.shape[-1:] or values.ndim > 2:
       raise ValueError(
         f'curve {name!r} must have one value for each step, got shapes '
         f'{steps.shape} of steps and {values.shape} of values.'
       )
+    colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
+    if values.ndim == 2:
+      runs, values = values, np.mean(values, axis=0)
+      if len(runs) > 1:
+        error = np.std(runs, axis=0, ddof=1) / len(runs) ** 0.5
+        axes.fill_between(
+          steps,
+          values - 2 * error,
+          values + 2 * error,
+          color=colour,
+          alpha=0.15,
+          linewidth=0,
+        )
     axes.plot(
       steps,
       values,
       label=name,
-      color=CURVE_COLOURS[i % len(CURVE_COLOURS)],
+      color=colour,
       linestyle=_DASHES[i // len(CURVE_COLOURS) % len(_DASHES)],
       linewidth=2.0,
       # A line through one point cannot be seen.

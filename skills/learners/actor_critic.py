@@ -70,8 +70,11 @@ class ActorCriticConfig:
       continuous actions; unused for discrete ones, whose policy begins
       uniform.
     policy_spread: initial weights of the policy's last layer, in the usual
-      ones' deviations. Skills that begin alike take long to find what tells
-      them apart; those of a spread of 1 begin with habits of their own.
+      ones' deviations.
+    habits: deviation of what each skill adds to the policy's outputs at first,
+      wherever it is: to logits, and to means of latents. Skills that begin
+      alike take long to find what could tell them apart; a body of many joints
+      may never.
     table_spread: the same where policies are tables: the deviation of their
       initial logits.
   """
@@ -90,6 +93,7 @@ class ActorCriticConfig:
   normalize_streams: bool = False
   initial_deviation: float = 0.7
   policy_spread: float = 0.01
+  habits: float = 0.0
   table_spread: float = 0.0
 
   def __post_init__(self) -> None:
@@ -112,7 +116,7 @@ class ActorCriticConfig:
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise ValueError(f'{name} must be positive or None, got {value}.')
-    for name in ('entropy_weight', 'table_spread'):
+    for name in ('entropy_weight', 'table_spread', 'habits'):
       value = getattr(self, name)
       if value < 0:
         raise ValueError(f'{name} must be >= 0, got {value}.')
@@ -269,6 +273,7 @@ def make_parts(
     distribution.size,
     config.policy_spread,
     config.table_spread,
+    config.habits * distribution.chooses if config.habits else None,
   )
   values = heads.make(
     network_config, problem, num_skills, len(objective.streams)

@@ -11,16 +11,24 @@ model, q_prior(s, a) = r(s, a) + g v(s'). From these come the improved policy to
 which policy and model are drawn, clipped MPO, and Retrace's returns, to which
 values are drawn and by which the policy's gradient weighs the actions taken.
 
+Each reward stream has rewards and values of its own in the model. They are
+mixed by the objective's weights only where the policy is made. What the model
+and the value of the first stream, the task's, disagree about may be paid as one
+more stream, and be acted by: see `objectives.ive`.
+
+After the world's end the model stays in a state that pays nothing and is worth
+nothing, whatever is done, as in MuZero: what is imagined may go past it.
+
 Departures from the paper: the model's core is a layer or a perceptron, not an
 LSTM; the policy's gradient has no beta-LOO correction of its clipped ratio; the
-divergence from the improved policy is exact, not sampled. Agents with skills,
-and with more than one reward stream, are refused: a state of the model knows of
-no skill.
+divergence from the improved policy is exact, not sampled. Agents with skills
+are refused: a state of the model knows of no skill.
 """
 
 import dataclasses
 from typing import Any
 from typing import NamedTuple
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +46,7 @@ from skills.networks import models
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import base as objectives
+from skills.objectives import ive
 from skills.objectives import self_consistency
 from skills.ops import categorical
 from skills.ops import improvement
@@ -67,6 +76,7 @@ class ModelValueConfig:
     model: sizes of the model.
     consistency: a loss on imagined rollouts beside these; weight 0 for none.
       With it the disagreement of model and value is no sign of ignorance.
+    inconsistency: what is done with that disagreement, IVE.
   """
 
   discount: float = 0.99
@@ -85,6 +95,7 @@ class ModelValueConfig:
   consistency: self_consistency.SelfConsistencyConfig = (
     self_consistency.SelfConsistencyConfig(weight=0.0)
   )
+  inconsistency: ive.IveConfig = ive.IveConfig()
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -143,13 +154,13 @@ class Prior(NamedTuple):
 
   Attributes:
     log_policy: of each action.
-    q: of each action, by one step in the model.
+    q: of each action and stream, by one step in the model.
     v: of the state, by the value itself.
   """
 
   log_policy: Float[Array, 'T_plus_1 B A']
-  q: Float[Array, 'T_plus_1 B A']
-  v: Float[Array, 'T_plus_1 B']
+  q: Float[Array, 'T_plus_1 B A R']
+  v: Float[Array, 'T_plus_1 B R']
 
 
 class Targets(NamedTuple):
@@ -157,11 +168,12 @@ class Targets(NamedTuple):
 
   Attributes:
     value: of each state that was seen; 0 in one that ended the world.
-    advantage: of each action that was taken, in units of their usual size.
+    advantage: of each action that was taken, of all streams as they are mixed,
+      in units of their usual size.
     log_policy: the improved policy in each state.
   """
 
-  value: Float[Array, 'T_plus_1 B']
+  value: Float[Array, 'T_plus_1 B R']
   advantage: Float[Array, 'T B']
   log_policy: Float[Array, 'T_plus_1 B A']
 
@@ -184,7 +196,7 @@ def prior(
     return worth(model.transition(params, state, actions))
 
   following = jnp.stack(
-    [after(action) for action in range(logits.shape[-1])], axis=-1
+    [after(action) for action in range(logits.shape[-1])], axis=-2
   )
   paid = model.head.decode(model.reward(params, state))
   return Prior(
@@ -196,8 +208,9 @@ def targets(
   config: ModelValueConfig,
   found: Prior,
   trajectory: types.Trajectory,
-  rewards: Float[Array, 'T B'],
+  rewards: Float[Array, 'T B R'],
   discounts: Float[Array, 'T B'],
+  weights: Float[Array, 'R'],
   size: moments.MovingSquare,
 ) -> tuple[Targets, moments.MovingSquare]:
   """Retrace's returns, advantages by them, and the improved policy.
@@ -208,48 +221,65 @@ def targets(
     trajectory: what was done, with log-probabilities of the actions.
     rewards: of each step.
     discounts: after each step.
-    size: of advantages so far.
+    weights: of the streams in the mixture.
+    size: of mixed advantages so far.
 
   Returns:
     The targets, and the size with this batch taken in.
   """
   mask = trajectory.mask
-  expected = jnp.sum(jnp.exp(found.log_policy) * found.q, axis=-1)
+  expected = jnp.sum(jnp.exp(found.log_policy)[..., None] * found.q, axis=-2)
   log_prob = categorical.log_prob(found.log_policy[:-1], trajectory.action)
   taken = jnp.take_along_axis(
-    found.q[:-1], trajectory.action[..., None], axis=-1
-  )[..., 0]
+    found.q[:-1], trajectory.action[..., None, None], axis=-2
+  )[..., 0, :]
+  ratio = jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
   g = returns.retrace(
     rewards,
-    discounts,
+    jnp.broadcast_to(discounts[..., None], rewards.shape),
     expected[1:],
     taken,
-    jnp.exp(log_prob - trajectory.record[policies.LOG_PROB]),
+    ratio[..., None],
     # Where a skill was cut short, what follows is its last value alone.
-    config.lambda_ * base.goes_on(mask),
+    config.lambda_ * base.goes_on(mask)[..., None],
   )
-  gain = g - found.v[:-1]
+  gain = (g - found.v[:-1]) @ weights
   size = moments.update_square(size, gain, mask, config.advantage_decay)
   log_policy = improvement.cmpo(
     found.log_policy,
-    moments.divide_by_size(size, found.q - found.v[..., None]),
+    moments.divide_by_size(size, (found.q - found.v[..., None, :]) @ weights),
     config.limit,
   )
   # The state after the last step has no action of its own; after the world's
   # end there is nothing to come.
-  starts = jnp.concatenate([mask, jnp.zeros_like(mask[:1])])
+  starts = jnp.concatenate([mask, jnp.zeros_like(mask[:1])])[..., None]
   value = jnp.concatenate([g, jnp.zeros_like(g[:1])])
   ends = jnp.concatenate([jnp.ones_like(mask[:1]), trajectory.discount])
-  value = jnp.where(starts > 0, value, ends * expected)
+  value = jnp.where(starts > 0, value, ends[..., None] * expected)
   made = Targets(value, moments.divide_by_size(size, gain), log_policy)
   return jax.lax.stop_gradient(made), size
 
 
-def _ahead(x: Shaped[Array, 'T *rest'], k: int) -> Shaped[Array, 'T *rest']:
-  """What lies k rows ahead; zeros where there is nothing."""
-  if k == 0:
-    return x
-  return jnp.concatenate([x[k:], jnp.zeros_like(x[:k])])
+def _longer(
+  x: Shaped[Array, 'T *rest'], rows: int
+) -> Shaped[Array, 'T_and_more *rest']:
+  """With rows of zeros behind it, so that there are so many."""
+  missing = jnp.zeros((rows - len(x), *x.shape[1:]), x.dtype)
+  return jnp.concatenate([x, missing])
+
+
+def is_over(
+  trajectory: types.Trajectory, rows: int
+) -> Float[Array, 'T_and_more B']:
+  """1 for times after the step with which the world ended.
+
+  Args:
+    trajectory: what was seen.
+    rows: times in question, from the first step on; more than there are steps.
+  """
+  ended = trajectory.mask * (trajectory.discount == 0)
+  ended = jnp.concatenate([jnp.zeros_like(ended[:1]), ended])
+  return jnp.minimum(jnp.cumsum(_longer(ended, rows), axis=0), 1.0)
 
 
 class Losses(NamedTuple):
@@ -268,7 +298,8 @@ def losses(
   params: models.Params,
   aim: Targets,
   trajectory: types.Trajectory,
-  rewards: Float[Array, 'T B'],
+  rewards: Float[Array, 'T B R'],
+  drawn: Int[Array, 'T_and_more B'],
 ) -> Losses:
   """What is learned from a batch.
 
@@ -279,7 +310,8 @@ def losses(
       model_policy  KL(improved(s_{t+k}), pi(s^k)), 1 <= k <= K,
 
   where s^k is the model's state after k of the actions taken, and the last
-  three are means over k.
+  three are means over k. After the world's end rewards and values are 0 for
+  whatever is done. Those of several streams are added up.
 
   Args:
     config: the learner's settings.
@@ -288,9 +320,11 @@ def losses(
     aim: the targets.
     trajectory: what was done.
     rewards: of each step.
+    drawn: actions for the times after the world's end, T + K + 1 of them.
   """
   mask, action = trajectory.mask, trajectory.action
   length = len(mask)
+  rows = length + config.num_unrolled + 1
   state = model.encode(params, trajectory.observation[:-1])
   log_policy = jax.nn.log_softmax(model.policy(params, state))
   log_prob = categorical.log_prob(log_policy, action)
@@ -298,40 +332,48 @@ def losses(
     1.0, jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
   )
   gain = jax.lax.stop_gradient(ratio) * aim.advantage * log_prob
-  aims = jnp.exp(aim.log_policy)
-
-  def divergence(k, log_policy):
-    p, log_p = _ahead(aims, k)[:length], _ahead(aim.log_policy, k)[:length]
-    return jnp.sum(p * (log_p - log_policy), axis=-1)
-
+  over = is_over(trajectory, rows)
+  aims = _longer(aim.log_policy, rows)
+  values = _longer(aim.value, rows) * (1 - over[..., None])
   # A value may also be learned where a row's last step led.
   reached = jnp.concatenate([jnp.ones_like(mask[:1]), mask])
+  reached = jnp.maximum(_longer(reached, rows), over)
+  steps = _longer(mask, rows)
+  made = jnp.maximum(steps, over)
+  paid = _longer(rewards * mask[..., None], rows)
+  actions = jnp.where(over > 0, drawn, _longer(action, rows))
+
+  def ahead(x: Shaped[Array, 'T_and_more *rest'], k: int):
+    return x[k : k + length]
+
+  def divergence(k, log_policy):
+    log_p = ahead(aims, k)
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_policy), axis=-1)
+
+  def each(outputs, right, marks):
+    """Sum over streams of the mean over marked steps."""
+    found = jnp.sum(model.head.loss(outputs, right), axis=-1)
+    return objectives.masked_mean(found, marks)
+
   of_reward, of_value, of_policy = [], [], []
   for k in range(config.num_unrolled + 1):
     of_value.append(
-      objectives.masked_mean(
-        model.head.loss(
-          model.value(params, state), _ahead(aim.value, k)[:length]
-        ),
-        mask * _ahead(reached, k)[:length],
+      each(
+        model.value(params, state), ahead(values, k), mask * ahead(reached, k)
       )
     )
-    steps = _ahead(mask, k)
     if k > 0:
       of_policy.append(
         objectives.masked_mean(
           divergence(k, jax.nn.log_softmax(model.policy(params, state))),
-          steps,
+          ahead(steps, k),
         )
       )
     if k < config.num_unrolled:
-      actions = _ahead(action, k)
-      outputs = jnp.take_along_axis(
-        model.reward(params, state), actions[..., None, None], axis=-2
-      )[..., 0, :]
-      paid = model.head.loss(outputs, _ahead(rewards, k))
-      of_reward.append(objectives.masked_mean(paid, steps))
-      state = model.transition(params, state, actions)
+      next_actions = ahead(actions, k)
+      outputs = models.of_action(model.reward(params, state), next_actions)
+      of_reward.append(each(outputs, ahead(paid, k), mask * ahead(made, k)))
+      state = model.transition(params, state, next_actions)
   return Losses(
     policy=-objectives.masked_mean(gain, mask),
     improvement=objectives.masked_mean(divergence(0, log_policy), mask),
@@ -355,24 +397,34 @@ def make_parts(
     network_config: of the model's encoder.
     problem: the environment's shapes.
     num_skills: number of skills, 1.
-    objective: what it learns from, of one stream.
+    objective: what it learns from; its first stream is the task.
 
   Raises:
-    ValueError: if there are skills or several streams, actions are continuous,
-      or the network does not fit the observations or has a memory.
+    ValueError: if there are skills, actions are continuous, or the network does
+      not fit the observations or has a memory.
   """
-  if num_skills != 1 or len(objective.streams) != 1:
+  if num_skills != 1:
     raise ValueError(
-      'the learner model_value needs num_skills=1 and an objective of one '
-      f'stream, such as extrinsic, got {num_skills} skills and the streams '
-      f'{", ".join(objective.streams)}.'
+      'the learner model_value needs num_skills=1 and an objective without '
+      f'skills, such as extrinsic, got {num_skills} skills.'
     )
   if network_config.lstm_size is not None:
     raise ValueError(
       'network.lstm_size must be None for the learner model_value, whose '
       f'encoder has no memory, got {network_config.lstm_size}.'
     )
-  model = models.latent(config.model, network_config, problem)
+  if config.inconsistency.is_used and config.consistency.weight > 0:
+    warnings.warn(
+      'learner.inconsistency is used with learner.consistency.weight='
+      f'{config.consistency.weight:g}: self-consistency trains away the very '
+      'disagreement of model and value that it reads, also where there were '
+      'no data, so that it is no sign of ignorance any more. Set one of the '
+      'two to 0.',
+      stacklevel=2,
+    )
+  model = models.latent(
+    config.model, network_config, problem, len(_streams(config, objective))
+  )
   distribution = policies.make(problem, 1.0)
   policy = types.Network(
     model.init,
@@ -380,11 +432,112 @@ def make_parts(
       params, model.encode(params, observation)
     ),
   )
+  behaviour = actor_critic.behaviour(policy, distribution)
+  evaluation_behaviour = actor_critic.evaluation_behaviour(policy, distribution)
+  if config.inconsistency.acting == 'estimates':
+    behaviour = acting_by_estimates(config, model, distribution)
+  if config.inconsistency.evaluation == 'estimates':
+    evaluation_behaviour = evaluating_by_estimates(config, model)
   return base.Parts(
-    make(config, model, objective),
-    actor_critic.behaviour(policy, distribution),
-    actor_critic.evaluation_behaviour(policy, distribution),
+    make(config, model, objective), behaviour, evaluation_behaviour
   )
+
+
+def _streams(
+  config: ModelValueConfig, objective: objectives.IntrinsicReward
+) -> tuple[str, ...]:
+  """Of the objective, and of what the learner pays itself."""
+  return objective.streams + (ive.STREAM,) * (
+    config.inconsistency.bonus_weight > 0
+  )
+
+
+def _estimates(
+  config: ModelValueConfig,
+  model: models.Model,
+  variables: actor_critic.Variables,
+  observation: Shaped[Array, '*observation'],
+  noise: Float[Array, '*batch'],
+  beta: float,
+) -> Float[Array, '*batch A']:
+  """What each action is worth by looking ahead, with rollouts drawn by noise.
+
+  Args:
+    config: the learner's settings.
+    model: its functions.
+    variables: of the policy.
+    observation: what is seen.
+    noise: in [0, 1).
+    beta: deviations that are added.
+  """
+  # One key for all: what is drawn of it differs from entry to entry.
+  bits = jax.lax.bitcast_convert_type(noise.reshape(-1)[0], jnp.uint32)
+  return ive.look_ahead(
+    config.inconsistency,
+    model,
+    variables.params,
+    model.encode(variables.params, observation),
+    jax.random.fold_in(jax.random.PRNGKey(0), bits),
+    beta=beta,
+    discount=config.discount,
+  )
+
+
+def acting_by_estimates(
+  config: ModelValueConfig,
+  model: models.Model,
+  distribution: policies.ActionDistribution,
+) -> base.Behaviour:
+  """Draws actions by what they are worth in the model, and notes how likely.
+
+  Args:
+    config: the learner's settings.
+    model: its functions.
+    distribution: of actions by logits.
+  """
+
+  def choose(variables, observation, skill, memory, uniform):
+    del skill, memory
+    worth = _estimates(
+      config,
+      model,
+      variables,
+      observation,
+      uniform[..., 0],
+      config.inconsistency.beta,
+    )
+    return distribution.sample(
+      worth / config.inconsistency.temperature, uniform[..., 1:]
+    )
+
+  return base.Behaviour(
+    1 + distribution.num_uniforms, distribution.notes, choose, dict
+  )
+
+
+def evaluating_by_estimates(
+  config: ModelValueConfig, model: models.Model
+) -> base.Behaviour:
+  """Chooses the action that is worth most in the model.
+
+  Args:
+    config: the learner's settings.
+    model: its functions.
+  """
+
+  def choose(variables, observation, skill, memory, uniform):
+    del skill
+    worth = _estimates(
+      config,
+      model,
+      variables,
+      observation,
+      uniform[..., 0],
+      config.inconsistency.evaluation_beta,
+    )
+    return jnp.argmax(worth, axis=-1).astype(jnp.int32), memory
+
+  return base.Behaviour(1, lambda: (), choose, lambda memory: {})
 
 
 def make(
@@ -396,15 +549,23 @@ def make(
 
   Args:
     config: its settings.
-    model: what it learns.
-    objective: what it learns from, of one stream.
+    model: what it learns; of the objective's streams and, if it has a weight,
+      of the bonus.
+    objective: what it learns from; its first stream is the task.
   """
   optimizer = optimizers.make(
     config.optimizer, config.learning_rate, config.max_gradient_norm
   )
-  auxiliary = self_consistency.make(
-    config.consistency, models.sampled(model), config.discount
-  )
+  streams = _streams(config, objective)
+  has_bonus = len(streams) > len(objective.streams)
+  # Of what the objective pays. The bonus is nobody's to make consistent.
+  auxiliary = [
+    self_consistency.make(
+      config.consistency, models.sampled(model, stream), config.discount
+    )
+    for stream in range(len(objective.streams))
+    if config.consistency.weight > 0
+  ]
 
   def init(key: types.PRNGKey) -> State:
     params_key, objective_key, key = jax.random.split(key, 3)
@@ -420,7 +581,15 @@ def make(
     )
 
   def total(params, state, aim, trajectory, rewards, key):
-    parts = losses(config, model, params, aim, trajectory, rewards)
+    drawn_key, *keys = jax.random.split(key, 1 + len(auxiliary))
+    length, batch = trajectory.mask.shape
+    drawn = jax.random.randint(
+      drawn_key,
+      (length + config.num_unrolled + 1, batch),
+      0,
+      aim.log_policy.shape[-1],
+    )
+    parts = losses(config, model, params, aim, trajectory, rewards, drawn)
     loss = (
       parts.policy
       + config.improvement_weight * parts.improvement
@@ -429,17 +598,33 @@ def make(
       + parts.model_policy
     )
     metrics = {f'loss/{k}': v for k, v in parts._asdict().items()}
-    if auxiliary.weight > 0:
-      extra, found = auxiliary.loss(
-        params, state.target_params, trajectory, key
+    for each, each_key in zip(auxiliary, keys):
+      extra, found = each.loss(
+        params, state.target_params, trajectory, each_key
       )
-      loss, metrics = loss + auxiliary.weight * extra, metrics | found
+      # Of several streams the first one's is reported.
+      loss, metrics = loss + each.weight * extra, found | metrics
     return loss, metrics
 
   def update(
     state: State, trajectory: types.Trajectory
   ) -> tuple[State, types.Metrics]:
-    rewards = objective.reward(state.objective, trajectory)[..., 0]
+    key, objective_key, bonus_key = jax.random.split(
+      jax.random.fold_in(state.key, state.steps), 3
+    )
+    rewards = objective.reward(state.objective, trajectory)
+    weights = objective.weights(state.objective)
+    if has_bonus:
+      bonus = ive.bonus(
+        config.inconsistency,
+        models.sampled(model),
+        state.params,
+        trajectory,
+        bonus_key,
+        config.discount,
+      )
+      rewards = jnp.concatenate([rewards, bonus[..., None]], axis=-1)
+      weights = jnp.append(weights, config.inconsistency.bonus_weight)
     found = prior(
       model, state.target_params, trajectory.observation, config.discount
     )
@@ -450,10 +635,7 @@ def make(
       continues=objective.continues,
     )
     aim, size = targets(
-      config, found, trajectory, rewards, discounts, state.size
-    )
-    key, objective_key = jax.random.split(
-      jax.random.fold_in(state.key, state.steps)
+      config, found, trajectory, rewards, discounts, weights, state.size
     )
     grads, metrics = jax.grad(total, has_aux=True)(
       state.params, state, aim, trajectory, rewards, key
@@ -468,9 +650,8 @@ def make(
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, objective_key
     )
-    metrics[f'reward/{objective.streams[0]}'] = (
-      jnp.sum(rewards) / rewards.shape[1]
-    )
+    for i, stream in enumerate(streams):
+      metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / rewards.shape[1]
     metrics['advantage_size'] = jnp.sqrt(size.mean)
     state = State(
       params=params,

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Shaped
+import numpy as np
 
 from skills import types
 from skills.networks import build
@@ -23,6 +24,7 @@ def make(
   size: int,
   spread: float = 0.01,
   table_spread: float = 0.0,
+  habits: Float[np.ndarray, 'D'] | None = None,
 ) -> types.Network:
   """Makes a network whose outputs are nearly 0 at first, or as wide as wanted.
 
@@ -33,6 +35,8 @@ def make(
     size: of the vector, D.
     spread: of the last layer's initial weights, in the usual ones' deviations.
     table_spread: deviation of what a table holds at first.
+    habits: deviation, at first, of what each skill by itself adds to each of a
+      perceptron's outputs; None for nothing.
 
   Returns:
     A network from observations `[*batch, ...]` and skills `[*batch]` to vectors
@@ -63,7 +67,18 @@ def make(
       config, problem, num_skills, observation, skill
     )
     weights = hk.initializers.VarianceScaling(spread**2)
-    return hk.Linear(size, w_init=weights, name='head')(features)
+    outputs = hk.Linear(size, w_init=weights, name='head')(features)
+    if habits is None:
+      return outputs
+    initial = hk.initializers.RandomNormal()
+    table = hk.get_parameter(
+      'habits',
+      (num_skills, size),
+      init=lambda shape, dtype: (
+        initial(shape, dtype) * np.broadcast_to(habits, shape)
+      ),
+    )
+    return outputs + table[skill]
 
   return build.pure(
     forward, build.example_observation(problem), jnp.zeros((1,), jnp.int32)

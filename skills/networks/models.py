@@ -77,7 +77,7 @@ def imagine(
   imagination: Imagination,
   params: Params,
   acting: Params,
-  observation: Shaped[Array, '*observation'],
+  start: State,
   key: types.PRNGKey,
   num_steps: int,
 ) -> Rollout:
@@ -87,11 +87,11 @@ def imagine(
     imagination: the model under the policy.
     params: of the model.
     acting: of the policy.
-    observation: what was seen where each rollout begins.
+    start: the model's state where each rollout begins.
     key: of what is drawn.
     num_steps: K, at least 1.
   """
-  states = [imagination.encode(params, observation)]
+  states = [start]
   rewards = []
   for step_key in jax.random.split(key, num_steps):
     reward, state = imagination.step(params, acting, states[-1], step_key)
@@ -214,15 +214,15 @@ class LatentConfig:
 
 
 class Model(NamedTuple):
-  """A latent model of a world with A actions.
+  """A latent model of a world with A actions, for R reward streams.
 
   Attributes:
     init: random key -> parameters.
     encode: parameters, observations `[*batch, ...]` -> states `[*batch, D]`.
     transition: parameters, states, actions `[*batch]` -> next states.
-    reward: parameters, states -> the reward head's outputs for each action,
-      `[*batch, A, H]`.
-    value: parameters, states -> the value head's outputs `[*batch, H]`.
+    reward: parameters, states -> the reward head's outputs for each action and
+      stream, `[*batch, A, R, H]`.
+    value: parameters, states -> the value head's outputs `[*batch, R, H]`.
     policy: parameters, states -> logits `[*batch, A]`.
     head: of rewards and of values.
   """
@@ -230,8 +230,8 @@ class Model(NamedTuple):
   init: Callable[[types.PRNGKey], Params]
   encode: Callable[..., State]
   transition: Callable[[Params, State, Int[Array, '*batch']], State]
-  reward: Callable[[Params, State], Float[Array, '*batch A H']]
-  value: Callable[[Params, State], Float[Array, '*batch H']]
+  reward: Callable[[Params, State], Float[Array, '*batch A R H']]
+  value: Callable[[Params, State], Float[Array, '*batch R H']]
   policy: Callable[[Params, State], Float[Array, '*batch A']]
   head: Head
 
@@ -240,6 +240,7 @@ def latent(
   config: LatentConfig,
   network: torsos.NetworkConfig,
   problem: types.ProblemSpec,
+  num_streams: int = 1,
 ) -> Model:
   """Makes a model whose states are vectors in [-1, 1].
 
@@ -251,6 +252,7 @@ def latent(
     config: sizes of the model.
     network: of the encoder's torso.
     problem: the environment's shapes; actions are discrete.
+    num_streams: of rewards, R, each with a reward and a value of its own.
 
   Raises:
     ValueError: if the torso does not fit the observations, or actions are
@@ -290,8 +292,14 @@ def latent(
     return hk.Linear(size, w_init=weights)(state)
 
   def reward(state):
-    outputs = linear(num_actions * head.size, state)
-    return outputs.reshape(*state.shape[:-1], num_actions, head.size)
+    outputs = linear(num_actions * num_streams * head.size, state)
+    return outputs.reshape(
+      *state.shape[:-1], num_actions, num_streams, head.size
+    )
+
+  def value(state):
+    outputs = linear(num_streams * head.size, state)
+    return outputs.reshape(*state.shape[:-1], num_streams, head.size)
 
   state = jnp.zeros((1, config.size))
   # In the order of `Params`.
@@ -299,7 +307,7 @@ def latent(
     build.pure(encode, build.example_observation(problem)),
     build.pure(transition, state, jnp.zeros((1,), jnp.int32)),
     build.pure(reward, state),
-    build.pure(lambda state: linear(head.size, state), state),
+    build.pure(value, state),
     build.pure(lambda state: linear(num_actions, state), state),
   )
 
@@ -322,20 +330,34 @@ def latent(
   )
 
 
-def sampled(model: Model) -> Imagination:
-  """A model under its own policy, which draws one action for each step."""
+def of_action(
+  outputs: Float[Array, '*batch A R H'], action: Int[Array, '*batch']
+) -> Float[Array, '*batch R H']:
+  """What a reward head says of one action in each state."""
+  indices = action[..., None, None, None]
+  return jnp.take_along_axis(outputs, indices, axis=-3)[..., 0, :, :]
+
+
+def sampled(model: Model, stream: int = 0) -> Imagination:
+  """A model under its own policy, which draws one action for each step.
+
+  Args:
+    model: its functions.
+    stream: whose rewards and values these are.
+  """
 
   def step(params, acting, state, key):
     action = jax.random.categorical(key, model.policy(acting, state))
-    outputs = model.reward(params, state)
-    reward = jnp.take_along_axis(outputs, action[..., None, None], axis=-2)
+    outputs = of_action(model.reward(params, state), action)
     return (
-      model.head.decode(reward[..., 0, :]),
+      model.head.decode(outputs[..., stream, :]),
       model.transition(params, state, action),
     )
 
   return Imagination(
     encode=model.encode,
     step=step,
-    value=lambda params, state: model.head.decode(model.value(params, state)),
+    value=lambda params, state: model.head.decode(
+      model.value(params, state)[..., stream, :]
+    ),
   )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Shaped
+import numpy as np
 
 from skills import types
 from skills.ops import categorical
@@ -32,6 +33,7 @@ class ActionDistribution(NamedTuple):
 
   Attributes:
     size: outputs that it takes for each action, D.
+    chooses: of each output, 1 if it says which action, 0 if how surely, `[D]`.
     num_uniforms: random numbers of a draw, U.
     notes: what is noted of no action at all, without batch axes: the shapes.
     sample: outputs, random numbers in [0, 1) -> actions, and what must be known
@@ -44,6 +46,7 @@ class ActionDistribution(NamedTuple):
   """
 
   size: int
+  chooses: Float[np.ndarray, 'D']
   num_uniforms: int
   notes: Callable[[], Notes]
   sample: Callable[
@@ -86,6 +89,7 @@ def of_indices(num_actions: int) -> ActionDistribution:
 
   return ActionDistribution(
     size=num_actions,
+    chooses=np.ones(num_actions, np.float32),
     num_uniforms=1,
     notes=lambda: {LOG_PROB: jnp.zeros(())},
     sample=sample,
@@ -124,6 +128,7 @@ def of_vectors(size: int, initial_deviation: float) -> ActionDistribution:
 
   return ActionDistribution(
     size=2 * size,
+    chooses=np.repeat(np.float32([1, 0]), size),
     num_uniforms=size,
     notes=lambda: {LOG_PROB: jnp.zeros(()), LATENT: jnp.zeros((size,))},
     sample=sample,

@@ -23,18 +23,103 @@ approach its own fixed point and each other, although nothing is better known.
 A value and a reward that begin at 0 agree wherever nothing was learned, and
 losses of `self_consistency` train the disagreement away, also where there were
 no data: with either of them the spread says little.
+
+A model that knows no end would go on imagining past it, where it was never
+taught anything: whoever trains it must show it what comes then, or the last
+steps of every episode look unknown for ever.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
-from jaxtyping import Shaped
 
 from skills import types
 from skills.networks import models
+
+STREAM = 'ive'
+# How actions are chosen: by the agent's policy, or by estimates of what each of
+# them leads to.
+ACTING = ('policy', 'estimates')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IveConfig:
+  """What an agent does with its estimates; by default, nothing.
+
+  Attributes:
+    num_steps: of imagined rollouts, n; there are n + 1 estimates.
+    num_rollouts: rollouts that each estimate is the mean of.
+    bonus_weight: of a reward stream that pays the spread of each state that is
+      reached; 0 for none.
+    acting: one of `ACTING`, while training.
+    evaluation: the same while evaluating.
+    beta: while training, an action's estimate is the mean of its estimates and
+      so many of their deviations; above 0 to explore, below 0 to avoid what is
+      not known. For `acting='estimates'` alone.
+    evaluation_beta: the same while evaluating.
+    member: the one estimate v^k that is acted by, k in 0..n, in place of all.
+    temperature: while training, actions are drawn in proportion to exp(estimate
+      / temperature); in units of reward.
+  """
+
+  num_steps: int = 5
+  num_rollouts: int = 1
+  bonus_weight: float = 0.0
+  acting: str = 'policy'
+  evaluation: str = 'policy'
+  beta: float = 0.0
+  evaluation_beta: float = 0.0
+  member: int | None = None
+  temperature: float = 0.1
+
+  def __post_init__(self) -> None:
+    """Refuses values that cannot work."""
+    for name in ('num_steps', 'num_rollouts'):
+      value = getattr(self, name)
+      if value < 1:
+        raise ValueError(f'{name} must be >= 1, got {value}.')
+    if self.bonus_weight < 0:
+      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
+    if self.temperature <= 0:
+      raise ValueError(f'temperature must be positive, got {self.temperature}.')
+    for name, beta in (('acting', 'beta'), ('evaluation', 'evaluation_beta')):
+      value, deviations = getattr(self, name), getattr(self, beta)
+      if value not in ACTING:
+        raise ValueError(
+          f'{name} must be one of {", ".join(ACTING)}; got {value!r}.'
+        )
+      if deviations != 0 and value != 'estimates':
+        raise ValueError(
+          f"{beta} must be 0 unless {name}='estimates', got {deviations}."
+        )
+      if deviations != 0 and self.member is not None:
+        raise ValueError(
+          f'{beta} must be 0 where one estimate is acted by, which has no '
+          f'spread, got {deviations} and member={self.member}.'
+        )
+    if self.member is not None:
+      if not 0 <= self.member <= self.num_steps:
+        raise ValueError(
+          f'member must be None or in 0..num_steps ({self.num_steps}), got '
+          f'{self.member}.'
+        )
+      if 'estimates' not in (self.acting, self.evaluation):
+        raise ValueError(
+          "member must be None unless acting or evaluation is 'estimates', got "
+          f'{self.member}.'
+        )
+
+  @property
+  def is_used(self) -> bool:
+    """Whether anything hangs on the estimates."""
+    return self.bonus_weight > 0 or 'estimates' in (
+      self.acting,
+      self.evaluation,
+    )
 
 
 def predicted_values(
@@ -58,7 +143,7 @@ def predicted_values(
 def estimates(
   imagination: models.Imagination,
   params: models.Params,
-  observation: Shaped[Array, '*observation'],
+  start: models.State,
   key: types.PRNGKey,
   *,
   num_steps: int,
@@ -70,7 +155,7 @@ def estimates(
   Args:
     imagination: the model under the policy that is valued.
     params: of model, value and policy.
-    observation: what was seen in each state.
+    start: states of the model.
     key: of what is drawn.
     num_steps: of a rollout, n.
     num_rollouts: rollouts that each estimate is the mean of; 1 is enough where
@@ -79,9 +164,7 @@ def estimates(
   """
 
   def one(key: types.PRNGKey) -> Any:
-    rollout = models.imagine(
-      imagination, params, params, observation, key, num_steps
-    )
+    rollout = models.imagine(imagination, params, params, start, key, num_steps)
     value = imagination.value(params, rollout.state)
     return predicted_values(rollout.reward, value, discount)
 
@@ -114,3 +197,91 @@ def signal(
       the mean.
   """
   return mean(members) + beta * spread(members)
+
+
+def bonus(
+  config: IveConfig,
+  imagination: models.Imagination,
+  params: models.Params,
+  trajectory: types.Trajectory,
+  key: types.PRNGKey,
+  discount: float,
+) -> Float[Array, 'T B']:
+  """The spread of the state that each step led to, without gradient.
+
+  0 where that is no state to act in, since the world ended there, and in
+  padding.
+
+  Args:
+    config: of rollouts.
+    imagination: the agent's own model, of the task's rewards.
+    params: its parameters.
+    trajectory: what was seen.
+    key: of what is drawn.
+    discount: gamma per step.
+  """
+  members = estimates(
+    imagination,
+    params,
+    imagination.encode(params, trajectory.observation[1:]),
+    key,
+    num_steps=config.num_steps,
+    num_rollouts=config.num_rollouts,
+    discount=discount,
+  )
+  return spread(members) * trajectory.mask * trajectory.discount
+
+
+def look_ahead(
+  config: IveConfig,
+  model: models.Model,
+  params: models.Params,
+  state: models.State,
+  key: types.PRNGKey,
+  *,
+  beta: float,
+  discount: float,
+) -> Float[Array, '*batch A']:
+  """What each action is worth, by estimates of where it leads in the model.
+
+      r(s, a) + g (mean_k + beta std_k)(s'),
+
+  which is mean and deviation of the action's own estimates, r(s, a) + g
+  v^k(s'), as they share the reward; or with v^k of one k in place of the
+  bracket.
+
+  Args:
+    config: of rollouts, and whether one estimate or all count.
+    model: the agent's own; of its first stream, the task's.
+    params: its parameters.
+    state: of the model, in which actions are compared.
+    key: of what is drawn.
+    beta: deviations that are added.
+    discount: gamma per step.
+  """
+  imagination = models.sampled(model)
+  reward = model.head.decode(model.reward(params, state)[..., 0, :])
+  num_actions = reward.shape[-1]
+  following = jnp.stack(
+    [
+      model.transition(
+        params, state, jnp.full(state.shape[:-1], action, jnp.int32)
+      )
+      for action in range(num_actions)
+    ],
+    axis=-2,
+  )
+  members = estimates(
+    imagination,
+    params,
+    following,
+    key,
+    num_steps=config.num_steps,
+    num_rollouts=config.num_rollouts,
+    discount=discount,
+  )
+  if config.member is None:
+    worth = signal(members, beta)
+  else:
+    worth = members[config.member]
+  return reward + discount * worth

@@ -153,7 +153,7 @@ def losses(
     imagination,
     params,
     either[config.policy],
-    observation,
+    imagination.encode(params, observation),
     key,
     config.num_steps,
   )

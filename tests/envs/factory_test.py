@@ -26,6 +26,7 @@ QUICK = (
   'random:dense',
   'random:sparse',
   'classic:catch',
+  'classic:cartpole',
   'classic:deep_sea',
 )
 
@@ -77,7 +78,7 @@ del _test  # Else the last one would be collected a second time.
 
 def test_names_are_those_of_all_suites():
   names = factory.names()
-  assert len(names) == len(set(names)) == 7 + 51 + 104 + 2 + 2
+  assert len(names) == len(set(names)) == 7 + 51 + 104 + 2 + 3
   assert GRIDS == (
     'grid:disdain_release',
     'grid:four_rooms',

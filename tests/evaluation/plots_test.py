@@ -286,6 +286,21 @@ def test_curves_show_the_values_that_were_given():
   assert axes.get_title(loc='left') == 'A title'
 
 
+def test_several_runs_are_a_mean_within_two_standard_errors():
+  # Means 2 and 5; deviations 1 and 3 of 4 runs, so errors of .5 and 1.5.
+  runs = np.array([2, 5]) + np.array([[1, 3], [-1, -3]] * 2) * 0.75**0.5
+  figure = draw_curves({'a': (np.array([0, 1]), runs)}, num_skills=None)
+  axes = panel(figure, 'curves')
+  (line,) = axes.lines
+  np.testing.assert_allclose(line.get_ydata(), [2, 5])
+  (band,) = axes.collections
+  low, high = (
+    band.get_paths()[0].vertices[:, 1].min(),
+    band.get_paths()[0].vertices[:, 1].max(),
+  )
+  np.testing.assert_allclose([low, high], [1, 8])
+
+
 def test_legend_names_the_curves_alone():
   (legend,) = draw_curves().legends
   assert [text.get_text() for text in legend.get_texts()] == ['first', 'second']

@@ -341,3 +341,39 @@ def test_what_sets_that_balance_a_pole_must_show():
     changed = {**runs, name: [{**runs[name][0], **wrong}]}
     verdicts = [q.verdict for q in reproduce._of_control(changed)]
     assert verdicts.count('MISSED') == 1, name
+
+
+def test_the_sea_must_be_crossed_with_the_bonus_and_not_without():
+  runs = {
+    'weight 0': [{'final': 0.99}, *[{'final': -0.01}] * 4],
+    'weight 1': [*[{'final': 0.99}] * 4, {'final': 0.0}],
+  }
+  verdicts = [found.verdict for found in reproduce.deep_sea_quantities(runs)]
+  assert verdicts == ['ok', '-', 'ok', '-']
+  worse = {**runs, 'weight 1': runs['weight 1'][1:] + runs['weight 0'][1:2]}
+  assert reproduce.deep_sea_quantities(worse)[2].verdict == 'MISSED'
+  found = {**runs, 'weight 0': runs['weight 1']}
+  assert reproduce.deep_sea_quantities(found)[0].verdict == 'MISSED'
+
+
+def test_returns_are_those_of_episodes_of_the_world():
+  variant = reproduce.Variant(
+    agent='muesli',
+    environment='classic:deep_sea',
+    settings=(
+      ('skill_length', 2),
+      ('batch_size', 4),
+      ('learner.model.size', 4),
+      ('learner.num_unrolled', 1),
+      ('learner.learning_rate', 0.01),
+    ),
+    num_updates=150,
+    options=(('size', 2),),
+  )
+  found = reproduce.train_for_return(variant, 0)
+  assert found['updates'][-1] == 150
+  # Right twice pays 1 - .01; right once costs .005, and never nothing.
+  assert all(-0.0051 <= value <= 0.991 for value in found['curve'])
+  assert found['mean'] == pytest.approx(np.mean(found['curve']))
+  assert found['final'] == pytest.approx(np.mean(found['curve'][-5:]))
+  assert found['final'] > 0.9

@@ -505,6 +505,7 @@ def test_q_learning_names_the_learner_of_continuous_actions():
     ('entropy_weight', -0.1),
     ('initial_deviation', 0.0),
     ('policy_spread', 0.0),
+    ('habits', -1.0),
   ],
 )
 def test_values_that_cannot_work_are_refused(field, value):

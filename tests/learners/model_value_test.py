@@ -1,5 +1,8 @@
 """Tests of skills/learners/model_value.py."""
 
+import dataclasses
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +10,17 @@ import pytest
 
 from skills import registry
 from skills import types
+from skills.learners import actor_critic
 from skills.learners import model_value
 from skills.networks import models
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import extrinsic
+from skills.objectives import ive
 from skills.objectives import self_consistency
 from skills.objectives import vic
 from skills.ops import moments
+from tests import problems
 
 KEY = jax.random.PRNGKey(0)
 WORLD = types.ProblemSpec(
@@ -85,8 +91,9 @@ def aim(discount=1.0):
     CONFIG,
     found,
     batch,
-    batch.reward * batch.mask,
+    (batch.reward * batch.mask)[..., None],
     0.5 * batch.discount * batch.mask,
+    jnp.ones(1),
     moments.init_square(),
   )
 
@@ -95,8 +102,8 @@ def test_one_step_in_the_model_by_hand():
   model, params = two_states()
   found = model_value.prior(model, params, jnp.array([[0, 1]]), 0.5)
   # 1 + .5 * 4, 0 + .5 * 2; 0 + .5 * 4, 3 + .5 * 2.
-  np.testing.assert_allclose(found.q, [[[3, 1], [2, 4]]], rtol=1e-6)
-  np.testing.assert_allclose(found.v, [[4, 2]], rtol=1e-6)
+  np.testing.assert_allclose(found.q[..., 0], [[[3, 1], [2, 4]]], rtol=1e-6)
+  np.testing.assert_allclose(found.v[..., 0], [[4, 2]], rtol=1e-6)
   np.testing.assert_allclose(
     jnp.exp(found.log_policy), [[[0.25, 0.75], [0.5, 0.5]]], rtol=1e-6
   )
@@ -126,7 +133,7 @@ def improved():
 def test_returns_advantages_and_the_improved_policy_by_hand():
   made, size = aim()
   np.testing.assert_allclose(
-    made.value, [[3.125, 2.75], [2.5, 1.5], [3.0, 3.0]], rtol=1e-6
+    made.value[..., 0], [[3.125, 2.75], [2.5, 1.5], [3.0, 3.0]], rtol=1e-6
   )
   np.testing.assert_allclose(size.mean, SIZE**2, rtol=1e-5)
   marked = np.array(trajectory().mask) > 0
@@ -141,14 +148,20 @@ def test_returns_advantages_and_the_improved_policy_by_hand():
 def test_after_the_world_s_end_nothing_is_worth_anything():
   made, _ = aim(discount=0.0)
   # G_1 = 1; G_0 = 2 + .5 * (1.5 + .5 * (1 - 1)).
-  np.testing.assert_allclose(made.value[:, 0], [2.75, 1.0, 0.0], rtol=1e-6)
+  np.testing.assert_allclose(made.value[:, 0, 0], [2.75, 1.0, 0.0], rtol=1e-6)
 
 
 def test_losses_by_hand():
   model, params = two_states()
   batch = trajectory()
   found = model_value.losses(
-    CONFIG, model, params, aim()[0], batch, batch.reward * batch.mask
+    CONFIG,
+    model,
+    params,
+    aim()[0],
+    batch,
+    (batch.reward * batch.mask)[..., None],
+    jnp.full((5, 2), 7),
   )
   # Ratios .5, .5 and 1.5, cut to 1.
   pulled = (0.5 * GAINS[0] / SIZE * np.log(0.25)).sum() + GAINS[
@@ -172,6 +185,65 @@ def test_losses_by_hand():
   np.testing.assert_allclose(found.model_policy, divergence / 2, rtol=1e-4)
 
 
+def test_after_the_end_whatever_is_done_pays_nothing_and_is_worth_nothing():
+  batch = trajectory(discount=0.0)
+  over = model_value.is_over(batch, 5)
+  # The second step ends the first row's world; the second row is cut short.
+  np.testing.assert_array_equal(over[:, 0], [0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(over[:, 1], [0, 0, 0, 0, 0])
+  model, params = two_states()
+  # The model goes on to A, where action 1 pays 0 by its own account.
+  arguments = CONFIG, model, params, aim(discount=0.0)[0], batch
+  rewards = (batch.reward * batch.mask)[..., None]
+  found = model_value.losses(*arguments, rewards, jnp.ones((5, 2), jnp.int32))
+  # Rewards at once: 1, 1 and 1 off; one step ahead those of the step that was
+  # made and of the one after the end, which the model begins in B: 3 for 0.
+  of_reward = (0.5 + (1 + 3**2) / 2 / 2) / 2
+  np.testing.assert_allclose(found.reward, of_reward, rtol=1e-5)
+  # Values at once: 4 for 2.75, 2.75 and 1; one step ahead 4 for 1, 4 for 1.5
+  # and 2 for 0; two steps ahead 2 for 0 and, after the drawn action 1, B again.
+  of_value = (
+    (1.25**2 + 1.25**2 + 3**2) / 6
+    + (3**2 + 2.5**2 + 2**2) / 6
+    + (2**2 + 2**2) / 4
+  ) / 3
+  np.testing.assert_allclose(found.value, of_value, rtol=1e-5)
+  # After the drawn action 0 the model is in A, which it says is worth 4.
+  other = model_value.losses(*arguments, rewards, jnp.zeros((5, 2), jnp.int32))
+  np.testing.assert_allclose(
+    other.value - found.value, (4**2 - 2**2) / 4 / 3, rtol=1e-4
+  )
+
+
+def test_streams_are_mixed_where_the_policy_is_made_and_nowhere_else():
+  model, params = two_states()
+  batch = trajectory()
+  found = model_value.prior(model, params, batch.observation, 0.5)
+  # The second stream is the first one three times as large.
+  twice = found._replace(
+    q=jnp.concatenate([found.q, 3 * found.q], -1),
+    v=jnp.concatenate([found.v, 3 * found.v], -1),
+  )
+  paid = (batch.reward * batch.mask)[..., None]
+  discounts = 0.5 * batch.discount * batch.mask
+  made, size = model_value.targets(
+    CONFIG,
+    twice,
+    batch,
+    jnp.concatenate([paid, 3 * paid], -1),
+    discounts,
+    jnp.array([1.0, 0.5]),
+    moments.init_square(),
+  )
+  alone = aim()[0]
+  np.testing.assert_allclose(made.value[..., :1], alone.value, rtol=1e-6)
+  np.testing.assert_allclose(made.value[..., 1:], 3 * alone.value, rtol=1e-6)
+  # 1 + .5 * 3 times the advantage, which its own size divides away.
+  np.testing.assert_allclose(size.mean, (2.5 * SIZE) ** 2, rtol=1e-5)
+  np.testing.assert_allclose(made.advantage, alone.advantage, rtol=1e-5)
+  np.testing.assert_allclose(made.log_policy, alone.log_policy, rtol=1e-5)
+
+
 def test_padding_changes_nothing():
   model, params = two_states()
   batch = trajectory()
@@ -183,16 +255,20 @@ def test_padding_changes_nothing():
   found = []
   for each in (batch, other):
     prior = model_value.prior(model, params, each.observation, 0.5)
-    rewards = each.reward * each.mask
+    rewards = (each.reward * each.mask)[..., None]
     made, _ = model_value.targets(
       CONFIG,
       prior,
       each,
       rewards,
       0.5 * each.discount * each.mask,
+      jnp.ones(1),
       moments.init_square(),
     )
-    found.append(model_value.losses(CONFIG, model, params, made, each, rewards))
+    drawn = jnp.zeros((5, 2), jnp.int32)
+    found.append(
+      model_value.losses(CONFIG, model, params, made, each, rewards, drawn)
+    )
   np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
 
 
@@ -259,7 +335,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
     value.value(
       state.target_params,
       value.encode(state.target_params, jnp.array([0, 1])),
-    )
+    )[:, 0]
   )
   # To be paid at every step from now on is worth 1 / (1 - .8) = 5; by chance,
   # half of that.
@@ -267,7 +343,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
 
 
 def test_what_it_cannot_learn_is_refused():
-  with pytest.raises(ValueError, match='num_skills=1'):
+  with pytest.raises(ValueError, match='num_skills=1.*got 4 skills'):
     model_value.make_parts(
       CONFIG,
       torsos.NetworkConfig(),
@@ -301,3 +377,155 @@ def test_what_it_cannot_learn_is_refused():
 def test_settings_that_cannot_work_are_refused(settings, message):
   with pytest.raises(ValueError, match=message):
     model_value.ModelValueConfig(**settings)
+
+
+def chosen_by(parts, params, noise):
+  variables = actor_critic.Variables(params, jnp.int32(0))
+  skill = jnp.zeros(len(noise), jnp.int32)
+  return parts.choose(
+    variables, jnp.zeros_like(skill), skill, {}, jnp.asarray(noise)
+  )
+
+
+def test_actions_are_drawn_by_what_the_model_says_they_lead_to():
+  model, params = two_states()
+  config = dataclasses.replace(
+    CONFIG,
+    inconsistency=ive.IveConfig(
+      num_steps=1, acting='estimates', member=0, temperature=2.0
+    ),
+  )
+  # By v^0 the actions of A are worth 1 + .5 * 4 = 3 and 0 + .5 * 2 = 1.
+  probability = 1 / (1 + np.exp(-1.0))
+  draws = jax.random.uniform(KEY, (4000, 2))
+  actions, notes = chosen_by(
+    model_value.acting_by_estimates(config, model, policies.make(WORLD, 1.0)),
+    params,
+    draws,
+  )
+  # Four deviations of 4000 draws are .028.
+  assert abs(np.mean(actions == 0) - probability) < 0.028
+  np.testing.assert_allclose(
+    jnp.exp(notes[policies.LOG_PROB]),
+    np.where(actions == 0, probability, 1 - probability),
+    rtol=1e-5,
+  )
+
+
+@pytest.mark.parametrize(('beta', 'best'), [(0.0, 0), (4.0, 0), (-4.0, 1)])
+def test_evaluation_by_estimates_takes_the_action_that_is_worth_most(
+  beta, best
+):
+  model, params = two_states()
+  # Action 0 for certain: v^1(A) = 1 + .5 * 4 = 3 and v^1(B) = 0 + .5 * 4 = 2,
+  # so that of A mean and deviation are 3.5 and .5, of B 2 and 0.
+  params = params._replace(policy=line([60.0, 0.0], [60.0, 0.0]))
+  config = dataclasses.replace(
+    CONFIG,
+    inconsistency=ive.IveConfig(
+      num_steps=1, evaluation='estimates', evaluation_beta=beta
+    ),
+  )
+  # Actions 0 and 1 of A: 1 + .5 (3.5 + .5 beta) and 0 + .5 * 2, but with
+  # action 1 paying 1.5 it is the better one for who avoids what is not known:
+  # 2.75 + .25 beta and 2.5.
+  params = params._replace(reward=line([1.0, 1.5], [0.0, 3.0]))
+  actions, _ = chosen_by(
+    model_value.evaluating_by_estimates(config, model), params, np.zeros((3, 1))
+  )
+  np.testing.assert_array_equal(actions, [best] * 3)
+
+
+def test_the_bonus_is_one_more_stream_of_the_task_s_own_disagreement():
+  parts = agent(
+    model=models.LatentConfig(size=4, num_atoms=None),
+    num_unrolled=1,
+    inconsistency=ive.IveConfig(num_steps=1, bonus_weight=0.5),
+  )
+  state = parts.learner.init(KEY)
+  batch = trajectory()
+  after, metrics = jax.jit(parts.learner.update)(state, batch)
+  # 2 + 1 + 2 of two rows.
+  np.testing.assert_allclose(metrics['reward/extrinsic'], 2.5, rtol=1e-6)
+  assert metrics['reward/ive'] > 0
+  model = models.latent(
+    models.LatentConfig(size=4, num_atoms=None),
+    torsos.NetworkConfig(),
+    WORLD,
+    num_streams=2,
+  )
+
+  def paid(params):
+    bonus = ive.bonus(
+      ive.IveConfig(num_steps=1, num_rollouts=1),
+      models.sampled(model),
+      params,
+      batch,
+      jax.random.split(jax.random.fold_in(state.key, 0), 3)[2],
+      0.99,
+    )
+    return jnp.sum(bonus) / 2
+
+  np.testing.assert_allclose(metrics['reward/ive'], paid(state.params), 1e-5)
+  # What the second stream says does not matter to it.
+  other = state.params.value['linear']
+  changed = state.params._replace(
+    value={
+      'linear': {
+        'w': other['w'].at[:, 1].add(5.0),
+        'b': other['b'].at[1].add(5.0),
+      }
+    }
+  )
+  np.testing.assert_allclose(paid(changed), paid(state.params), rtol=1e-6)
+  assert after.params.value['linear']['b'].shape == (2,)
+
+
+def test_one_is_warned_who_reads_what_self_consistency_trains_away():
+  weight = self_consistency.SelfConsistencyConfig(weight=0.5)
+  with pytest.warns(UserWarning, match='no sign of ignorance'):
+    agent(consistency=weight, inconsistency=ive.IveConfig(bonus_weight=1.0))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    agent(consistency=weight)
+    agent(inconsistency=ive.IveConfig(bonus_weight=1.0))
+
+
+def test_pictures_are_learned_from_through_a_residual_network():
+  problem = types.ProblemSpec(
+    observation_shape=(6, 6, 2),
+    observation_dtype='float32',
+    num_states=None,
+    num_actions=3,
+  )
+  parts = model_value.make_parts(
+    model_value.ModelValueConfig(
+      num_unrolled=1,
+      learning_rate=1e-2,
+      model=models.LatentConfig(size=8, num_atoms=None),
+    ),
+    torsos.NetworkConfig(
+      torso='resnet', channels=(4,), num_blocks=1, hidden_sizes=(8,)
+    ),
+    problem,
+    1,
+    registry.make_objective(extrinsic.ExtrinsicConfig(), problem, 1),
+  )
+  batch = problems.trajectory(problem)
+  batch = batch._replace(
+    record={policies.LOG_PROB: jnp.full(batch.mask.shape, -np.log(3.0))}
+  )
+  update = problems.jit_once(parts.learner.update)
+  first = state = parts.learner.init(KEY)
+  history = []
+  for _ in range(40):
+    state, metrics = update(state, batch)
+    history.append(float(metrics['loss/reward']))
+  assert history[-1] < 0.5 * history[0]
+  # Every layer of the encoder has learned.
+  moved = jax.tree.map(
+    lambda old, new: float(jnp.abs(new - old).max()),
+    first.params.encoder,
+    state.params.encoder,
+  )
+  assert all(max(layer.values()) > 1e-4 for layer in moved.values()), moved

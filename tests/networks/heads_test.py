@@ -70,3 +70,34 @@ def test_a_table_begins_as_wide_as_wanted():
   )
   assert not np.any(narrow)
   np.testing.assert_allclose(wide.std(), 2.0, rtol=0.1)
+
+
+def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
+  config = torsos.NetworkConfig(hidden_sizes=(32, 32))
+  deviations = np.float32([2.0, 0.0])
+  network = heads.make(
+    config, problems.VECTOR, 400, 2, spread=1e-6, habits=deviations
+  )
+  params = network.init(KEY)
+  observation = jax.random.normal(KEY, (5, 400, 2, 3))
+  skill = jnp.broadcast_to(jnp.arange(400), (5, 400))
+  outputs = network.apply(params, observation, skill)
+  # The last layer's weights are next to nothing: what is left are habits.
+  np.testing.assert_allclose(
+    outputs, np.broadcast_to(outputs[0], outputs.shape), atol=1e-4
+  )
+  np.testing.assert_allclose(outputs[0].std(axis=0), [2.0, 0.0], atol=0.2)
+
+
+def test_habits_are_learned_like_all_else():
+  config = torsos.NetworkConfig(hidden_sizes=(32, 32))
+  network = heads.make(config, problems.VECTOR, K, 2, habits=np.ones(2))
+  params = network.init(KEY)
+  observation = jnp.zeros((1, 2, 3))
+  grads = jax.grad(
+    lambda params: network.apply(params, observation, jnp.array([1]))[0, 0]
+  )(params)
+  # Of the skill that ran, and of the output that was asked for.
+  expected = np.zeros((K, 2))
+  expected[1, 0] = 1
+  np.testing.assert_array_equal(grads['~']['habits'], expected)

@@ -15,9 +15,8 @@ KEY = jax.random.PRNGKey(0)
 
 def test_tables_imagine_the_expectation_under_the_policy():
   params, imagination = problems.tables_of_a_model()
-  rollout = models.imagine(
-    imagination, params, params, jnp.array([0, 1]), KEY, 2
-  )
+  start = imagination.encode(params, jnp.array([0, 1]))
+  rollout = models.imagine(imagination, params, params, start, KEY, 2)
   # From the first state 1/4 * 4 = 1, and 1/4 leads to the second one, which
   # pays 2 and stays: 3/4 * 1 + 1/4 * 2 = 1.25.
   np.testing.assert_allclose(rollout.reward, [[1.0, 2.0], [1.25, 2.0]])
@@ -110,7 +109,7 @@ def test_actions_are_drawn_from_the_acting_policy_and_pay_their_own_reward():
     imagination,
     params._replace(reward=reward),
     acting,
-    jnp.zeros(4000, jnp.int32),
+    model.encode(params, jnp.zeros(4000, jnp.int32)),
     KEY,
     1,
   )
@@ -123,6 +122,29 @@ def test_actions_are_drawn_from_the_acting_policy_and_pay_their_own_reward():
       params, rollout.state[0, row], jnp.int32(action)
     )
     np.testing.assert_allclose(rollout.state[1, row], expected, rtol=1e-5)
+
+
+def test_streams_of_a_model_have_rewards_and_values_of_their_own():
+  model = models.latent(
+    models.LatentConfig(size=4, num_atoms=None),
+    torsos.NetworkConfig(),
+    PROBLEM,
+    num_streams=2,
+  )
+  params = jax.tree.map(jnp.zeros_like, model.init(KEY))
+  # Biases alone, of two actions and of two streams each.
+  params.reward['linear']['b'] = jnp.array([1.0, 2.0, 3.0, 4.0])
+  params.value['linear']['b'] = jnp.array([5.0, 6.0])
+  # Action 1 for certain.
+  params.policy['linear']['b'] = jnp.array([0.0, 60.0])
+  state = model.encode(params, jnp.arange(3))
+  for stream, (pays, worth) in enumerate([(3.0, 5.0), (4.0, 6.0)]):
+    imagination = models.sampled(model, stream)
+    rollout = models.imagine(imagination, params, params, state, KEY, 2)
+    np.testing.assert_array_equal(rollout.reward, np.full((2, 3), pays))
+    np.testing.assert_array_equal(
+      imagination.value(params, rollout.state), np.full((3, 3), worth)
+    )
 
 
 def test_what_a_latent_model_cannot_be_made_of_is_refused():

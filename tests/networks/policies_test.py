@@ -27,6 +27,13 @@ def distribution(request):
   return policies.make(VECTORS, 0.5)
 
 
+def test_logits_and_means_choose_and_deviations_do_not():
+  np.testing.assert_array_equal(policies.of_indices(3).chooses, [1, 1, 1])
+  np.testing.assert_array_equal(
+    policies.of_vectors(2, 0.5).chooses, [1, 1, 0, 0]
+  )
+
+
 def test_vectors_are_squashed_gaussians_of_the_asked_deviation():
   distribution = policies.make(VECTORS, 0.5)
   # Two means, then two raw deviations; 0 stands for the initial one.

@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from skills import types
 from skills.networks import models
+from skills.networks import torsos
 from skills.objectives import ive
 from tests import problems
 
@@ -15,7 +18,7 @@ def members(params, imagination, observation, num_steps=2, num_rollouts=1):
   return ive.estimates(
     imagination,
     params,
-    observation,
+    imagination.encode(params, observation),
     KEY,
     num_steps=num_steps,
     num_rollouts=num_rollouts,
@@ -101,3 +104,111 @@ def test_one_action_sequence_feeds_all_estimates():
   np.testing.assert_array_equal(v_0, 0)
   np.testing.assert_array_equal(jnp.abs(v_1), 1)
   np.testing.assert_array_equal(jnp.abs(v_2 - v_1), 0.5)
+
+
+def test_the_bonus_is_the_spread_where_a_step_led_and_0_where_all_ended():
+  params, imagination = problems.tables_of_a_model()
+  batch = types.Trajectory(
+    observation=jnp.array([[0, 0, 0], [1, 1, 1], [0, 1, 0]]),
+    action=jnp.zeros((2, 3), jnp.int32),
+    reward=jnp.zeros((2, 3)),
+    # The second row's world ends; the third row is cut short.
+    discount=jnp.array([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]),
+    skill=jnp.zeros((2, 3), jnp.int32),
+    mask=jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]),
+  )
+  config = ive.IveConfig(num_steps=1, bonus_weight=2.0)
+  found = ive.bonus(config, imagination, params, batch, KEY, 0.5)
+  # v^0 and v^1: in the first state 8 and 1 + .5 (3/4 8 + 1/4 4) = 4.5, in the
+  # second 4 and 2 + .5 * 4 = 4. The weight is in the mixture alone.
+  np.testing.assert_allclose(
+    found, [[0.0, 0.0, 0.0], [1.75, 0.0, 0.0]], atol=1e-6
+  )
+
+
+def test_no_gradient_leaves_the_bonus():
+  params, imagination = problems.tables_of_a_model()
+  batch = problems.ending_in(problems.TABLE, [0, 0], [0, 1])
+  grads = jax.grad(
+    lambda params: jnp.sum(
+      ive.bonus(ive.IveConfig(), imagination, params, batch, KEY, 0.5)
+    )
+  )(params)
+  assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
+
+
+def biases():
+  """A model whose value alone depends on the state, and action 0 is certain.
+
+  A state is tanh of what the last action adds, 1 after action 0 and -1 after
+  action 1; actions pay 1 and 2, and states are worth 10 and 6.
+  """
+  model = models.latent(
+    models.LatentConfig(size=1, num_atoms=None),
+    torsos.NetworkConfig(),
+    types.ProblemSpec(
+      observation_shape=(),
+      observation_dtype='int32',
+      num_states=2,
+      num_actions=2,
+    ),
+  )
+  params = jax.tree.map(jnp.zeros_like, model.init(KEY))
+  params.transition['linear']['w'] = jnp.array([[0.0], [20.0], [-20.0]])
+  params.reward['linear']['b'] = jnp.array([1.0, 2.0])
+  params.value['linear'] = {'w': jnp.array([[2.0]]), 'b': jnp.array([8.0])}
+  params.policy['linear']['b'] = jnp.array([60.0, 0.0])
+  return model, params
+
+
+@pytest.mark.parametrize(
+  ('settings', 'beta', 'expected'),
+  [
+    # After action 0: v^0 = 10, v^1 = 1 + .5 * 10 = 6; mean 8, deviation 2.
+    # After action 1: v^0 = 6, v^1 = 1 + .5 * 10 = 6; mean 6, deviation 0.
+    ({}, 0.0, [1 + 0.5 * 8, 2 + 0.5 * 6]),
+    ({}, 2.0, [1 + 0.5 * 12, 2 + 0.5 * 6]),
+    ({}, -2.0, [1 + 0.5 * 4, 2 + 0.5 * 6]),
+    ({'member': 0}, 0.0, [1 + 0.5 * 10, 2 + 0.5 * 6]),
+    ({'member': 1}, 0.0, [1 + 0.5 * 6, 2 + 0.5 * 6]),
+  ],
+)
+def test_looking_ahead_by_all_estimates_or_by_one_by_hand(
+  settings, beta, expected
+):
+  model, params = biases()
+  config = ive.IveConfig(num_steps=1, evaluation='estimates', **settings)
+  state = model.encode(params, jnp.array([0, 1, 0]))
+  found = ive.look_ahead(
+    config, model, params, state, KEY, beta=beta, discount=0.5
+  )
+  np.testing.assert_allclose(found, [expected] * 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'num_steps': 0}, 'num_steps must be >= 1, got 0'),
+    ({'num_rollouts': 0}, 'num_rollouts must be >= 1, got 0'),
+    ({'bonus_weight': -1.0}, 'bonus_weight must be >= 0, got -1.0'),
+    ({'temperature': 0.0}, 'temperature must be positive, got 0.0'),
+    ({'acting': 'mean'}, "acting must be one of policy, estimates; got 'mean'"),
+    ({'beta': 1.0}, "beta must be 0 unless acting='estimates', got 1.0"),
+    (
+      {'evaluation': 'estimates', 'beta': 1.0},
+      "beta must be 0 unless acting='estimates'",
+    ),
+    (
+      {'evaluation': 'estimates', 'evaluation_beta': -1.0, 'member': 0},
+      'evaluation_beta must be 0 where one estimate is acted by',
+    ),
+    (
+      {'acting': 'estimates', 'member': 6},
+      r'member must be None or in 0..num_steps \(5\), got 6',
+    ),
+    ({'member': 1}, "None unless acting or evaluation is 'estimates', got 1"),
+  ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+  with pytest.raises(ValueError, match=message):
+    ive.IveConfig(**settings)

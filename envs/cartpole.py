@@ -1,0 +1,149 @@
+"""A pole on a cart that is pushed to the left or to the right.
+
+Barto, Sutton and Anderson, "Neuronlike adaptive elements that can solve
+difficult learning control problems", 1983, with the constants that have become
+usual: a cart of 1 kg and a pole of 0.1 kg and 1 m, pushed by 10 N for 0.02 s at
+a time, integrated by Euler's method.
+
+Each step pays 1. The world ends when the pole leans by more than 12 degrees or
+the cart leaves its track of 4.8 m; an episode is cut off after 500 steps.
+"""
+
+import math
+from typing import Any
+
+import dm_env
+from dm_env import specs
+from jaxtyping import Float
+from jaxtyping import Float32
+import numpy as np
+
+from envs import choices
+
+HORIZON = 500
+
+_GRAVITY = 9.8
+_CART = 1.0
+_POLE = 0.1
+_HALF_LENGTH = 0.5
+_FORCE = 10.0
+_TIME_STEP = 0.02
+_FARTHEST = 2.4
+_STEEPEST = math.radians(12)
+# Of the four numbers that an episode begins with.
+_SPREAD = 0.05
+
+
+def advance(
+  state: Float[np.ndarray, '4'], action: int
+) -> Float[np.ndarray, '4']:
+  """A step of the cart.
+
+  Args:
+    state: position in m, speed in m/s, angle from upright in rad, and its speed
+      in rad/s.
+    action: 1 to push to the right, 0 to the left.
+
+  Returns:
+    The state after it.
+  """
+  place, speed, angle, turning = state
+  force = _FORCE if action == 1 else -_FORCE
+  total = _CART + _POLE
+  sine, cosine = math.sin(angle), math.cos(angle)
+  pushed = (force + _POLE * _HALF_LENGTH * turning**2 * sine) / total
+  turned = (_GRAVITY * sine - cosine * pushed) / (
+    _HALF_LENGTH * (4 / 3 - _POLE * cosine**2 / total)
+  )
+  moved = pushed - _POLE * _HALF_LENGTH * turned * cosine / total
+  return state + _TIME_STEP * np.array([speed, moved, turning, turned])
+
+
+class CartPole(dm_env.Environment):
+  """The task."""
+
+  def __init__(self, *, seed: int = 0):
+    """Initialises the environment; an episode begins with `reset`.
+
+    Args:
+      seed: of where episodes begin, at least 0.
+
+    Raises:
+      ValueError: if the seed is not an integer >= 0.
+    """
+    choices.check_count('seed', seed, 0)
+    self._rng = np.random.default_rng(seed)
+    self._state = np.zeros(4)
+    self._num_steps = 0
+    self._needs_reset = True
+
+  def reset(self) -> dm_env.TimeStep:
+    """Begins an episode near the middle, almost upright."""
+    self._state = self._rng.uniform(-_SPREAD, _SPREAD, 4)
+    self._num_steps = 0
+    self._needs_reset = False
+    return dm_env.restart(self._observation())
+
+  def step(self, action: int) -> dm_env.TimeStep:
+    """Pushes once; after an episode's end, begins another."""
+    if self._needs_reset:
+      return self.reset()
+    if action not in (0, 1):
+      raise ValueError(f'action must be 0 or 1, got {action}.')
+    self._state = advance(self._state, int(action))
+    self._num_steps += 1
+    place, _, angle, _ = self._state
+    reward = np.float32(1)
+    if abs(place) > _FARTHEST or abs(angle) > _STEEPEST:
+      self._needs_reset = True
+      return dm_env.TimeStep(
+        dm_env.StepType.LAST, reward, np.float32(0), self._observation()
+      )
+    if self._num_steps >= HORIZON:
+      self._needs_reset = True
+      return dm_env.TimeStep(
+        dm_env.StepType.LAST, reward, np.float32(1), self._observation()
+      )
+    return dm_env.TimeStep(
+      dm_env.StepType.MID, reward, np.float32(1), self._observation()
+    )
+
+  def _observation(self) -> Float32[np.ndarray, '4']:
+    return self._state.astype(np.float32)
+
+  # dm_env leaves its spec methods without annotations, which reads as None.
+  def observation_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.BoundedArray:
+    """The state, of four numbers."""
+    return specs.BoundedArray((4,), np.float32, -np.inf, np.inf, 'state')
+
+  def action_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.DiscreteArray:
+    """To the left, or to the right."""
+    return specs.DiscreteArray(2, dtype=np.int32, name='action')
+
+  def reward_spec(self) -> specs.BoundedArray:
+    """One number, always 1."""
+    return specs.BoundedArray((), np.float32, 1.0, 1.0, 'reward')
+
+  def discount_spec(self) -> specs.BoundedArray:
+    """0 where the pole fell or the cart left its track."""
+    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
+
+  def save(self) -> dict[str, Any]:
+    """Everything that a continued run needs besides the constructor."""
+    return {
+      'rng': self._rng.bit_generator.state,
+      'state': self._state.tolist(),
+      'num_steps': self._num_steps,
+      'needs_reset': self._needs_reset,
+    }
+
+  def restore(self, saved: dict[str, Any]) -> None:
+    """Continues bit for bit from where `save` was called."""
+    self._rng.bit_generator.state = saved['rng']
+    self._state = np.array(saved['state'])
+    self._num_steps = saved['num_steps']
+    self._needs_reset = saved['needs_reset']
