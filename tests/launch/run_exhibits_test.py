@@ -273,3 +273,31 @@ def test_a_model_and_its_value_are_compared_with_the_truth(tmp_path):
   error = found['Error of the value'].values
   assert np.isfinite(error).all()
   assert np.abs(error).max() > 0.01
+
+
+def test_a_game_is_filmed_with_its_score(tmp_path):
+  pytest.importorskip('ale_py')
+  small = {
+    'network.lstm_size': '16',
+    'network.hidden_sizes': '16',
+    'network.channels': '4',
+  }
+  experiment, final = finished(tmp_path, 'extrinsic', 'atari:breakout', small)
+  labels = []
+  encode_film = run_exhibits.portraits.encode_film
+
+  def encode(frames, **rest):
+    labels.extend(rest['labels'])
+    return encode_film(frames, **rest)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(run_exhibits.portraits, 'encode_film', encode)
+    patch.setattr(run_exhibits, '_MAX_STEPS', 8)
+    [film] = run_exhibits._films(experiment, final, lambda: False)
+  frames = frames_of(film)
+  assert film.num_frames == len(frames) == 9
+  assert frames[0].shape == (210 + 32, 160, 3)
+  assert (frames[-1] != frames[0]).any()
+  [of_policy] = labels
+  assert len(of_policy) == 9
+  assert of_policy[0] == 'skill 0: score 0'
