@@ -390,10 +390,12 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
   if agent in (_EXTRINSIC, _DOMINO):
     return parts
   # Bodies that fall have speeds of tens, on which values diverge.
-  squash = {} if is_picture else {'squash_inputs': True}
+  squash = not is_picture
   return parts._replace(
-    discriminator=dataclasses.replace(parts.discriminator, **squash),
-    network=dataclasses.replace(parts.network, **squash),
+    discriminator=dataclasses.replace(
+      parts.discriminator, squash_inputs=squash
+    ),
+    network=dataclasses.replace(parts.network, squash_inputs=squash),
     learner=dataclasses.replace(parts.learner, discount=0.95, habits=1.0),
     # A smaller one is learned by heart, and fresh skills are not told apart.
     replay=dataclasses.replace(

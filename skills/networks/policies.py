@@ -128,7 +128,7 @@ def of_vectors(size: int, initial_deviation: float) -> ActionDistribution:
 
   return ActionDistribution(
     size=2 * size,
-    chooses=np.repeat(np.float32([1, 0]), size),
+    chooses=np.repeat(np.array([1, 0], np.float32), size),
     num_uniforms=size,
     notes=lambda: {LOG_PROB: jnp.zeros(()), LATENT: jnp.zeros((size,))},
     sample=sample,

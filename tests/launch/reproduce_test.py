@@ -375,18 +375,18 @@ def test_returns_are_those_of_episodes_of_the_world():
       ('batch_size', 4),
       ('learner.model.size', 4),
       ('learner.num_unrolled', 1),
-      ('learner.learning_rate', 0.01),
     ),
-    num_updates=150,
+    num_updates=50,
     options=(('size', 2),),
   )
   found = reproduce.train_for_return(variant, 0)
-  assert found['updates'][-1] == 150
-  # Right twice pays 1 - .01; right once costs .005, and never nothing.
-  assert all(-0.0051 <= value <= 0.991 for value in found['curve'])
+  assert found['updates'][-1] == 50
+  # Nobody who evaluates draws actions: right twice, once or never.
+  possible = np.array([1 - 0.01, -0.005, 0.0])
+  for value in found['curve']:
+    assert np.abs(possible - value).min() < 1e-6
   assert found['mean'] == pytest.approx(np.mean(found['curve']))
   assert found['final'] == pytest.approx(np.mean(found['curve'][-5:]))
-  assert found['final'] > 0.9
 
 
 def test_a_control_set_is_trained_again_only_if_unfinished_or_changed(
