@@ -262,3 +262,12 @@ def test_models_have_no_memory_of_atari():
   assert config.replay.burn_in == 0
   assert config.replay.priority_exponent is None
   registry.make_agent(config, ATARI)
+
+
+def test_skills_of_bodies_begin_with_habits_and_tasks_do_not():
+  environment = 'control:walker_stand'
+  problem = continuous(environment)
+  for agent, has in (('diayn', True), ('extrinsic', False), ('domino', False)):
+    config = presets.make(agent, environment, problem)
+    assert (config.learner.habits > 0) == has
+    assert config.network.squash_inputs == has
