@@ -396,7 +396,12 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
       parts.discriminator, squash_inputs=squash
     ),
     network=dataclasses.replace(parts.network, squash_inputs=squash),
-    learner=dataclasses.replace(parts.learner, discount=0.95, habits=1.0),
+    learner=dataclasses.replace(
+      parts.learner,
+      # What is paid once, at a skill's end, must be seen from its beginning.
+      discount=0.95 if agent == 'diayn' else 0.99,
+      habits=1.0,
+    ),
     # A smaller one is learned by heart, and fresh skills are not told apart.
     replay=dataclasses.replace(
       parts.replay, capacity=256, samples_per_insert=16.0
