@@ -41,8 +41,8 @@ def grid_run(tmp_path_factory):
     tmp_path_factory.mktemp('runs') / 'grid',
     run_on_device,
     agent='disdain',
-    environment='grid:disdain_release',
-    num_steps=512_000,
+    environment='grid:four_rooms',
+    num_steps=960_000,
     evaluation_every=100_000,
   )
 
@@ -150,7 +150,7 @@ def check_accessible(opened):
 
 
 @pytest.mark.parametrize('width', [1280, 390])
-def test_the_page_of_a_grid_run_shows_curves_and_skills(
+def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
   grid_run, chromium, width
 ):
   # The run wrote it by itself.
@@ -159,24 +159,24 @@ def test_the_page_of_a_grid_run_shows_curves_and_skills(
     check_self_contained(opened, path)
     check_accessible(opened)
     points = opened.page.evaluate(browser.POINTS)
-    # An evaluation after every 128,000 steps.
-    assert points['skills learned'] == [4]
+    # An evaluation after every 320,000 steps.
+    assert points['skills learned'] == [3]
     for title in ('disagreement', 'loss/skill', 'loss/disdain', 'reward/skill'):
-      assert points[title] == [4], title
-    assert points['For which skill each is taken'] == [24 * 24]
+      assert points[title] == [3], title
+    assert points['For which skill each is taken'] == [128 * 128]
     # Free cells of the world, and not its walls.
-    assert points["Discriminators' disagreement"] == [24]
+    assert points["Discriminators' disagreement"] == [104]
     assert len(points['Ways of the skills']) > 8
     text = opened.page.inner_text('body')
     assert 'What is missing' not in text
     for said in (
-      'skills learned in 512,000 environment steps',
+      'skills learned in 960,000 environment steps',
       'jax=',
       'pytest',
     ):
       assert said in text
     rows = opened.page.locator('[aria-label=Skills] tbody tr').count()
-    assert rows == 24
+    assert rows == 128
 
 
 def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
