@@ -216,14 +216,18 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
   policy = learning.to_host(trained.state.params.policy)
   same = jax.tree.map(np.array_equal, finetuned.params.policy, policy)
   assert all(jax.tree.leaves(same))
+  optimizer = finetuned.optimizer._replace(policy=scratch.optimizer.policy)
   same = jax.tree.map(
     np.array_equal,
-    finetuned._replace(params=scratch.params),
+    finetuned._replace(params=scratch.params, optimizer=optimizer),
     scratch,
   )
   assert all(jax.tree.leaves(same))
-  same = jax.tree.map(np.array_equal, scratch.params.policy, policy)
-  assert not all(jax.tree.leaves(same))
+  # Its optimiser, too, has seen nothing; the one from scratch has no habits.
+  assert not any(np.any(x) for x in jax.tree.leaves(finetuned.optimizer.policy))
+  assert '~' in finetuned.params.policy and '~' not in scratch.params.policy
+  heads = scratch.params.policy['head']['w'], policy['head']['w']
+  assert not np.array_equal(*heads)
   # What trying skills took is the fine-tuned run's own.
   steps = {'finetuned': [], 'scratch': []}
   for row in rows_of(out / finetune.CURVES):
