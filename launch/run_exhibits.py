@@ -303,13 +303,15 @@ def _of_model(final: results.Final) -> Exhibits:
   ):
     return []
   mdp: Any = world.mdp
-  model = models.latent(learner.model, config.network, final.agent.problem)
+  model = model_value.make_model(
+    learner, config.network, final.agent.problem, final.agent.objective
+  )
   params = final.variables.params
-  observations = jnp.asarray(world.observations)
+  states = model.encode(params, jnp.asarray(world.observations))
   members = ive.estimates(
     models.sampled(model),
     params,
-    observations,
+    states,
     jax.random.PRNGKey(0),
     num_steps=_IMAGINED_STEPS,
     num_rollouts=_IMAGINED_ROLLOUTS,
@@ -324,7 +326,7 @@ def _of_model(final: results.Final) -> Exhibits:
     shown.append(skill_exhibits.inconsistency(spread, _IMAGINED_STEPS, grid))
   if isinstance(config.objective, extrinsic.ExtrinsicConfig):
     if learner.discount < 1:
-      logits = model.policy(params, model.encode(params, observations))
+      logits = model.policy(params, states)
       exact = mdp.state_values(
         np.asarray(jax.nn.softmax(logits), np.float64), learner.discount
       )

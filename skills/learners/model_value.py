@@ -422,9 +422,7 @@ def make_parts(
       'two to 0.',
       stacklevel=2,
     )
-  model = models.latent(
-    config.model, network_config, problem, len(_streams(config, objective))
-  )
+  model = make_model(config, network_config, problem, objective)
   distribution = policies.make(problem, 1.0)
   policy = types.Network(
     model.init,
@@ -441,6 +439,24 @@ def make_parts(
   return base.Parts(
     make(config, model, objective), behaviour, evaluation_behaviour
   )
+
+
+def make_model(
+  config: ModelValueConfig,
+  network_config: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  objective: objectives.IntrinsicReward,
+) -> models.Model:
+  """The learner's model, of all that it is paid.
+
+  Args:
+    config: settings of the learner.
+    network_config: of the model's encoder.
+    problem: the environment's shapes.
+    objective: what it learns from; its first stream is the task.
+  """
+  num_streams = len(_streams(config, objective))
+  return models.latent(config.model, network_config, problem, num_streams)
 
 
 def _streams(

@@ -257,13 +257,20 @@ def test_a_set_of_policies_leaves_distances_and_values(tmp_path):
   )
 
 
-def test_a_model_and_its_value_are_compared_with_the_truth(tmp_path):
+@pytest.mark.parametrize('bonus_weight', [0, 1])
+def test_a_model_and_its_value_are_compared_with_the_truth(
+  tmp_path, bonus_weight
+):
   skills = np.zeros(2, int)
   experiment, final = finished(
     tmp_path,
     'extrinsic',
     'grid:rewards_11',
-    {'learner': 'model_value', 'learner.discount': 0.5},
+    {
+      'learner': 'model_value',
+      'learner.discount': 0.5,
+      'learner.inconsistency.bonus_weight': bonus_weight,
+    },
     problems.ending_in(problems.TABLE, skills, skills),
   )
   found = by_title(run_exhibits.make(experiment, final, lambda: False))
