@@ -254,16 +254,18 @@ def write_curves(
     writer.writerow(['run', 'environment_steps', 'episode_return'])
     for name, points in curves.items():
       writer.writerows([name, *point] for point in points)
-  plots.learning_curve(
+  plots.save(
+    plots.draw_learning_curve(
+      {
+        name: (np.array(points)[:, 0], np.array(points)[:, 1])
+        for name, points in curves.items()
+        if points
+      },
+      xlabel='environment steps in the task',
+      ylabel='return of an episode',
+      title=title,
+    ),
     folder / PICTURE,
-    {
-      name: (np.array(points)[:, 0], np.array(points)[:, 1])
-      for name, points in curves.items()
-      if points
-    },
-    xlabel='environment steps in the task',
-    ylabel='return of an episode',
-    title=title,
   )
 
 

@@ -219,14 +219,16 @@ def _draw_skills(
     )
   elif plane := plane_of(environment, agent.problem):
     steps = np.asarray(trajectory.mask).sum(axis=0).astype(int)
-    plots.skill_ends(
+    plots.save(
+      plots.draw_skill_ends(
+        paths=np.asarray(trajectory.observation)[..., plane.indices],
+        lengths=steps,
+        skills=np.asarray(trajectory.skill)[0],
+        labels=plane.labels,
+        title=title,
+        caption=_caption(summary, experiment.config.num_skills),
+      ),
       folder / SKILL_ENDS,
-      paths=np.asarray(trajectory.observation)[..., plane.indices],
-      lengths=steps,
-      skills=np.asarray(trajectory.skill)[0],
-      labels=plane.labels,
-      title=title,
-      caption=_caption(summary, experiment.config.num_skills),
     )
 
 
@@ -305,13 +307,15 @@ def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
     return
   steps = np.array([float(row['actor_steps']) for row in rows])
   values = np.array([float(row[column]) for row in rows])
-  plots.learning_curve(
+  plots.save(
+    plots.draw_learning_curve(
+      {experiment.agent: (steps, values)},
+      xlabel='environment steps',
+      ylabel=column.replace('_', ' '),
+      num_skills=experiment.config.num_skills if has_skills else None,
+      title=f'{experiment.environment}, seed {experiment.seed}',
+    ),
     folder / LEARNING_CURVE,
-    {experiment.agent: (steps, values)},
-    xlabel='environment steps',
-    ylabel=column.replace('_', ' '),
-    num_skills=experiment.config.num_skills if has_skills else None,
-    title=f'{experiment.environment}, seed {experiment.seed}',
   )
 
 
@@ -389,20 +393,22 @@ def draw_skill_map(
   logits = state_logits(
     agent, environment.observations, objective_state, grid.start
   )
-  plots.skill_map(
+  plots.save(
+    plots.draw_skill_map(
+      walls=grid.walls,
+      positions=grid.positions,
+      start=grid.start,
+      posterior=np.mean(jax.nn.softmax(logits), axis=0),
+      end_counts=end_counts(
+        trajectory, environment.observations, agent.config.num_skills
+      ),
+      disagreement=(
+        np.asarray(disdain.disagreement(logits)) if len(logits) > 1 else None
+      ),
+      title=title,
+      skills_learned=skills_learned,
+    ),
     path,
-    walls=grid.walls,
-    positions=grid.positions,
-    start=grid.start,
-    posterior=np.mean(jax.nn.softmax(logits), axis=0),
-    end_counts=end_counts(
-      trajectory, environment.observations, agent.config.num_skills
-    ),
-    disagreement=(
-      np.asarray(disdain.disagreement(logits)) if len(logits) > 1 else None
-    ),
-    title=title,
-    skills_learned=skills_learned,
   )
 
 

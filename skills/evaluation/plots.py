@@ -98,22 +98,6 @@ def replace(path: Path, write: Callable[[pathlib.Path], None]) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def learning_curve(
-  path: Path,
-  curves: Mapping[str, tuple[Num[np.ndarray, 'n'], Num[np.ndarray, '... n']]],
-  *,
-  xlabel: str,
-  ylabel: str,
-  num_skills: int | None = None,
-  title: str,
-) -> None:
-  """Draws learning curves and writes them; see `draw_learning_curve`."""
-  figure = draw_learning_curve(
-    curves, xlabel=xlabel, ylabel=ylabel, num_skills=num_skills, title=title
-  )
-  save(figure, path)
-
-
 def draw_learning_curve(
   curves: Mapping[str, tuple[Num[np.ndarray, 'n'], Num[np.ndarray, '... n']]],
   *,
@@ -196,32 +180,6 @@ def draw_learning_curve(
     labelcolor=INK,
   )
   return figure
-
-
-def skill_map(
-  path: Path,
-  *,
-  walls: Bool[np.ndarray, 'H W'],
-  positions: Int[np.ndarray, 'S 2'],
-  start: int,
-  posterior: Num[np.ndarray, 'S K'],
-  end_counts: Num[np.ndarray, 'K S'],
-  disagreement: Num[np.ndarray, 'S'] | None,
-  title: str,
-  skills_learned: float | None = None,
-) -> None:
-  """Draws a map of skills and writes it; see `draw_skill_map`."""
-  figure = draw_skill_map(
-    walls=walls,
-    positions=positions,
-    start=start,
-    posterior=posterior,
-    end_counts=end_counts,
-    disagreement=disagreement,
-    title=title,
-    skills_learned=skills_learned,
-  )
-  save(figure, path)
 
 
 def draw_skill_map(
@@ -326,28 +284,6 @@ def draw_skill_map(
     axes.set_title(panel.title, fontsize=11, color=INK)
     _draw_scale(figure.add_axes(place_of_scale), image, panel.unit)
   return figure
-
-
-def skill_ends(
-  path: Path,
-  *,
-  paths: Num[np.ndarray, 'T_plus_1 n 2'],
-  lengths: Int[np.ndarray, 'n'],
-  skills: Int[np.ndarray, 'n'],
-  labels: tuple[str, str],
-  title: str,
-  caption: str = '',
-) -> None:
-  """Draws where skills go and writes it; see `draw_skill_ends`."""
-  figure = draw_skill_ends(
-    paths=paths,
-    lengths=lengths,
-    skills=skills,
-    labels=labels,
-    title=title,
-    caption=caption,
-  )
-  save(figure, path)
 
 
 def draw_skill_ends(

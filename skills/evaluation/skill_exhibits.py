@@ -60,6 +60,34 @@ class Grid(NamedTuple):
     filled[tuple(np.asarray(self.positions).T)] = values
     return filled
 
+  def map(
+    self,
+    *,
+    title: str,
+    caption: str,
+    values: Num[np.ndarray, 'S'],
+    unit: str,
+    text: np.ndarray | None = None,
+  ) -> exhibits.Map:
+    """An exhibit of values in their cells.
+
+    Args:
+      title: of the exhibit.
+      caption: under it.
+      values: of each state.
+      unit: of the values.
+      text: for each cell, `[H, W]`, walls included.
+    """
+    return exhibits.Map(
+      title=title,
+      caption=caption,
+      values=self.fill(values),
+      unit=unit,
+      xlabel='column',
+      ylabel='row',
+      text=text,
+    )
+
   def cell(self, state: int) -> str:
     """Where a state lies, in words."""
     row, column = self.positions[state]
@@ -213,17 +241,15 @@ def grid_ends(
       np.flatnonzero(usual == state).tolist()
     )
   where = '' if start is None else f' Skills begin in {grid.cell(start)}.'
-  return exhibits.Map(
+  return grid.map(
     title='Where skills end',
     caption=(
       'How many skills end in a cell, in runs as parts of all runs of a skill, '
       'and the numbers of those that end there most often. Skills end in '
       f'{np.sum(ending > 0)} of {len(ending)} cells.{where}'
     ),
-    values=grid.fill(ending),
+    values=ending,
     unit='skills',
-    xlabel='column',
-    ylabel='row',
     text=text,
   )
 
@@ -412,17 +438,15 @@ def disagreement(
     grid: the map.
     num_members: of the ensemble.
   """
-  return exhibits.Map(
+  return grid.map(
     title="Discriminators' disagreement",
     caption=(
       f'What naming one of the {num_members} discriminators would tell of the '
       'skill that ends in a cell: large where they have seen little.'
     ),
     # Rounding makes it a little negative.
-    values=grid.fill(np.maximum(values, 0.0)),
+    values=np.maximum(values, 0.0),
     unit='nats',
-    xlabel='column',
-    ylabel='row',
   )
 
 
@@ -436,16 +460,14 @@ def confidence(posterior: Float[np.ndarray, 'S K'], grid: Grid) -> exhibits.Map:
   text = np.full(grid.walls.shape, '', dtype='<U12')
   for state, skill in enumerate(posterior.argmax(axis=1)):
     text[tuple(grid.positions[state])] = str(skill)
-  return exhibits.Map(
+  return grid.map(
     title="Discriminators' best guess",
     caption=(
       'The skill that they hold for the most probable if one ends in a cell, '
       f'and its probability; {1 / posterior.shape[1]:.0%} is chance.'
     ),
-    values=grid.fill(posterior.max(axis=1)),
+    values=posterior.max(axis=1),
     unit='probability',
-    xlabel='column',
-    ylabel='row',
     text=text,
   )
 
@@ -573,17 +595,15 @@ def inconsistency(
     num_steps: n.
     grid: the map.
   """
-  return exhibits.Map(
+  return grid.map(
     title='Disagreement of model and value',
     caption=(
       f'sigma-IVE({num_steps}): standard deviation of the estimates of what a '
       f'cell is worth by 0 to {num_steps} steps in the model. Large where data '
       'are missing.'
     ),
-    values=grid.fill(spread),
+    values=spread,
     unit='units of reward',
-    xlabel='column',
-    ylabel='row',
   )
 
 
@@ -598,17 +618,15 @@ def value_error(
     grid: the map.
   """
   error = learned - exact
-  return exhibits.Map(
+  return grid.map(
     title='Error of the value',
     caption=(
       'Learned value less the exact one of the same policy; their root mean '
       f'square is {math.sqrt(np.nanmean(np.square(error))):.3g}, and values '
       f'lie between {np.nanmin(exact):.3g} and {np.nanmax(exact):.3g}.'
     ),
-    values=grid.fill(error),
+    values=error,
     unit='units of reward',
-    xlabel='column',
-    ylabel='row',
   )
 
 

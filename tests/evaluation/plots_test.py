@@ -340,27 +340,31 @@ def test_curves_that_make_no_sense_are_refused():
 
 
 def write_map(path):
-  plots.skill_map(
+  plots.save(
+    plots.draw_skill_map(
+      walls=WALLS,
+      positions=POSITIONS,
+      start=0,
+      posterior=POSTERIOR,
+      end_counts=END_COUNTS,
+      disagreement=DISAGREEMENT,
+      title='A title',
+      skills_learned=1.75,
+    ),
     path,
-    walls=WALLS,
-    positions=POSITIONS,
-    start=0,
-    posterior=POSTERIOR,
-    end_counts=END_COUNTS,
-    disagreement=DISAGREEMENT,
-    title='A title',
-    skills_learned=1.75,
   )
 
 
 def write_curves(path):
-  plots.learning_curve(
+  plots.save(
+    plots.draw_learning_curve(
+      sample_curves(),
+      xlabel='environment steps',
+      ylabel='skills learned',
+      num_skills=24,
+      title='A title',
+    ),
     path,
-    sample_curves(),
-    xlabel='environment steps',
-    ylabel='skills learned',
-    num_skills=24,
-    title='A title',
   )
 
 

@@ -262,11 +262,13 @@ def test_a_run_of_a_control_task_leaves_a_picture_of_its_ends(tmp_path):
 
 def test_a_task_s_curve_is_that_of_its_return(tmp_path, monkeypatch):
   drawn = {}
-  monkeypatch.setattr(
-    results.plots,
-    'learning_curve',
-    lambda path, curves, **rest: drawn.update(rest, curves=curves),
-  )
+  draw = results.plots.draw_learning_curve
+
+  def noted(curves, **rest):
+    drawn.update(rest, curves=curves)
+    return draw(curves, **rest)
+
+  monkeypatch.setattr(results.plots, 'draw_learning_curve', noted)
   experiment = make_experiment(tmp_path, 'extrinsic')
   write_rows(
     tmp_path,
@@ -277,3 +279,4 @@ def test_a_task_s_curve_is_that_of_its_return(tmp_path, monkeypatch):
   assert drawn['ylabel'] == 'episode return'
   assert drawn['num_skills'] is None
   np.testing.assert_array_equal(drawn['curves']['extrinsic'][1], [20, 40])
+  assert (tmp_path / results.LEARNING_CURVE).exists()

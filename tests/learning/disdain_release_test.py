@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from envs import gridworlds
-from launch import reproduce
+from launch.reproductions import training
 
 RATE = 0.1  # 25 times the release's, to see in minutes what takes it longer.
 UPDATES = 40_000
@@ -109,14 +109,14 @@ def test_as_many_skills_are_learned_as_by_the_release(
   ]
   if bonus_weight:
     settings.append(('objective.bonus_weight', bonus_weight))
-  variant = reproduce.Variant(
+  variant = training.Variant(
     agent=agent,
     environment='grid:disdain_release',
     settings=tuple(settings),
     num_updates=UPDATES,
   )
   ours = [
-    reproduce.train(variant, seed)['skills_learned'] for seed in range(RUNS)
+    training.train(variant, seed)['skills_learned'] for seed in range(RUNS)
   ]
   truth = oracle(2, bonus_weight)
   error = np.sqrt((np.var(ours, ddof=1) + np.var(truth, ddof=1)) / RUNS)

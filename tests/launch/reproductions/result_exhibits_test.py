@@ -1,9 +1,9 @@
-"""Tests of launch/reproduction_exhibits.py."""
+"""Tests of launch/reproductions/result_exhibits.py."""
 
 import numpy as np
 
-from launch import inconsistency
-from launch import reproduction_exhibits
+from launch.reproductions import half_grid
+from launch.reproductions import result_exhibits
 from skills.evaluation import exhibits
 
 
@@ -19,7 +19,7 @@ def quantity(ours):
 
 
 def test_a_result_is_a_table_and_the_mean_of_its_curves():
-  table, curves = reproduction_exhibits.make(
+  table, curves = result_exhibits.make(
     {
       'name': 'tiny',
       'seeds': [3, 4],
@@ -41,7 +41,7 @@ def test_a_result_is_a_table_and_the_mean_of_its_curves():
 
 
 def test_of_many_seeds_the_ends_are_shown_and_curves_of_numbers_alone():
-  found = reproduction_exhibits.make(
+  found = result_exhibits.make(
     {
       'name': 'tiny',
       'seeds': list(range(9)),
@@ -55,9 +55,9 @@ def test_of_many_seeds_the_ends_are_shown_and_curves_of_numbers_alone():
 
 
 def test_ive_s_maps_are_of_its_grid(tmp_path):
-  short = inconsistency.HalfGrid(num_steps=200)
-  run = inconsistency.half_grid_runs((1, 5), 0, short)
-  found = reproduction_exhibits.make(
+  short = half_grid.HalfGrid(num_steps=200)
+  run = half_grid.half_grid_runs((1, 5), 0, short)
+  found = result_exhibits.make(
     {
       'name': 'ive_grid',
       'seeds': [0],

@@ -1,19 +1,19 @@
-"""Tests of launch/inconsistency.py."""
+"""Tests of launch/reproductions/half_grid.py."""
 
 import jax
 import numpy as np
 
 from envs import gridworlds
-from launch import inconsistency
+from launch.reproductions import half_grid
 
-SHORT = inconsistency.HalfGrid(num_steps=20_000)
+SHORT = half_grid.HalfGrid(num_steps=20_000)
 
 
 def test_the_model_is_right_where_the_walk_was_and_random_elsewhere():
   grid = gridworlds.load('rewards_11')
-  seen = inconsistency.is_seen(grid)
+  seen = half_grid.is_seen(grid)
   assert seen.sum() == 55
-  params, _ = inconsistency.learn(SHORT, grid, jax.random.PRNGKey(0))
+  params, _ = half_grid.learn(SHORT, grid, jax.random.PRNGKey(0))
   likely = np.asarray(params.transition).argmax(-1)
   certainty = np.asarray(jax.nn.softmax(params.transition)).max(-1)
   # All 55 cells and 5 actions were tried, those that leave the half included.
@@ -27,7 +27,7 @@ def test_the_model_is_right_where_the_walk_was_and_random_elsewhere():
 
 
 def test_the_half_without_data_is_told_by_the_spread():
-  found = inconsistency.half_grid_runs((1, 5), 0, SHORT)
+  found = half_grid.half_grid_runs((1, 5), 0, SHORT)
   for n in ('1', '5'):
     assert found[n]['auroc'] > 0.8
     assert found[n]['unseen'] > 3 * found[n]['seen']

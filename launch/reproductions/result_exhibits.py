@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from envs import gridworlds
+from launch.reproductions import verdicts
 from skills.evaluation import exhibits
 from skills.evaluation import skill_exhibits
-
-# More seeds than these have no columns of their own.
-_MAX_COLUMNS = 6
 
 
 def make(content: Mapping[str, Any]) -> list[exhibits.Exhibit]:
@@ -49,7 +47,7 @@ def make(content: Mapping[str, Any]) -> list[exhibits.Exhibit]:
 
 def _table(content: Mapping[str, Any]) -> exhibits.Table:
   seeds = content['seeds']
-  has_columns = len(seeds) <= _MAX_COLUMNS
+  has_columns = len(seeds) <= verdicts.MAX_COLUMNS
   rows = []
   for quantity in content['quantities']:
     ours = quantity['ours']
@@ -105,16 +103,14 @@ def _maps(run: Mapping[str, Any], seed: int) -> list[exhibits.Exhibit]:
   grid = skill_exhibits.Grid(world.walls, world.positions)
   right = np.asarray(run['value_error'])
   shown: list[exhibits.Exhibit] = [
-    exhibits.Map(
+    grid.map(
       title='Error of the value',
       caption=(
         f'Learned value less the exact one, of seed {seed}. A walk was made in '
         'the left half alone.'
       ),
-      values=grid.fill(right),
+      values=right,
       unit='units of reward',
-      xlabel='column',
-      ylabel='row',
     )
   ]
   for name, of_steps in run.items():

@@ -1,21 +1,21 @@
-"""Tests of launch/self_consistency.py."""
+"""Tests of launch/reproductions/random_worlds.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import self_consistency
+from launch.reproductions import random_worlds
 from skills import types
 from skills.networks import models
 from skills.networks import torsos
 
-SHORT = self_consistency.Tabular(num_updates=400)
+SHORT = random_worlds.Tabular(num_updates=400)
 SEEDS = (100, 101, 102, 103)
 
 
 def test_values_are_those_of_the_uniform_policy():
-  world = self_consistency.worlds('dense', (3, 4))
-  ahead = world.rewards + self_consistency.DISCOUNT * jnp.einsum(
+  world = random_worlds.worlds('dense', (3, 4))
+  ahead = world.rewards + random_worlds.DISCOUNT * jnp.einsum(
     'bsat,bt->bsa', world.transitions, world.values
   )
   np.testing.assert_allclose(world.values, ahead.mean(-1), atol=1e-4)
@@ -24,7 +24,7 @@ def test_values_are_those_of_the_uniform_policy():
 
 def test_in_tables_one_step_of_dyna_and_direct_are_the_same():
   dyna, direct = (
-    self_consistency.tabular_runs(kind, 1, (1.0,), SEEDS[:2], SHORT)[0]
+    random_worlds.tabular_runs(kind, 1, (1.0,), SEEDS[:2], SHORT)[0]
     for kind in ('dyna', 'direct')
   )
   for one, other in zip(dyna, direct):
@@ -32,8 +32,8 @@ def test_in_tables_one_step_of_dyna_and_direct_are_the_same():
 
 
 def test_planning_of_step_size_0_is_none_and_of_1_learns_faster():
-  [none] = self_consistency.tabular_runs(None, 3, (0.0,), SEEDS, SHORT)
-  still, planned = self_consistency.tabular_runs(
+  [none] = random_worlds.tabular_runs(None, 3, (0.0,), SEEDS, SHORT)
+  still, planned = random_worlds.tabular_runs(
     'dyna', 3, (0.0, 1.0), SEEDS, SHORT
   )
   np.testing.assert_allclose(
@@ -53,7 +53,7 @@ def test_the_grounded_loss_of_a_model_that_says_0_by_hand():
     num_actions=2,
   )
   model = models.latent(
-    self_consistency.Latent().model, torsos.NetworkConfig(), problem
+    random_worlds.Latent().model, torsos.NetworkConfig(), problem
   )
   params = jax.tree.map(jnp.zeros_like, model.init(jax.random.PRNGKey(0)))
   # Two walks of two steps, paid 1 and 2, and 0 and 4.
@@ -72,14 +72,14 @@ def test_the_grounded_loss_of_a_model_that_says_0_by_hand():
   rewards = 0.5 * (1 + 4 + 0 + 16)
   values = 0.5 * (2.9**2 + 3.9**2 + 1.9**2 + 5.9**2)
   np.testing.assert_allclose(
-    self_consistency.grounded_loss(model, params, target, walk),
+    random_worlds.grounded_loss(model, params, target, walk),
     (rewards + values + 4 * np.log(2)) / 2,
     rtol=1e-5,
   )
 
 
 def test_a_latent_model_learns_values():
-  settings = self_consistency.Latent(num_updates=200)
-  for row in self_consistency.latent_runs('direct', SEEDS[:2], settings):
+  settings = random_worlds.Latent(num_updates=200)
+  for row in random_worlds.latent_runs('direct', SEEDS[:2], settings):
     assert row['curve'][-1] < 0.9 * row['curve'][0]
     assert row['final'] < row['error'] < row['curve'][0]

@@ -1,0 +1,77 @@
+"""Runs of one result, side by side in processes of one core each."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import concurrent.futures
+import dataclasses
+import functools
+import multiprocessing
+import os
+import pathlib
+from typing import Any
+
+# Of each name one run for each seed.
+Runs = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+  """What is asked for of a result.
+
+  Attributes:
+    seeds: of its runs.
+    processes: that run at the same time, of those runs that use one core.
+    folder: where whatever is more than the result's numbers goes.
+  """
+
+  seeds: tuple[int, ...]
+  processes: int
+  folder: pathlib.Path
+
+
+def run_all(
+  jobs: Mapping[str, Callable[[int], dict[str, Any]]],
+  request: Request,
+) -> Runs:
+  """Runs each job from each seed, in processes of one core each."""
+  found = run_each(
+    {
+      (name, seed): functools.partial(job, seed)
+      for name, job in jobs.items()
+      for seed in request.seeds
+    },
+    request.processes,
+  )
+  return {name: [found[name, seed] for seed in request.seeds] for name in jobs}
+
+
+def run_each(
+  jobs: Mapping[Any, Callable[[], Any]], processes: int
+) -> dict[Any, Any]:
+  """Runs each job, in processes of one core each; the results by its name."""
+  cores = sorted(os.sched_getaffinity(0))
+  context = multiprocessing.get_context('spawn')
+  with (
+    context.Manager() as manager,
+    concurrent.futures.ProcessPoolExecutor(
+      processes,
+      mp_context=context,
+      initializer=_take_core,
+      initargs=(manager.list(cores),),
+    ) as pool,
+  ):
+    futures = {name: pool.submit(job) for name, job in jobs.items()}
+    return {name: future.result() for name, future in futures.items()}
+
+
+def each(runs: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:
+  """Of each run what it has under a name."""
+  return tuple(run[name] for run in runs)
+
+
+def _take_core(cores: Any) -> None:
+  """Keeps processes from fighting for one core while another is idle."""
+  core = cores.pop(0)
+  cores.append(core)
+  os.sched_setaffinity(0, {core})

@@ -1,0 +1,179 @@
+"""Agents that learn on device, to be compared."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import functools
+import itertools
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from launch import experiment as experiment_lib
+from launch import on_device
+from launch.reproductions import running
+from skills import registry
+from skills import types
+from skills.evaluation import measure
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+  """One agent of a comparison on device.
+
+  Attributes:
+    agent: its name.
+    environment: where it learns.
+    settings: changes to its preset, by path.
+    num_updates: of training.
+    options: of the environment.
+  """
+
+  agent: str
+  environment: str
+  settings: tuple[tuple[str, Any], ...]
+  num_updates: int
+  options: tuple[tuple[str, Any], ...] = ()
+
+
+# A run's result is the mean over this many evaluations at its end, so that it
+# does not hang on one moment.
+_LAST_EVALUATIONS = 5
+_EVALUATIONS = 50
+_EVALUATION_EPISODES = 1024
+_RETURN_EPISODES = 128
+
+
+class Compiled(NamedTuple):
+  """A variant's world, objective and compiled functions."""
+
+  environment: Any
+  agent: registry.Agent
+  init: Callable[[jax.Array], on_device.State]
+  step: Callable[[on_device.State], on_device.State]
+  evaluate: Callable[[on_device.State, jax.Array, int], types.Trajectory]
+
+
+@functools.lru_cache
+def compiled(variant: Variant) -> Compiled:
+  """Compiles a variant once for all the seeds of a process."""
+  experiment = experiment_lib.make(
+    agent=variant.agent,
+    environment=variant.environment,
+    environment_options=dict(variant.options),
+    settings=dict(variant.settings),
+    num_steps=1,
+    output_dir='unused',
+  )
+  environment: Any = experiment.make_environment(0)
+  problem = experiment_lib.problem_of(environment)
+  agent = registry.make_agent(experiment.config, problem)
+  program = on_device.make(agent, environment.functional())
+  size = variant.num_updates // _EVALUATIONS
+  return Compiled(
+    environment,
+    agent,
+    jax.jit(program.init),
+    jax.jit(lambda state: program.train(state, size)[0], donate_argnums=0),
+    jax.jit(program.evaluate, static_argnums=2),
+  )
+
+
+def states(
+  variant: Variant, seed: int
+) -> Iterator[tuple[on_device.State, jax.Array]]:
+  """Trains, and gives the state and a key at each of the evaluations."""
+  program = compiled(variant)
+  key = jax.random.PRNGKey(seed)
+  state = program.init(key)
+  for i in range(1, _EVALUATIONS + 1):
+    state = program.step(state)
+    yield state, jax.random.fold_in(key, i)
+
+
+def last_states(
+  variant: Variant, seed: int
+) -> Iterator[tuple[on_device.State, jax.Array]]:
+  """As `states`, but only of the last tenth of training."""
+  first = _EVALUATIONS - _LAST_EVALUATIONS
+  return itertools.islice(states(variant, seed), first, None)
+
+
+def evaluated_at(variant: Variant) -> list[int]:
+  """After how many updates each of `states` is given."""
+  size = variant.num_updates // _EVALUATIONS
+  return [i * size for i in range(1, _EVALUATIONS + 1)]
+
+
+def means(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """Of each number over evaluations."""
+  return {
+    name: float(np.mean([row[name] for row in curve])) for name in curve[0]
+  }
+
+
+@functools.lru_cache
+def _judge(variant: Variant) -> Callable[[on_device.State, jax.Array], Any]:
+  program = compiled(variant)
+  judge = measure.measure(program.agent.objective, program.agent.problem)
+
+  def skills_learned(state: on_device.State, key: jax.Array) -> jax.Array:
+    trajectory = program.evaluate(state, key, _EVALUATION_EPISODES)
+    return judge(state.learner.objective, trajectory)['skills_learned']
+
+  return jax.jit(skills_learned)
+
+
+def train(variant: Variant, seed: int) -> dict[str, Any]:
+  """Trains a variant on device.
+
+  Returns:
+    `skills_learned`: the mean over the last tenth of training; `updates` and
+    `curve`: the evaluations behind it.
+  """
+  judge = _judge(variant)
+  curve = [float(judge(state, key)) for state, key in states(variant, seed)]
+  return {
+    'skills_learned': float(np.mean(curve[-_LAST_EVALUATIONS:])),
+    'updates': evaluated_at(variant),
+    'curve': curve,
+  }
+
+
+def train_for_return(variant: Variant, seed: int) -> dict[str, Any]:
+  """Trains a variant that learns a task on device.
+
+  Returns:
+    `final`: mean return of an episode over the last tenth of training, acting
+    as in evaluation; `mean`: the same over all of it; `updates` and `curve`:
+    the evaluations behind them.
+  """
+  program = compiled(variant)
+  curve = []
+  for state, key in states(variant, seed):
+    found = program.evaluate(state, key, _RETURN_EPISODES)
+    total = np.sum(np.asarray(found.reward * found.mask))
+    curve.append(float(total) / _RETURN_EPISODES)
+  return {
+    'final': float(np.mean(curve[-_LAST_EVALUATIONS:])),
+    'mean': float(np.mean(curve)),
+    'updates': evaluated_at(variant),
+    'curve': curve,
+  }
+
+
+def train_all(
+  variants: Mapping[str, Variant],
+  request: running.Request,
+  train_one: Callable[[Variant, int], dict[str, Any]] = train,
+) -> running.Runs:
+  """Trains each variant from each seed, in processes of one core each."""
+  jobs = {
+    name: functools.partial(train_one, variant)
+    for name, variant in variants.items()
+  }
+  return running.run_all(jobs, request)

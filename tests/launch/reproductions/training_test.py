@@ -1,0 +1,29 @@
+"""Tests of launch/reproductions/training.py."""
+
+import numpy as np
+import pytest
+
+from launch.reproductions import training
+
+
+def test_returns_are_those_of_episodes_of_the_world():
+  variant = training.Variant(
+    agent='muesli',
+    environment='classic:deep_sea',
+    settings=(
+      ('skill_length', 2),
+      ('batch_size', 4),
+      ('learner.model.size', 4),
+      ('learner.num_unrolled', 1),
+    ),
+    num_updates=50,
+    options=(('size', 2),),
+  )
+  found = training.train_for_return(variant, 0)
+  assert found['updates'][-1] == 50
+  # Nobody who evaluates draws actions: right twice, once or never.
+  possible = np.array([1 - 0.01, -0.005, 0.0])
+  for value in found['curve']:
+    assert np.abs(possible - value).min() < 1e-6
+  assert found['mean'] == pytest.approx(np.mean(found['curve']))
+  assert found['final'] == pytest.approx(np.mean(found['curve'][-5:]))
