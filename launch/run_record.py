@@ -4,7 +4,6 @@
 """
 
 import datetime
-import json
 import os
 import pathlib
 import platform
@@ -16,6 +15,7 @@ from typing import Any
 import jax
 
 from launch import results
+from skills import versioned_json
 
 RUN_FILE = 'run.json'
 FORMAT_VERSION = 1
@@ -58,19 +58,9 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
   """
   path = pathlib.Path(folder) / RUN_FILE
   try:
-    content = json.loads(path.read_text())
+    content = versioned_json.read(path, FORMAT_VERSION, 'start of a run')
   except FileNotFoundError:
     return None
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path} is broken: {error}.') from error
-  if not isinstance(content, dict):
-    raise ValueError(f'{path} is broken: it says nothing of a run.')
-  version = content.pop('format_version', None)
-  if version != FORMAT_VERSION:
-    raise ValueError(
-      f'{path} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
   if not isinstance(content.get('resumed'), list):
     raise ValueError(f"{path} is broken: it has no list 'resumed'.")
   return content

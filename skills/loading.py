@@ -27,6 +27,7 @@ from skills import config as config_lib
 from skills import registry
 from skills import settings
 from skills import types
+from skills import versioned_json
 from skills.learners import base as learners
 from skills.objectives import base as objectives
 from skills.ops import categorical
@@ -79,21 +80,11 @@ def read_description(run_dir: str | os.PathLike[str]) -> Description:
   """
   path = pathlib.Path(run_dir) / CONFIG_FILE
   try:
-    fields = json.loads(path.read_text())
+    fields = versioned_json.read(path, FORMAT_VERSION, 'experiment')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise ValueError(
       f'there is no run in {os.fspath(run_dir)!r} ({CONFIG_FILE} is missing).'
     ) from error
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path} is broken: {error}.') from error
-  if not isinstance(fields, dict):
-    raise ValueError(f'{path} is broken: it holds no experiment.')
-  version = fields.pop('format_version', None)
-  if version != FORMAT_VERSION:
-    raise ValueError(
-      f'{path} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
   parts = {name: fields.pop(name, None) for name in ('config', 'problem')}
   for name, part in parts.items():
     if not isinstance(part, Mapping):

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from skills import versioned_json
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exhibit:
@@ -208,22 +210,12 @@ def load(folder: str | os.PathLike[str]) -> list[Exhibit]:
   folder = pathlib.Path(folder)
   path = folder / EXHIBITS_FILE
   try:
-    content = json.loads(path.read_text())
+    content = versioned_json.read(path, FORMAT_VERSION, 'exhibits')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise ValueError(
       f'there are no exhibits in {os.fspath(folder)!r} ({EXHIBITS_FILE} is '
       'missing).'
     ) from error
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path} is broken: {error}.') from error
-  if not isinstance(content, dict):
-    raise ValueError(f'{path} is broken: it holds no exhibits.')
-  version = content.get('format_version')
-  if version != FORMAT_VERSION:
-    raise ValueError(
-      f'{path} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
   reader = _Reader(folder / _PARTS)
   try:
     reader.read_arrays(content['arrays'])
