@@ -1,6 +1,9 @@
 """Set-up of every test; also runs where only JAX and the pure half exist."""
 
 import os
+import pathlib
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Read when JAX and NumPy are imported: must be set before that. On few cores a
 # thread pool per library costs more than it gains. XLA's own cap, NPROC, stays
@@ -12,6 +15,18 @@ for _name, _value in {
   'OPENBLAS_NUM_THREADS': '1',
   'TF_NUM_INTEROP_THREADS': '1',
   'TF_NUM_INTRAOP_THREADS': '1',
+}.items():
+  os.environ.setdefault(_name, _value)
+
+# Most of the tests' time is XLA's: the same programs are compiled in test after
+# test, in the processes that share the tests and in those that tests start. All
+# of them keep what was compiled in one folder. Programs that start at the same
+# time may find a file there that is being written; they compile it themselves.
+for _name, _value in {
+  'JAX_COMPILATION_CACHE_DIR': str(_ROOT / '.pytest_cache' / 'jax'),
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+  'PYTHONWARNINGS': 'ignore:Error reading persistent compilation cache entry',
 }.items():
   os.environ.setdefault(_name, _value)
 

@@ -322,6 +322,8 @@ def test_pure_step_equals_dm_env_step_everywhere(grid, kind):
     None, states, actions
   )
   seen = jax.jit(jax.vmap(functional.observe))(batch[0])
+  # Taking one element after another from JAX's arrays takes its time.
+  batch, seen = jax.tree.map(np.asarray, (batch, seen))
   environment.reset()
   saved = environment.save()
   for i, (state, action) in enumerate(zip(states, actions, strict=True)):

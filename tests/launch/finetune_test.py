@@ -191,7 +191,7 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
   with flagsaver.flagsaver(
     skills=str(run_dir),
     output_dir=str(out),
-    num_steps=1500,
+    num_steps=700,
     episodes_per_skill=1,
     evaluation_episodes=1,
     set=[
@@ -239,8 +239,8 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
     assert own.config.fixed_skill == best
     assert own.agent == 'extrinsic'
     assert (out / name / results.LEARNING_CURVE).exists()
-  assert summary['finetuned']['environment_steps'] == 1200
-  assert summary['scratch']['environment_steps'] == 1500
+  assert summary['finetuned']['environment_steps'] == 400
+  assert summary['scratch']['environment_steps'] == 700
   assert (out / finetune.PICTURE).read_bytes().startswith(b'\x89PNG')
 
 
@@ -271,7 +271,7 @@ def test_an_interrupted_command_goes_on_where_it_was(
   given = {
     'skills': str(run_dir),
     'output_dir': str(out),
-    'num_steps': 1500,
+    'num_steps': 700,
     'episodes_per_skill': 1,
     'evaluation_episodes': 1,
     'set': ['replay.min_size=4', 'batch_size=4', 'updates_per_step=1'],

@@ -333,9 +333,9 @@ def skills_learned(objective, num_updates):
 
 
 def test_disdain_learns_more_skills_than_vic_alone():
-  # Six seeds gave 17.1 to 21.2 and 10.1 to 13.1.
-  with_bonus = skills_learned(DISDAIN, 20_000)
-  without = skills_learned(discriminator(1), 20_000)
+  # Six seeds gave 17.0 to 21.2 and 10.1 to 13.2.
+  with_bonus = skills_learned(DISDAIN, 12_000)
+  without = skills_learned(discriminator(1), 12_000)
   assert np.mean(with_bonus) >= 15, with_bonus
   assert np.mean(without) <= 14, without
   assert np.all(with_bonus > without), (with_bonus, without)

@@ -19,12 +19,16 @@ def parsed_flags():
     flags.FLAGS(['test'])
 
 
-@pytest.mark.parametrize(
-  ('low', 'high', 'status'), [(0.0, None, 0), (None, 0.0, 1)]
-)
-def test_status_and_json_say_whether_the_tolerance_was_met(
-  tmp_path, monkeypatch, capsys, low, high, status
-):
+def found(low=None, high=None):
+  """A result whose quantity is 2 and 4."""
+  return [
+    verdicts.Quantity(
+      name='skills', paper='none', ours=(2.0, 4.0), low=low, high=high
+    )
+  ]
+
+
+def test_what_was_trained_is_shown_and_written(tmp_path, monkeypatch, capsys):
   def tiny(request):
     """A few updates of the real program."""
     variant = training.Variant(
@@ -34,23 +38,21 @@ def test_status_and_json_say_whether_the_tolerance_was_met(
       num_updates=100,
     )
     runs = training.train_all({'vic': variant}, request)
-    found = verdicts.Quantity(
+    skills = verdicts.Quantity(
       name='skills',
       paper='none',
       ours=running.each(runs['vic'], 'skills_learned'),
-      low=low,
-      high=high,
+      low=0.0,
     )
-    return [found], runs
+    return [skills], runs
 
   monkeypatch.setattr(reproduce, 'REPRODUCTIONS', {'tiny': tiny})
   with flagsaver.flagsaver(seeds=['3', '5'], reproduce_dir=str(tmp_path)):
-    assert reproduce.main(['reproduce', 'tiny']) == status
+    assert reproduce.main(['reproduce', 'tiny']) == 0
   assert 'seed 5' in capsys.readouterr().out
   written = json.loads((tmp_path / 'tiny.json').read_text())
   assert written['seeds'] == [3, 5]
   assert len(written['quantities'][0]['ours']) == 2
-  assert written['quantities'][0]['verdict'] == ('MISSED' if status else 'ok')
   assert written['wall_time_s'] > 0
   table, curve = exhibits.load(tmp_path / 'tiny')
   assert len(table.rows) == 1
@@ -59,6 +61,22 @@ def test_status_and_json_say_whether_the_tolerance_was_met(
   assert first != second
   assert 'jax' in written['versions']
   assert len(written['runs']['vic'][1]['curve']) == 50
+
+
+@pytest.mark.parametrize(
+  ('limits', 'status', 'verdict'),
+  [({'low': 3.0}, 0, 'ok'), ({'high': 2.9}, 1, 'MISSED'), ({}, 0, '-')],
+)
+def test_status_and_json_say_whether_the_tolerance_was_met(
+  tmp_path, monkeypatch, limits, status, verdict
+):
+  monkeypatch.setattr(
+    reproduce, 'REPRODUCTIONS', {'tiny': lambda _: (found(**limits), {})}
+  )
+  with flagsaver.flagsaver(seeds=['3', '5'], reproduce_dir=str(tmp_path)):
+    assert reproduce.main(['reproduce', 'tiny']) == status
+  written = json.loads((tmp_path / 'tiny.json').read_text())
+  assert written['quantities'][0]['verdict'] == verdict
 
 
 @pytest.mark.parametrize(

@@ -666,6 +666,7 @@ def test_no_gradient_goes_through_the_steps_before_a_skill():
   params = agent.learner.init(KEY).params
   batch = with_prefix()
 
+  @jax.jit
   def total(params, seen, observation):
     prefix = batch.prefix._replace(observation=seen)
     values = q_learning.action_values(
