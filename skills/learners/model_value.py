@@ -73,7 +73,9 @@ class ModelValueConfig:
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     max_gradient_norm: gradients are scaled down to this global norm; None for
       no limit.
-    model: sizes of the model.
+    model: sizes of the model. Its states are normalised, and its rewards,
+      values and policy begin at 0, so that nothing is taken for an advantage
+      before something was learned; for IVE they should begin at random.
     consistency: a loss on imagined rollouts beside these; weight 0 for none.
       With it the disagreement of model and value is no sign of ignorance.
     inconsistency: what is done with that disagreement, IVE.
@@ -91,7 +93,7 @@ class ModelValueConfig:
   learning_rate: float = 3e-4
   optimizer: str = 'adam'
   max_gradient_norm: float | None = 1.0
-  model: models.LatentConfig = models.LatentConfig()
+  model: models.LatentConfig = models.LatentConfig(spread=0.0, normalize=True)
   consistency: self_consistency.SelfConsistencyConfig = (
     self_consistency.SelfConsistencyConfig(weight=0.0)
   )

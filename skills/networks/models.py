@@ -193,6 +193,10 @@ class LatentConfig:
     limit: of the outermost atoms, as a return made small.
     spread: of the last layers' initial weights, in the usual ones' deviations.
       With 0 a model that has learned nothing agrees with itself everywhere.
+    normalize: whether a state's entries are shifted and scaled to mean 0 and
+      deviation 1 before tanh. Without it a network's steps, which are alike for
+      all that it sees, may drive every state into the same corner, where tanh
+      has no gradient and nothing is told apart any more.
   """
 
   size: int = 64
@@ -200,11 +204,17 @@ class LatentConfig:
   num_atoms: int | None = 61
   limit: float = 30.0
   spread: float = 1.0
+  normalize: bool = False
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     if self.size < 1:
       raise ValueError(f'size must be >= 1, got {self.size}.')
+    if self.normalize and self.size < 2:
+      raise ValueError(
+        f'size must be >= 2 where states are normalised, got {self.size}: a '
+        'single entry would always be 0.'
+      )
     if self.num_atoms is not None and self.num_atoms < 2:
       raise ValueError(f'num_atoms must be >= 2 or None, got {self.num_atoms}.')
     if self.limit <= 0:
@@ -271,13 +281,20 @@ def latent(
     else two_hot_head(config.limit, config.num_atoms)
   )
 
+  def bounded(features):
+    if config.normalize:
+      features = hk.LayerNorm(-1, create_scale=False, create_offset=False)(
+        features
+      )
+    return jnp.tanh(features)
+
   def encode(observation):
     features = torsos.make(network, problem)(observation)
     # Without hidden layers this is a table, whose rows begin at a size of about
     # one each, however many there are.
     is_table = network.hidden_sizes is None
     rows = hk.initializers.TruncatedNormal(1.0) if is_table else None
-    return jnp.tanh(hk.Linear(config.size, w_init=rows)(features))
+    return bounded(hk.Linear(config.size, w_init=rows)(features))
 
   def transition(state, action):
     features = jnp.concatenate(
@@ -285,7 +302,7 @@ def latent(
     )
     if config.hidden_sizes:
       features = hk.nets.MLP(config.hidden_sizes, activate_final=True)(features)
-    return jnp.tanh(hk.Linear(config.size)(features))
+    return bounded(hk.Linear(config.size)(features))
 
   def linear(size, state):
     weights = hk.initializers.VarianceScaling(config.spread**2)

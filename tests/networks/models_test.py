@@ -163,6 +163,38 @@ def test_what_a_latent_model_cannot_be_made_of_is_refused():
     ({'num_atoms': 1}, 'num_atoms must be >= 2 or None, got 1'),
     ({'limit': 0.0}, 'limit must be positive, got 0.0'),
     ({'spread': -1.0}, 'spread must be >= 0, got -1.0'),
+    ({'size': 1, 'normalize': True}, 'size must be >= 2 where .* got 1'),
   ):
     with pytest.raises(ValueError, match=message):
       models.LatentConfig(**change)
+
+
+@pytest.mark.parametrize('normalize', [True, False])
+def test_normalised_states_do_not_saturate_however_large_a_layer_has_grown(
+  normalize,
+):
+  problem = types.ProblemSpec(
+    observation_shape=(3,),
+    observation_dtype='float32',
+    num_states=None,
+    num_actions=2,
+  )
+  model = models.latent(
+    models.LatentConfig(size=16, normalize=normalize),
+    torsos.NetworkConfig(hidden_sizes=(8,)),
+    problem,
+  )
+  params = model.init(KEY)
+
+  def grown(part):
+    return part | {'linear': jax.tree.map(lambda x: 100 * x, part['linear'])}
+
+  params = params._replace(
+    encoder=grown(params.encoder), transition=grown(params.transition)
+  )
+  states = model.encode(params, jnp.eye(3))
+  following = model.transition(params, states, jnp.array([0, 1, 0]))
+  for found in (states, following):
+    # Where it is below .96 tanh has a gradient of at least .07.
+    has_gradient = jnp.mean(jnp.abs(found) < 0.96)
+    assert has_gradient > 0.8 if normalize else has_gradient < 0.2
