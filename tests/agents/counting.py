@@ -11,9 +11,13 @@ from skills import config as config_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import replay
+from skills.learners import model_value
 from skills.learners import q_learning
 from skills.networks import discriminators
+from skills.networks import models
 from skills.networks import torsos
+from skills.objectives import extrinsic
+from skills.objectives import ive
 from skills.objectives import vic
 from tests import problems
 
@@ -87,6 +91,18 @@ def make_config(*, skill_length=SKILL_LENGTH, replay=None, **fields):
       **fields,
     }
   )
+
+
+# Fields of an agent that has a model and a bonus for what it does not know.
+WITH_MODEL = {
+  'objective': extrinsic.ExtrinsicConfig(),
+  'num_skills': 1,
+  'learner': model_value.ModelValueConfig(
+    num_unrolled=2,
+    model=models.LatentConfig(size=4, num_atoms=None),
+    inconsistency=ive.IveConfig(num_steps=2, bonus_weight=1.0),
+  ),
+}
 
 
 def queue(capacity=1000, **fields):

@@ -200,8 +200,11 @@ def run_experiment(config, builder, environment, num_episodes):
     server.stop()
 
 
-@pytest.mark.parametrize('kind', ['uniform', 'queue'])
-def test_it_learns_when_it_is_called_as_head_calls_it(kind):
+@pytest.mark.parametrize(
+  ('kind', 'fields'),
+  [('uniform', {}), ('queue', {}), ('uniform', counting.WITH_MODEL)],
+)
+def test_it_learns_when_it_is_called_as_head_calls_it(kind, fields):
   config = counting.make_config(
     batch_size=3,
     replay={
@@ -210,6 +213,7 @@ def test_it_learns_when_it_is_called_as_head_calls_it(kind):
       'min_size': 8,
       'samples_per_insert': 1.0,
     },
+    **fields,
   )
   builder = experiments.HeadBuilder(
     config, should_stop=threading.Event().is_set

@@ -29,8 +29,11 @@ def home(tmp_path, monkeypatch):
   assert not (tmp_path / 'home' / 'acme').exists()
 
 
-@pytest.mark.parametrize('kind', ['queue', 'uniform'])
-def test_the_local_layout_acts_and_learns_in_turns(kind):
+@pytest.mark.parametrize(
+  ('kind', 'fields'),
+  [('queue', {}), ('uniform', {}), ('uniform', counting.WITH_MODEL)],
+)
+def test_the_local_layout_acts_and_learns_in_turns(kind, fields):
   # The layout keeps the ratio by itself, so replay must not.
   min_size = 6
   config = counting.make_config(
@@ -42,6 +45,7 @@ def test_the_local_layout_acts_and_learns_in_turns(kind):
       'samples_per_insert': None,
       'timeout_s': 10.0,
     },
+    **fields,
   )
   log = counting.Log()
   builder = builder_lib.SkillBuilder(config, logger_fn=lambda: log)

@@ -218,6 +218,33 @@ def test_a_set_of_policies_is_learned_as_anything_else_is(
     assert 'policies/distance' in next(csv.DictReader(file))
 
 
+def test_a_model_is_learned_as_anything_else_is(tmp_path):
+  folder = tmp_path / 'run'
+  command = distributed(
+    folder,
+    '--agent=ive',
+    '--env=classic:catch',
+    '--lp_launch_type=local_mt',
+    '--num_actors=2',
+    '--num_steps=3000',
+    '--set=replay.min_size=8',
+    '--set=updates_per_step=4',
+    *SMALL,
+  )
+  with programs.started(tmp_path / 'output', *command) as program:
+    assert program.wait(240) == 0, program.output()
+    assert 'Traceback' not in program.output()
+  # Of 9 steps an episode, each learned from 16 times in batches of 16.
+  assert counts(folder)['learner_steps'] > 200
+  with open(folder / 'learner' / 'metrics.csv', newline='') as file:
+    first, *_, last = csv.DictReader(file)
+  assert float(last['loss/reward']) < 0.5 * float(first['loss/reward'])
+  # The stream of what the model does not know.
+  assert float(last['reward/ive']) > 0
+  agent = skills.load(folder)
+  assert agent.config.learner.inconsistency.bonus_weight == 1
+
+
 def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
   folder = tmp_path / 'run'
   begin = time.monotonic()
