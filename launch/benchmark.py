@@ -3,8 +3,8 @@
   python -m launch.benchmark
   python -m launch.benchmark --only=distributed
 
-The device is the CPU, the world that of the release grid but for the last two.
-Parts, and their time on two cores:
+The device is the CPU, but for the last part, and the world that of the release
+grid, but for the last three. Parts, and their time on two cores:
 
   on_device    the full update (16 trajectories of 8 steps, two value streams,
                two discriminators) on one core, where its time goes, and many
@@ -17,6 +17,9 @@ Parts, and their time on two cores:
                64 steps) for every two environment steps; a minute
   pixels       DIAYN on atari:pong and DISDAIN on atari:montezuma_revenge, from
                pictures, as their presets are; four minutes
+  model_value  the update of the learner with a model, with perceptrons and
+               with a residual network, on one core and whatever device JAX
+               has; two minutes
 
 Runs are shown as ratios to limits that the same command measures on one core:
 the bare environment loop, the bare update, and a writer that only writes to
@@ -57,7 +60,14 @@ from launch import results
 from skills import registry
 from skills import types
 
-PARTS = ('on_device', 'local', 'distributed', 'control', 'pixels')
+PARTS = (
+  'on_device',
+  'local',
+  'distributed',
+  'control',
+  'pixels',
+  'model_value',
+)
 
 _TRIES = flags.DEFINE_integer('tries', 5, 'Tries, of which the best counts.')
 _ONLY = flags.DEFINE_list(
@@ -104,6 +114,25 @@ _CONTROL_SETTINGS = {
 _PIXELS = (('diayn', 'atari:pong'), ('disdain', 'atari:montezuma_revenge'))
 _PIXELS_WARM_UPDATES = 2  # They take seconds.
 _PIXELS_STEPS = 1_000
+
+# Worlds in which updates of the learner with a model are timed, with their
+# options and how many updates are timed at once: of perceptrons, and of a
+# residual network.
+_MODEL_WORLDS: tuple[tuple[str, dict[str, Any], int], ...] = (
+  ('classic:catch', {'observation': 'board'}, 100),
+  ('classic:cartpole', {}, 20),
+  ('atari:pong', {}, 1),
+)
+# Sides of the matrices whose product shows what a device can do.
+_PRODUCT_SIZES = {'cpu': 1024, 'gpu': 8192}
+# Operations on floating-point numbers a second, by JAX's name of the device:
+# data sheets' dense TF32, which is what JAX multiplies float32 with there.
+_PEAKS = {
+  'NVIDIA A100-SXM4-40GB': 156e12,
+  'NVIDIA A100-SXM4-80GB': 156e12,
+  'NVIDIA H100 80GB HBM3': 495e12,
+  'NVIDIA H200': 495e12,
+}
 
 # What a row says.
 _HEADINGS = ('what', 'speed', 'unit', 'ratio')
@@ -548,6 +577,41 @@ def measure_products(size: int, tries: int) -> float:
   return calls * 2 * size**3 / seconds
 
 
+def made_up(agent: registry.Agent, state: Any) -> types.Trajectory:
+  """A batch of what was never seen, with the actions that the agent would take.
+
+  Args:
+    agent: without skills' memory.
+    state: of its learner.
+  """
+  config, problem = agent.config, agent.problem
+  shape = (config.skill_length, config.batch_size)
+  key = jax.random.PRNGKey(0)
+  seen = (shape[0] + 1, shape[1], *problem.observation_shape)
+  if problem.observation_dtype == 'uint8':
+    observation = jax.random.bits(key, seen, jnp.uint8)
+  else:
+    observation = jax.random.normal(key, seen)
+  ones = jnp.ones(shape)
+  skill = jnp.zeros(shape, jnp.int32)
+  action, memory = agent.behaviour.choose(
+    agent.learner.variables(state),
+    observation[:-1],
+    skill,
+    agent.behaviour.init(),
+    jax.random.uniform(key, (*shape, agent.behaviour.num_uniforms)),
+  )
+  return types.Trajectory(
+    observation, action, ones, ones, skill, ones, agent.behaviour.record(memory)
+  )
+
+
+def count_operations(call: Callable[..., Any], *args: Any) -> float:
+  """Operations on floating-point numbers in a call, as the compiler counts."""
+  cost: Any = jax.jit(call).lower(*args).compile().cost_analysis()
+  return cost['flops']
+
+
 def measure_control_limits(tries: int) -> ControlLimits:
   """The world alone, world and policy, and the bare update."""
   from skills.agents import acme_api
@@ -585,21 +649,7 @@ def measure_control_limits(tries: int) -> ControlLimits:
     while steps < _CONTROL_STEPS:
       steps += loop.run_episode()['episode_length']
 
-  shape = (config.skill_length, config.batch_size)
-  seen = (shape[0] + 1, shape[1], *agent.problem.observation_shape)
-  observation = jax.random.normal(key, seen)
-  ones = jnp.ones(shape)
-  skill = jnp.zeros(shape, jnp.int32)
-  action, memory = agent.behaviour.choose(
-    agent.learner.variables(state),
-    observation[:-1],
-    skill,
-    agent.behaviour.init(),
-    jax.random.uniform(key, (*shape, agent.behaviour.num_uniforms)),
-  )
-  trajectory = types.Trajectory(
-    observation, action, ones, ones, skill, ones, agent.behaviour.record(memory)
-  )
+  trajectory = made_up(agent, state)
   update = repeated(
     lambda s: agent.learner.update(s, trajectory)[0], config.updates_per_step
   )
@@ -611,9 +661,7 @@ def measure_control_limits(tries: int) -> ControlLimits:
       result = update(result)
     return result
 
-  compiled = jax.jit(agent.learner.update).lower(state, trajectory).compile()
-  cost: Any = compiled.cost_analysis()
-  operations = cost['flops']
+  operations = count_operations(agent.learner.update, state, trajectory)
   return ControlLimits(
     world=_CONTROL_STEPS / best_seconds(run_world, tries),
     loop=_CONTROL_STEPS / best_seconds(run_loop, tries),
@@ -734,6 +782,56 @@ def pixels_rows(agent: str, environment: str, tries: int) -> list[Row]:
       f'({updates_per_step(experiment):g} a step)',
     ),
   ]
+
+
+def model_value_rows(tries: int) -> list[Row]:
+  """Updates of the learner with a model, on whatever device JAX has."""
+  device = jax.devices()[0]
+  size = _PRODUCT_SIZES.get(device.platform, max(_PRODUCT_SIZES.values()))
+  products = measure_products(size, tries)
+  peak = _PEAKS.get(device.device_kind)
+  rows: list[Row] = [
+    (
+      f'products of {size}x{size} on {device.device_kind}',
+      products / 1e9,
+      'GFLOP/s',
+      'limit' if peak is None else f'{products / peak:.2f} of the data sheet',
+    )
+  ]
+  for world, options, count in _MODEL_WORLDS:
+    experiment = experiment_lib.make(
+      agent='muesli',
+      environment=world,
+      environment_options=options,
+      num_steps=1,
+      output_dir='unused',
+    )
+    config = experiment.config
+    agent = registry.make_agent(config, experiment.problem)
+    state = agent.learner.init(jax.random.PRNGKey(0))
+    trajectory = made_up(agent, state)
+    operations = count_operations(agent.learner.update, state, trajectory)
+    update = repeated(
+      lambda s, agent=agent, trajectory=trajectory: agent.learner.update(
+        s, trajectory
+      )[0],
+      count,
+    )
+    seconds = best_seconds(functools.partial(update, state), tries) / count
+    speed = operations / seconds
+    share = f'{speed / products:.2f} of the products'
+    if peak is not None:
+      share += f', {speed / peak:.3f} of the data sheet'
+    rows += [
+      (
+        f'{world}, {config.batch_size} x {config.skill_length} steps',
+        1 / seconds,
+        'updates/s',
+        f'{1e3 * seconds:.3g} ms, {operations / 1e6:,.0f} MFLOP an update',
+      ),
+      ('  its operations', speed / 1e9, 'GFLOP/s', share),
+    ]
+  return rows
 
 
 def measure_program(num_actors: int, num_inference_servers: int) -> Counts:
@@ -900,7 +998,6 @@ def main(argv: Sequence[str]) -> int:
       raise ValueError(f'--tries must be >= 1, got {_TRIES.value}.')
     for part in _ONLY.value:
       choices.check('part', part, PARTS)
-  os.environ['JAX_PLATFORMS'] = 'cpu'
   cores = os.sched_getaffinity(0)
   one_core = {min(cores)}
   on_all = f'{len(cores)} cores'
@@ -910,6 +1007,10 @@ def main(argv: Sequence[str]) -> int:
     sections[title] = rows
     commands.console().print(_table(title, rows))
 
+  if 'model_value' in _ONLY.value:
+    rows = _on_cores(one_core, model_value_rows, _TRIES.value)
+    show('a learner with a model, one core or one accelerator', rows)
+  os.environ['JAX_PLATFORMS'] = 'cpu'
   if 'on_device' in _ONLY.value:
     rows = _on_cores(one_core, on_device_rows, _TRIES.value)
     show('on device, one core (release grid)', rows)

@@ -5,6 +5,7 @@ import time
 
 from absl import flags
 from absl.testing import flagsaver
+import jax.numpy as jnp
 import pytest
 
 from launch import benchmark
@@ -137,6 +138,32 @@ def test_products_are_counted_as_such():
   # were it counted by the square, it would be told to be eight times slower.
   small, large = (benchmark.measure_products(n, 10) for n in (48, 384))
   assert 0.2 < large / small < 5
+
+
+def test_operations_are_those_of_the_products():
+  def call(x):
+    return x @ jnp.ones((30, 50))
+
+  # A product and a sum for each.
+  assert benchmark.count_operations(call, jnp.ones((20, 30))) == (
+    pytest.approx(2 * 20 * 30 * 50, rel=0.1)
+  )
+
+
+@pytest.mark.slow
+def test_updates_of_a_learner_with_a_model_stay_below_products(monkeypatch):
+  monkeypatch.setattr(
+    benchmark,
+    '_MODEL_WORLDS',
+    (('classic:catch', {'observation': 'board'}, 4),),
+  )
+  rows = benchmark.model_value_rows(2)
+  [products, updates, operations] = [value for _, value, *_ in rows]
+  assert 0 < operations < products
+  # Of a batch of 16 x 9 steps each of the two hidden layers of 256 that the
+  # encoder has is seen forwards twice, and once backwards for its weights.
+  least = 3 * 2 * 16 * 9 * 256 * 256 / 1e9
+  assert least < operations / updates < 20 * least
 
 
 @pytest.mark.slow
