@@ -140,6 +140,7 @@ class ControlEnvironment(dm_env.Environment):
     observation: str = 'features',
     size: int = 84,
     action_repeat: int = 1,
+    time_limit: float | None = None,
   ):
     """Loads the task; an episode begins with `reset`.
 
@@ -151,6 +152,8 @@ class ControlEnvironment(dm_env.Environment):
       size: height and width of pictures.
       action_repeat: control steps for which each action is held, at least 1;
         their rewards are summed, and an episode that ends cuts them short.
+      time_limit: of an episode, in seconds of the simulation; None for the
+        suite's own. An episode that it ends is cut short and not over.
 
     Raises:
       ValueError: if an argument is unknown or out of range, or if pictures are
@@ -161,6 +164,10 @@ class ControlEnvironment(dm_env.Environment):
     choices.check('observation', observation, OBSERVATIONS)
     choices.check_count('size', size, 1)
     choices.check_count('action_repeat', action_repeat, 1)
+    if time_limit is not None and not time_limit > 0:
+      raise ValueError(
+        f'time_limit must be None or positive (seconds), got {time_limit}.'
+      )
     choose_renderer()
     if observation == 'pixels' and os.environ.get('MUJOCO_GL') == 'disable':
       raise ValueError(
@@ -171,9 +178,10 @@ class ControlEnvironment(dm_env.Environment):
     from dm_control import suite
 
     domain, task = TASKS[name]
-    self._environment = suite.load(
-      domain, task, task_kwargs={'random': int(seed)}
-    )
+    task_settings: dict[str, Any] = {'random': int(seed)}
+    if time_limit is not None:
+      task_settings['time_limit'] = float(time_limit)
+    self._environment = suite.load(domain, task, task_kwargs=task_settings)
     self._domain = domain
     self._observation = observation
     self._size = size

@@ -73,6 +73,7 @@ def _make_control(
   observation: str = 'features',
   size: int = 84,
   action_repeat: int = 1,
+  time_limit: float | None = None,
 ) -> dm_env.Environment:
   from envs import control
 
@@ -82,6 +83,7 @@ def _make_control(
     observation=observation,
     size=size,
     action_repeat=action_repeat,
+    time_limit=time_limit,
   )
 
 
@@ -205,7 +207,8 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
       'row_column' or 'pixels'), `horizon` (environment steps per episode; None
       for episodes that never end; 'default' for the map's own) and `goal`
       (a number, in maps that have goals). 'control' takes `observation`
-      ('features' or 'pixels'), `size` (of pixels) and `action_repeat`. 'atari'
+      ('features' or 'pixels'), `size` (of pixels), `action_repeat` and
+      `time_limit` (of an episode, in seconds; None for the suite's). 'atari'
       takes `actions` ('full' or 'minimal'), `rewards` ('score' or 'clipped'),
       `sticky` (probability) and `max_frames` (of an episode). 'random' takes
       `world` (the number that seeds states and rewards, where `seed` is of what

@@ -378,9 +378,11 @@ def _bounded(
 def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
   is_picture = len(problem.observation_shape) == 3
   seen = _pictures(problem) if is_picture else _vectors()
+  # Bodies that fall have speeds of tens, on which values diverge.
+  squash = not is_picture
   parts = _Parts(
-    seen.discriminator,
-    seen.network,
+    dataclasses.replace(seen.discriminator, squash_inputs=squash),
+    dataclasses.replace(seen.network, squash_inputs=squash),
     actor_critic.ActorCriticConfig(policy_rate=1e-3, policy_spread=1.0),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
@@ -389,13 +391,7 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
   )
   if agent in (_EXTRINSIC, _DOMINO):
     return parts
-  # Bodies that fall have speeds of tens, on which values diverge.
-  squash = not is_picture
   return parts._replace(
-    discriminator=dataclasses.replace(
-      parts.discriminator, squash_inputs=squash
-    ),
-    network=dataclasses.replace(parts.network, squash_inputs=squash),
     learner=dataclasses.replace(
       parts.learner,
       # What is paid once, at a skill's end, must be seen from its beginning.

@@ -171,6 +171,17 @@ def test_the_time_limit_truncates_and_does_not_terminate():
   assert environment.step(action).first()
 
 
+@pytest.mark.parametrize('name', ['pendulum_swingup', 'lqr_lqr_2_1'])
+def test_episodes_are_as_long_as_asked_for(name):
+  # A step of the pendulum takes .02 s, of the regulator .03 s. The suite's own
+  # regulator has no end.
+  environment = control.ControlEnvironment(name, time_limit=0.6)
+  steps = {'pendulum_swingup': 30, 'lqr_lqr_2_1': 20}[name]
+  timesteps = play(environment, [np.zeros(1, np.float32)] * steps)
+  assert [t.last() for t in timesteps] == [False] * steps + [True]
+  assert timesteps[-1].discount == 1
+
+
 def test_a_solved_regulator_ends_with_discount_zero():
   environment = control.ControlEnvironment('lqr_lqr_2_1')
   environment.reset()

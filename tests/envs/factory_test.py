@@ -69,6 +69,7 @@ _CASES += [
   ('atari:pong', {'max_frames': 80, 'rewards': 'clipped'}),
   ('atari:seaquest', {'max_frames': 38, 'actions': 'minimal'}),
   ('control:walker_stand', {'action_repeat': 250}),
+  ('control:lqr_lqr_2_1', {'time_limit': 0.3}),
 ]
 for _case in _CASES:
   _test = _conformance_test(*_case)
@@ -222,6 +223,11 @@ def test_options_reach_the_environment(kind, spec):
     ),
     (
       'control:walker_walk',
+      {'time_limit': 0},
+      'time_limit must be None or positive (seconds), got 0.',
+    ),
+    (
+      'control:walker_walk',
       {'size': 8.5},
       'size must be an integer >= 1, got 8.5.',
     ),
@@ -234,7 +240,7 @@ def test_options_reach_the_environment(kind, spec):
       'control:walker_walk',
       {'frame_skip': 2},
       "environment 'control:walker_walk': option 'frame_skip' is unknown."
-      " Allowed: 'observation', 'size', 'action_repeat'.",
+      " Allowed: 'observation', 'size', 'action_repeat', 'time_limit'.",
     ),
     (
       'atari:pong',
