@@ -390,7 +390,9 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
     updates_per_step=2,
   )
   if agent in (_EXTRINSIC, _DOMINO):
-    return parts
+    return parts._replace(
+      learner=dataclasses.replace(parts.learner, values_per_step=True)
+    )
   return parts._replace(
     learner=dataclasses.replace(
       parts.learner,

@@ -66,6 +66,10 @@ class ActorCriticConfig:
       scaled likewise before they are mixed. Then weights compare streams
       whatever the sizes of their rewards, and a stream that pays next to
       nothing is heard as well as one that pays much.
+    values_per_step: whether values are 1 - gamma times the usual ones, and so
+      of the size of one step's reward. Where every step pays, the usual ones
+      are a hundred times as large, and take an optimiser long to reach; where
+      only a skill's end pays, they are of the reward's size as they are.
     initial_deviation: of the Gaussian under the hyperbolic tangent that chooses
       continuous actions; unused for discrete ones, whose policy begins
       uniform.
@@ -91,6 +95,7 @@ class ActorCriticConfig:
   entropy_weight: float = 0.01
   normalize_advantages: bool = True
   normalize_streams: bool = False
+  values_per_step: bool = False
   initial_deviation: float = 0.7
   policy_spread: float = 0.01
   habits: float = 0.0
@@ -342,6 +347,8 @@ def make(
     discounts = base.discounts(
       trajectory.discount, mask, config.discount, continues=objective.continues
     )
+    if config.values_per_step:
+      rewards = (1 - config.discount) * rewards
     trace = returns.vtrace(
       rewards,
       jnp.broadcast_to(discounts[..., None], rewards.shape),

@@ -202,6 +202,28 @@ def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
   assert np.abs(values - value_of(mu, 0.8)).max() > 0.1
 
 
+def test_values_per_step_are_of_the_size_of_what_a_step_pays():
+  stays = np.array([[1 - 1e-6, 1e-6], [0.5, 0.5], [0.5, 0.5]])
+  parts = on_world(
+    continues=True,
+    discount=0.9,
+    value_rate=1.0,
+    policy_rate=1e-12,
+    values_per_step=True,
+  )
+  batch = batch_of(every_sequence(NUM_STEPS, range(S)), np.full((S, A), 0.5))
+  state = with_tables(parts.learner.init(KEY), np.log(stays))
+  state = jax.jit(
+    lambda state: jax.lax.fori_loop(
+      0, 1000, lambda _, s: parts.learner.update(s, batch)[0], state
+    )
+  )(state)
+  values = problems.content(state.params.values)[:, 0]
+  # Who stays in state 0 is paid 0.3 at every step, and the usual value is 3.
+  np.testing.assert_allclose(values[0], 0.3, atol=1e-3)
+  np.testing.assert_allclose(values, 0.1 * value_of(stays, 0.9), atol=1e-3)
+
+
 def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
   # One step from state 0 to state 1, and padding.
   batch = batch_of([([0, 1, 0], (1, 0), (0.5, 9.0))], np.full((S, A), 0.5))
