@@ -25,13 +25,15 @@ def check(name: str) -> None:
 
 
 def make(
-  name: str, learning_rate: float, max_gradient_norm: float | None = None
+  name: str,
+  learning_rate: float | optax.Schedule,
+  max_gradient_norm: float | None = None,
 ) -> optax.GradientTransformation:
   """Makes an optimiser.
 
   Args:
     name: key of `OPTIMIZERS`.
-    learning_rate: its step size.
+    learning_rate: its step size, or that of each update.
     max_gradient_norm: gradients are scaled down to this global norm; None for
       no limit.
 

@@ -52,6 +52,9 @@ class ActorCriticConfig:
       an action's advantage before the action is not followed any more; None for
       no limit, as V-trace's authors had it.
     policy_rate: step size of the policy's `optimizer`.
+    policy_decay: updates over which `policy_rate` falls evenly to a twentieth,
+      where it stays; None for a rate that stays as it is. What is learned at
+      the end is then no longer on its way to somewhere else.
     value_rate: step size of the values' `optimizer`. Losses are means over all
       real steps, that of the values with a factor 1/2 and a sum over streams.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
@@ -89,6 +92,7 @@ class ActorCriticConfig:
   max_c: float = 1.0
   max_change: float | None = 0.2
   policy_rate: float = 3e-4
+  policy_decay: int | None = None
   value_rate: float = 1e-3
   optimizer: str = 'adam'
   max_gradient_norm: float | None = 1.0
@@ -113,6 +117,10 @@ class ActorCriticConfig:
       value = getattr(self, name)
       if value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
+    if self.policy_decay is not None and self.policy_decay < 1:
+      raise ValueError(
+        f'policy_decay must be None or at least 1, got {self.policy_decay}.'
+      )
     if self.max_c > self.max_rho:
       raise ValueError(
         f'max_c must be at most max_rho ({self.max_rho}), got {self.max_c}.'
@@ -307,10 +315,15 @@ def make(
     distribution: of actions.
     objective: what it learns from; R streams.
   """
+  policy_rate = config.policy_rate
+  if config.policy_decay is not None:
+    policy_rate = optax.linear_schedule(
+      policy_rate, policy_rate / 20, config.policy_decay
+    )
   optimizer = Parts(
     *(
       optimizers.make(config.optimizer, rate, config.max_gradient_norm)
-      for rate in (config.policy_rate, config.value_rate)
+      for rate in (policy_rate, config.value_rate)
     )
   )
 

@@ -247,6 +247,31 @@ def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
     )
 
 
+def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
+  parts = on_world(
+    continues=False, policy_rate=0.4, policy_decay=4, value_rate=0.4
+  )
+  batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
+  state = with_tables(parts.learner.init(KEY), np.log(PI))
+  moved = []
+  for _ in range(7):
+    # From the same place each time, so that gradients are the same.
+    after, _ = parts.learner.update(state, batch)
+    moved.append(
+      [
+        problems.content(new) - problems.content(old)
+        for new, old in zip(after.params, state.params, strict=True)
+      ]
+    )
+    state = after._replace(params=state.params)
+  for i, part in enumerate([1, 0.7625, 0.525, 0.2875, 0.05, 0.05, 0.05]):
+    np.testing.assert_allclose(
+      moved[i][0], part * moved[0][0], rtol=1e-4, atol=1e-7
+    )
+    np.testing.assert_allclose(moved[i][1], moved[0][1], rtol=1e-5)
+  assert np.abs(moved[0][0]).max() > 1e-3
+
+
 def test_entropy_is_climbed_where_nothing_is_paid():
   parts = on_world(continues=False, entropy_weight=1.0, policy_rate=1.0)
   batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
@@ -520,6 +545,7 @@ def test_q_learning_names_the_learner_of_continuous_actions():
     ('max_rho', 0.0),
     ('max_c', 2.0),
     ('policy_rate', 0.0),
+    ('policy_decay', 0),
     ('value_rate', -1.0),
     ('optimizer', 'magic'),
     ('max_gradient_norm', 0.0),
