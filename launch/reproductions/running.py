@@ -49,7 +49,12 @@ def run_all(
 def run_each(
   jobs: Mapping[Any, Callable[[], Any]], processes: int
 ) -> dict[Any, Any]:
-  """Runs each job, in processes of one core each; the results by its name."""
+  """Runs each job, in processes of one core each; the results by its name.
+
+  Raises:
+    BaseException: whatever a job raised; jobs that run then are waited for, and
+      no other one is begun.
+  """
   cores = sorted(os.sched_getaffinity(0))
   context = multiprocessing.get_context('spawn')
   with (
@@ -62,7 +67,14 @@ def run_each(
     ) as pool,
   ):
     futures = {name: pool.submit(job) for name, job in jobs.items()}
-    return {name: future.result() for name, future in futures.items()}
+    try:
+      for future in concurrent.futures.as_completed(futures.values()):
+        future.result()
+    except BaseException:
+      # Else whoever stops one run would wait for all that have not begun.
+      pool.shutdown(wait=False, cancel_futures=True)
+      raise
+  return {name: future.result() for name, future in futures.items()}
 
 
 def each(runs: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:
