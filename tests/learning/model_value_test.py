@@ -68,7 +68,7 @@ def test_it_learns_small_tasks(name, options, num_updates, least):
 @pytest.mark.slow
 def test_it_learns_from_pictures_of_a_board_what_it_learns_from_states():
   options = {'observation': 'board'}
-  untrained = returns('classic:catch', options, 0, 'muesli', {'batch_size': 16})
+  untrained = returns('classic:catch', options, 1, 'muesli', {'batch_size': 16})
   found = returns('classic:catch', options, 1000, 'muesli', {'batch_size': 16})
   print(f'board: {found}; before: {untrained}')
   # On every seed: the states of a model that saturate are lost on some alone.
