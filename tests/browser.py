@@ -64,8 +64,8 @@ def opened(
   requests: list[str] = []
   page.on('console', lambda message: complaints.append(message.text))
   page.on('pageerror', lambda error: complaints.append(str(error)))
-  page.on('requestfailed', lambda request: complaints.append(request.url[:99]))
-  page.on('request', lambda request: requests.append(request.url[:99]))
+  page.on('requestfailed', lambda request: complaints.append(request.url[:500]))
+  page.on('request', lambda request: requests.append(request.url[:500]))
   started = time.monotonic()
   page.goto(path.resolve().as_uri())
   page.wait_for_selector('.chart .main-svg', state='attached')
