@@ -121,6 +121,11 @@ class ActorCriticConfig:
       raise ValueError(
         f'policy_decay must be None or at least 1, got {self.policy_decay}.'
       )
+    if self.values_per_step and self.discount == 1:
+      raise ValueError(
+        'discount must be below 1 with values_per_step, which would make all '
+        'values 0, got 1; or set values_per_step to false.'
+      )
     if self.max_c > self.max_rho:
       raise ValueError(
         f'max_c must be at most max_rho ({self.max_rho}), got {self.max_c}.'
@@ -298,6 +303,49 @@ def make_parts(
   )
 
 
+def _make_optimizers(config: ActorCriticConfig) -> Parts:
+  """Of the policy, whose steps may become smaller, and of the values."""
+  policy_rate = config.policy_rate
+  if config.policy_decay is not None:
+    policy_rate = optax.linear_schedule(
+      policy_rate, policy_rate / 20, config.policy_decay
+    )
+  return Parts(
+    *(
+      optimizers.make(config.optimizer, rate, config.max_gradient_norm)
+      for rate in (policy_rate, config.value_rate)
+    )
+  )
+
+
+def _policy_advantages(
+  config: ActorCriticConfig,
+  advantages: Float[Array, 'T B R'],
+  weights: Float[Array, '... R'],
+  trajectory: types.Trajectory,
+) -> Float[Array, 'T B']:
+  """Streams' advantages normalised, mixed and normalised, as `config` says.
+
+  Args:
+    config: of the learner.
+    advantages: of each stream.
+    weights: of the streams, `[R]`, or for each skill, `[K, R]`.
+    trajectory: whose steps they are of.
+  """
+  mask, skill = trajectory.mask, trajectory.skill
+
+  def normalize(values: Float[Array, 'T B']) -> Float[Array, 'T B']:
+    if weights.ndim == 1:
+      return normalized(values, mask)
+    # Else a skill would feel how others are paid and weighed.
+    return normalized_by_skill(values, mask, skill, len(weights))
+
+  if config.normalize_streams:
+    advantages = jax.vmap(normalize, -1, -1)(advantages)
+  mixed = mix(advantages, objectives.weights_of(weights, skill))
+  return normalize(mixed) if config.normalize_advantages else mixed
+
+
 def make(
   config: ActorCriticConfig,
   policy: types.Network,
@@ -315,17 +363,7 @@ def make(
     distribution: of actions.
     objective: what it learns from; R streams.
   """
-  policy_rate = config.policy_rate
-  if config.policy_decay is not None:
-    policy_rate = optax.linear_schedule(
-      policy_rate, policy_rate / 20, config.policy_decay
-    )
-  optimizer = Parts(
-    *(
-      optimizers.make(config.optimizer, rate, config.max_gradient_norm)
-      for rate in (policy_rate, config.value_rate)
-    )
-  )
+  optimizer = _make_optimizers(config)
 
   def init(key: types.PRNGKey) -> State:
     policy_key, values_key, objective_key, key = jax.random.split(key, 4)
@@ -373,22 +411,9 @@ def make(
       config.max_rho,
       config.max_c,
     )
-    weights = objective.weights(state.objective)
-
-    def normalize(values: Float[Array, 'T B']) -> Float[Array, 'T B']:
-      if weights.ndim == 1:
-        return normalized(values, mask)
-      # Else a skill would feel how others are paid and weighed.
-      return normalized_by_skill(values, mask, trajectory.skill, len(weights))
-
-    advantages = trace.advantages
-    if config.normalize_streams:
-      advantages = jax.vmap(normalize, -1, -1)(advantages)
-    advantages = mix(
-      advantages, objectives.weights_of(weights, trajectory.skill)
+    advantages = _policy_advantages(
+      config, trace.advantages, objective.weights(state.objective), trajectory
     )
-    if config.normalize_advantages:
-      advantages = normalize(advantages)
     pull = jnp.minimum(ratio, config.max_rho) * advantages
     if config.max_change is not None:
       moved = jnp.sign(advantages) * (ratio - 1)

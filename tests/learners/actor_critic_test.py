@@ -561,6 +561,11 @@ def test_values_that_cannot_work_are_refused(field, value):
     actor_critic.ActorCriticConfig(**{field: value})
 
 
+def test_values_per_step_of_an_undiscounted_task_are_refused():
+  with pytest.raises(ValueError, match='discount must be below 1'):
+    actor_critic.ActorCriticConfig(discount=1.0, values_per_step=True)
+
+
 # A point on a line that must come to a place which it sees, within 8 steps of
 # at most 0.25: at best it stands there for the last half of them.
 REACH = types.ProblemSpec(
