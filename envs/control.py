@@ -164,9 +164,11 @@ class ControlEnvironment(dm_env.Environment):
     choices.check('observation', observation, OBSERVATIONS)
     choices.check_count('size', size, 1)
     choices.check_count('action_repeat', action_repeat, 1)
-    if time_limit is not None and not time_limit > 0:
+    if time_limit is not None and not (
+      isinstance(time_limit, (int, float)) and time_limit > 0
+    ):
       raise ValueError(
-        f'time_limit must be None or positive (seconds), got {time_limit}.'
+        f'time_limit must be None or positive (seconds), got {time_limit!r}.'
       )
     choose_renderer()
     if observation == 'pixels' and os.environ.get('MUJOCO_GL') == 'disable':

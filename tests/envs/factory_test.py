@@ -228,6 +228,11 @@ def test_options_reach_the_environment(kind, spec):
     ),
     (
       'control:walker_walk',
+      {'time_limit': 'long'},
+      "time_limit must be None or positive (seconds), got 'long'.",
+    ),
+    (
+      'control:walker_walk',
       {'size': 8.5},
       'size must be an integer >= 1, got 8.5.',
     ),
