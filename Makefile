@@ -7,9 +7,10 @@ PYTHON_BIN := .venv/bin/python
 # The tests of everything that must also run on today's JAX and Python.
 NEWEST_TESTS = $(wildcard tests/ops tests/objectives tests/networks \
   tests/learners tests/evaluation tests/acting_test.py)
-# All tests but those of Launchpad's programs, which use several cores each, run
-# side by side. A file stays in one process, where its tests share what was
-# compiled.
+# All tests but those of Launchpad's programs, which use several cores each, and
+# those that watch a clock run side by side. A file stays in one process, where
+# its tests share what was compiled.
+ALONE = (launchpad or alone)
 PARALLEL = -n auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
@@ -33,8 +34,8 @@ demo: setup ## Trains DISDAIN in four rooms, anew in runs/demo; pictures.
 	  --env=grid:disdain_release --output_dir=runs/demo
 
 test: setup ## Runs the tests, without the slow ones.
-	@$(PYTHON_BIN) -m pytest $(PARALLEL) -m 'not slow and not launchpad'
-	@$(PYTHON_BIN) -m pytest -m 'not slow and launchpad'
+	@$(PYTHON_BIN) -m pytest $(PARALLEL) -m 'not slow and not $(ALONE)'
+	@$(PYTHON_BIN) -m pytest -m 'not slow and $(ALONE)'
 
 test-slow: setup ## Runs only the slow tests: learning, long programs.
 	@$(PYTHON_BIN) -m pytest -m slow

@@ -169,11 +169,11 @@ def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
     assert len(points['Ways of the skills']) > 8
     text = opened.page.inner_text('body')
     assert 'What is missing' not in text
-    record = json.loads((grid_run / run_record.RUN_FILE).read_text())
     for said in (
       'skills learned in 960,000 environment steps',
       'jax=',
-      record['command'],
+      # Of the command: this process made the run.
+      sys.orig_argv[-1],
     ):
       assert said in text
     rows = opened.page.locator('[aria-label=Skills] tbody tr').count()
@@ -215,9 +215,8 @@ def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
     assert opened.page.locator('.film canvas').count() == 0
 
 
-def test_a_comparison_of_five_seeds_is_small_and_opens_in_time(
-  tmp_path, chromium
-):
+@pytest.mark.alone
+def test_a_comparison_of_five_seeds_is_small_and_opens_fast(tmp_path, chromium):
   levels = {'disdain': [20, 18, 19, 21, 17], 'vic': [8, 9, 7, 6, 12]}
   folders = [
     write_run(tmp_path / f'{agent}-{seed}', agent=agent, seed=seed, level=level)
@@ -230,12 +229,11 @@ def test_a_comparison_of_five_seeds_is_small_and_opens_in_time(
     path, report_pages.of_runs([run_folder.read(each) for each in folders])
   )
   assert path.stat().st_size < 20e6
-  # The faster of two times, which is 2 to 3 s where nothing else runs: other
-  # tests may use the cores of this machine.
+  # The faster of two times: others may use the cores of this machine.
   with browser.opened(chromium, path) as opened:
     seconds = opened.seconds
   with browser.opened(chromium, path) as opened:
-    assert min(seconds, opened.seconds) < 15
+    assert min(seconds, opened.seconds) < 3
     check_self_contained(opened, path)
     check_accessible(opened)
     points = opened.page.evaluate(browser.POINTS)
