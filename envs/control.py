@@ -16,6 +16,8 @@ MuJoCo is imported when an environment is made, and not with this module.
 """
 
 import ctypes
+import importlib
+import inspect
 import os
 from typing import Any
 
@@ -125,6 +127,41 @@ class NamedVector(specs.BoundedArray):
     return NamedVector, (self._entry_names, self.dtype, self.name)
 
 
+def _check_seconds(name: str, value: Any) -> None:
+  if value is not None and not (isinstance(value, (int, float)) and value > 0):
+    raise ValueError(
+      f'{name} must be None or positive (seconds), got {value!r}.'
+    )
+
+
+def _load(
+  domain: str,
+  task: str,
+  seed: int,
+  time_limit: float | None,
+  control_timestep: float | None,
+) -> Any:
+  """The suite's environment, with times of one's own."""
+  from dm_control import suite
+  from dm_control.rl import control as rl_control
+
+  settings: dict[str, Any] = {'random': int(seed)}
+  if time_limit is not None:
+    settings['time_limit'] = float(time_limit)
+  environment = suite.load(domain, task, task_kwargs=settings)
+  if control_timestep is None:
+    return environment
+  # The tasks' functions do not all let it be given to them.
+  module = importlib.import_module(f'dm_control.suite.{domain}')
+  default = inspect.signature(module.SUITE[task]).parameters['time_limit']
+  return rl_control.Environment(
+    environment.physics,
+    environment.task,
+    time_limit=settings.get('time_limit', default.default),
+    control_timestep=float(control_timestep),
+  )
+
+
 class ControlEnvironment(dm_env.Environment):
   """A task of the suite with one observation, in float32.
 
@@ -141,6 +178,7 @@ class ControlEnvironment(dm_env.Environment):
     size: int = 84,
     action_repeat: int = 1,
     time_limit: float | None = None,
+    control_timestep: float | None = None,
   ):
     """Loads the task; an episode begins with `reset`.
 
@@ -154,6 +192,10 @@ class ControlEnvironment(dm_env.Environment):
         their rewards are summed, and an episode that ends cuts them short.
       time_limit: of an episode, in seconds of the simulation; None for the
         suite's own. An episode that it ends is cut short and not over.
+      control_timestep: seconds of the simulation for which an action is held
+        and paid once, a multiple of the task's physics steps; None for the
+        suite's own. It costs little more than one of the suite's own, where
+        `action_repeat` costs all that it repeats.
 
     Raises:
       ValueError: if an argument is unknown or out of range, or if pictures are
@@ -164,12 +206,8 @@ class ControlEnvironment(dm_env.Environment):
     choices.check('observation', observation, OBSERVATIONS)
     choices.check_count('size', size, 1)
     choices.check_count('action_repeat', action_repeat, 1)
-    if time_limit is not None and not (
-      isinstance(time_limit, (int, float)) and time_limit > 0
-    ):
-      raise ValueError(
-        f'time_limit must be None or positive (seconds), got {time_limit!r}.'
-      )
+    _check_seconds('time_limit', time_limit)
+    _check_seconds('control_timestep', control_timestep)
     choose_renderer()
     if observation == 'pixels' and os.environ.get('MUJOCO_GL') == 'disable':
       raise ValueError(
@@ -177,13 +215,8 @@ class ControlEnvironment(dm_env.Environment):
         ' unset it (and install libegl1 if there is no renderer yet) or use'
         " observation 'features'."
       )
-    from dm_control import suite
-
     domain, task = TASKS[name]
-    task_settings: dict[str, Any] = {'random': int(seed)}
-    if time_limit is not None:
-      task_settings['time_limit'] = float(time_limit)
-    self._environment = suite.load(domain, task, task_kwargs=task_settings)
+    self._environment = _load(domain, task, seed, time_limit, control_timestep)
     self._domain = domain
     self._observation = observation
     self._size = size

@@ -74,6 +74,7 @@ def _make_control(
   size: int = 84,
   action_repeat: int = 1,
   time_limit: float | None = None,
+  control_timestep: float | None = None,
 ) -> dm_env.Environment:
   from envs import control
 
@@ -84,6 +85,7 @@ def _make_control(
     size=size,
     action_repeat=action_repeat,
     time_limit=time_limit,
+    control_timestep=control_timestep,
   )
 
 
@@ -207,15 +209,16 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
       'row_column' or 'pixels'), `horizon` (environment steps per episode; None
       for episodes that never end; 'default' for the map's own) and `goal`
       (a number, in maps that have goals). 'control' takes `observation`
-      ('features' or 'pixels'), `size` (of pixels), `action_repeat` and
-      `time_limit` (of an episode, in seconds; None for the suite's). 'atari'
-      takes `actions` ('full' or 'minimal'), `rewards` ('score' or 'clipped'),
-      `sticky` (probability) and `max_frames` (of an episode). 'random' takes
-      `world` (the number that seeds states and rewards, where `seed` is of what
-      happens in them), `num_states`, `num_actions`, `branching`, `rewarded`
-      (share of the pairs of state and action that pay) and `horizon`. 'classic'
-      takes `observation` ('index' or 'board') and, of DeepSea, `size` and
-      `world`, which seeds what its actions mean.
+      ('features' or 'pixels'), `size` (of pixels), `action_repeat`,
+      `time_limit` (of an episode) and `control_timestep` (of an action), both
+      in seconds, None for the suite's. 'atari' takes `actions` ('full' or
+      'minimal'), `rewards` ('score' or 'clipped'), `sticky` (probability) and
+      `max_frames` (of an episode). 'random' takes `world` (the number that
+      seeds states and rewards, where `seed` is of what happens in them),
+      `num_states`, `num_actions`, `branching`, `rewarded` (share of the pairs
+      of state and action that pay) and `horizon`. 'classic' takes `observation`
+      ('index' or 'board') and, of DeepSea, `size` and `world`, which seeds what
+      its actions mean.
 
   Returns:
     A new environment whose rewards and discounts are float32.

@@ -182,6 +182,29 @@ def test_episodes_are_as_long_as_asked_for(name):
   assert timesteps[-1].discount == 1
 
 
+@pytest.mark.parametrize('name', ['cartpole_swingup', 'walker_walk'])
+def test_an_action_is_held_and_paid_once_for_as_long_as_asked_for(name):
+  # Both take steps of their own of .01 or .025 s.
+  own = control.ControlEnvironment(name)
+  step = own._environment.control_timestep()
+  longer = control.ControlEnvironment(
+    name, control_timestep=4 * step, time_limit=40 * step
+  )
+  actions = actions_for(own, 10)
+  slow = play(own, np.repeat(actions, 4, axis=0))[::4]
+  fast = play(longer, actions)
+  np.testing.assert_array_equal(observations(slow), observations(fast))
+  np.testing.assert_allclose(
+    [timestep.reward for timestep in fast[1:]],
+    [timestep.reward for timestep in slow[1:]],
+    rtol=1e-6,
+  )
+  assert [t.last() for t in fast] == [False] * 10 + [True]
+  # Without a limit of one's own, the suite's seconds.
+  default = control.ControlEnvironment(name, control_timestep=100 * step)
+  assert play(default, actions_for(default, 10))[-1].last()
+
+
 def test_a_solved_regulator_ends_with_discount_zero():
   environment = control.ControlEnvironment('lqr_lqr_2_1')
   environment.reset()

@@ -233,6 +233,17 @@ def test_options_reach_the_environment(kind, spec):
     ),
     (
       'control:walker_walk',
+      {'control_timestep': -1},
+      'control_timestep must be None or positive (seconds), got -1.',
+    ),
+    (
+      'control:cartpole_balance',
+      {'control_timestep': 0.025},
+      'Control timestep (0.025) must be an integer multiple of physics timestep'
+      ' (0.01)',
+    ),
+    (
+      'control:walker_walk',
       {'size': 8.5},
       'size must be an integer >= 1, got 8.5.',
     ),
@@ -245,7 +256,8 @@ def test_options_reach_the_environment(kind, spec):
       'control:walker_walk',
       {'frame_skip': 2},
       "environment 'control:walker_walk': option 'frame_skip' is unknown."
-      " Allowed: 'observation', 'size', 'action_repeat', 'time_limit'.",
+      " Allowed: 'observation', 'size', 'action_repeat', 'time_limit',"
+      " 'control_timestep'.",
     ),
     (
       'atari:pong',
