@@ -18,11 +18,13 @@ The diversity reward is the gradient of policy i's own term of the diversity
 with respect to its own occupancy, the others being held still. The whole sum
 has the same fixed points where neighbours are mutual.
 
-Departures from the paper, whose code was not published: SMERL (Kumar et al.,
-2020) and its reverse, the paper's baselines, compare moving averages of policy
-i and of policy 0, in place of an episode's return and the best one known; and
-the averages of features begin at small random numbers, so that policies that
-all do the same are at once paid for different things.
+Departures from the paper, whose code was not published: repulsion that does not
+grow with the distance and multipliers that answer at once, which the paper does
+not have and which are off unless asked for; SMERL (Kumar et al., 2020) and its
+reverse, the paper's baselines, compare moving averages of policy i and of
+policy 0, in place of an episode's return and the best one known; and the
+averages of features begin at small random numbers, so that policies that all do
+the same are at once paid for different things.
 """
 
 from collections.abc import Callable
@@ -75,7 +77,11 @@ class DominoConfig:
       vanishes at the target distance and attracts beyond it.
     target_distance: l0, in the units of the features' averages.
     attractive_power: of the distance, in the attraction.
-    repulsive_power: the same in the repulsion.
+    repulsive_power: the same in the repulsion, above -2. With the paper's 0
+      the push grows with the distance, and with -1 it is the same at any.
+      Where the task pays less by the square of what policies differ in, a
+      weight of streams that moves a policy at all moves it without end with 0,
+      and to a place with -1.
     per_feature: whether the diversity reward is divided by the number of
       features.
     features: names of the observation's entries that policies are to differ in,
@@ -89,6 +95,12 @@ class DominoConfig:
       'reverse_smerl', r_d + c r_e where it does not.
     coefficient: c of the baselines.
     multiplier_rate: step size of the multipliers' Adam.
+    multiplier_gain: what falling short of the constraint adds at once to mu,
+      beyond its limit too: gain (alpha v^0 - v^i) / |v^0|. A multiplier alone
+      sums shortfalls, and policies that take long to follow swing about the
+      constraint; 0 for the paper's. From Stooke, Achiam and Abbeel, "Responsive
+      safety in reinforcement learning by PID Lagrangian methods", 2020
+      (arXiv:2007.03964).
     initial_multiplier: mu at first; lambda is its sigmoid.
     burn_in: updates at first in which all policies learn from the task alone
       and multipliers stand still. Policies that cannot do the task yet are
@@ -115,6 +127,7 @@ class DominoConfig:
   constraint: str = 'multiplier'
   coefficient: float = 0.5
   multiplier_rate: float = 1e-3
+  multiplier_gain: float = 0.0
   initial_multiplier: float = 0.0
   burn_in: int = 0
   max_multiplier: float = 15.0
@@ -147,11 +160,15 @@ class DominoConfig:
       if value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
     for name in (
-      *('attractive_power', 'repulsive_power', 'coefficient', 'burn_in'),
+      *('attractive_power', 'coefficient', 'burn_in', 'multiplier_gain'),
     ):
       value = getattr(self, name)
       if value < 0:
         raise ValueError(f'{name} must be >= 0, got {value}.')
+    if self.repulsive_power <= -2:
+      raise ValueError(
+        f'repulsive_power must be above -2, got {self.repulsive_power}.'
+      )
     if self.constraint == 'linear' and self.coefficient > 1:
       raise ValueError(
         "coefficient must be in [0, 1] for constraint='linear', got "
@@ -203,6 +220,13 @@ class State(NamedTuple):
   steps: Int[Array, '']
 
 
+def _ratio(
+  config: DominoConfig, distance: Float[Array, '*batch']
+) -> Float[Array, '*batch']:
+  """The part l / l0, above 0 for the sake of negative powers."""
+  return jnp.maximum(distance / config.target_distance, 1e-6)
+
+
 def force(
   config: DominoConfig, distance: Float[Array, '*batch']
 ) -> Float[Array, '*batch']:
@@ -215,7 +239,7 @@ def force(
       `attractive_power`; and l0, `target_distance`.
     distance: l, between neighbours.
   """
-  ratio = distance / config.target_distance
+  ratio = _ratio(config, distance)
   return (
     1 - config.attractive_coeff
   ) * ratio**config.repulsive_power - config.attractive_coeff * (
@@ -236,7 +260,7 @@ def diversity(
     distance: l.
   """
   p, q = config.repulsive_power, config.attractive_power
-  ratio = distance / config.target_distance
+  ratio = _ratio(config, distance)
   return jnp.square(distance) * (
     (1 - config.attractive_coeff) * ratio**p / (p + 2)
     - config.attractive_coeff * ratio**q / (q + 2)
@@ -276,6 +300,23 @@ def multiplier_loss(
   return jnp.sum((jax.nn.sigmoid(multiplier) * slack)[1:])
 
 
+def lambdas(
+  config: DominoConfig,
+  multiplier: Float[Array, 'K'],
+  value: Float[Array, 'K'],
+) -> Float[Array, 'K']:
+  """The weights of the task by the constraint; that of policy 0 is unused.
+
+  Args:
+    config: has alpha and `multiplier_gain`.
+    multiplier: mu.
+    value: mean rewards.
+  """
+  scale = jnp.maximum(jnp.abs(value[0]), 1e-6)
+  shortfall = (config.alpha * value[0] - value) / scale
+  return jax.nn.sigmoid(multiplier + config.multiplier_gain * shortfall)
+
+
 def stream_weights(
   config: DominoConfig,
   multiplier: Float[Array, 'K'],
@@ -293,7 +334,7 @@ def stream_weights(
   ones = jnp.ones_like(value)
   holds = (value >= config.alpha * value[0]).astype(jnp.float32)
   c = config.coefficient
-  lambda_ = jax.nn.sigmoid(multiplier)
+  lambda_ = lambdas(config, multiplier, value)
   task, diverse = {
     'multiplier': (lambda_, 1 - lambda_),
     'none': (ones, 0 * ones),
@@ -528,7 +569,7 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
     metrics[DISTANCE_OVER_NOISE] = _over_noise(
       state, error, config.feature_decay
     )
-    return state, metrics | _summary(state)
+    return state, metrics | _summary(config, state)
 
   return base.IntrinsicReward(
     streams=(extrinsic.STREAM, STREAM),
@@ -540,12 +581,12 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
   )
 
 
-def _summary(state: State) -> types.Metrics:
+def _summary(config: DominoConfig, state: State) -> types.Metrics:
   """How diverse and how good the policies are, by the moving averages."""
   value = state.averages.value
   distance = neighbours.nearest(state.averages.features).distance
   ratio = value[1:] / jnp.where(value[0] == 0, 1.0, value[0])
-  lambda_ = jax.nn.sigmoid(state.multiplier[1:])
+  lambda_ = lambdas(config, state.multiplier, value)[1:]
   return {
     'policies/distance': jnp.mean(distance),
     'policies/min_distance': jnp.min(distance),

@@ -103,14 +103,31 @@ def test_directions_lead_away_from_the_nearest_policy(
   np.testing.assert_allclose(domino.directions(config, psi), expected)
 
 
-@pytest.mark.parametrize('coeff', [0.0, 0.5, 0.3])
-def test_the_reward_is_the_gradient_of_diversity_by_the_occupancy(coeff):
+def test_a_push_that_is_the_same_at_any_distance():
+  config = domino.DominoConfig(repulsive_power=-1.0, per_feature=False)
+  psi = jnp.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+  np.testing.assert_allclose(
+    domino.directions(config, psi), [[-1, 0], [1, 0], [0, 1]], rtol=1e-6
+  )
+  # Where it has no direction there is none.
+  np.testing.assert_array_equal(
+    domino.directions(config, jnp.zeros((3, 2))), np.zeros((3, 2))
+  )
+
+
+@pytest.mark.parametrize(
+  ('coeff', 'power'), [(0.0, 0.0), (0.5, 0.0), (0.3, 0.0), (0.0, -1.0)]
+)
+def test_the_reward_is_the_gradient_of_diversity_by_the_occupancy(coeff, power):
   num_states, half_step = 5, 5e-3
   rng = np.random.default_rng(3)
   occupancy = rng.dirichlet(np.ones(num_states), size=K)
   phi = rng.normal(size=(num_states, 3))
   config = domino.DominoConfig(
-    attractive_coeff=coeff, target_distance=0.6, per_feature=False
+    attractive_coeff=coeff,
+    target_distance=0.6,
+    repulsive_power=power,
+    per_feature=False,
   )
 
   def own_term(i, change):
@@ -167,6 +184,22 @@ def test_a_violated_constraint_raises_lambda_and_one_that_holds_lowers_it():
   for _ in range(5):
     after, _ = update(after, batch, KEY)
   np.testing.assert_allclose(after.multiplier, [0.0, 0.25, -0.25])
+
+
+def test_who_falls_short_is_weighed_towards_the_task_at_once():
+  config = domino.DominoConfig(alpha=0.9, multiplier_gain=10.0)
+  multiplier = jnp.array([5.0, -1.0, -1.0, 0.5])
+  value = jnp.array([2.0, 1.2, 2.0, 1.8])
+  # Shortfalls of .9 - .6, .9 - 1 and 0 of policy 0's value.
+  expected = 1 / (1 + np.exp(-np.array([-1 + 3, -1 - 1, 0.5])))
+  weights = domino.stream_weights(config, multiplier, value)
+  np.testing.assert_allclose(weights[1:, 0], expected, rtol=1e-5)
+  np.testing.assert_allclose(weights[1:, 1], 1 - expected, rtol=1e-5)
+  np.testing.assert_array_equal(weights[0], [1, 0])
+  # In parts of its value, and so whatever rewards are counted in.
+  np.testing.assert_allclose(
+    domino.stream_weights(config, multiplier, 100 * value), weights, rtol=1e-5
+  )
 
 
 def test_all_policies_learn_from_the_task_alone_until_burn_in_is_over():
@@ -467,6 +500,8 @@ def test_q_learning_mixes_by_each_skill_s_own_weights():
     ({'target_distance': 0.0}, 'target_distance must be positive'),
     ({'coefficient': -1.0}, 'coefficient must be >= 0'),
     ({'burn_in': -1}, 'burn_in must be >= 0'),
+    ({'multiplier_gain': -1.0}, 'multiplier_gain must be >= 0'),
+    ({'repulsive_power': -2.0}, 'repulsive_power must be above -2'),
     ({'constraint': 'linear', 'coefficient': 2.0}, 'coefficient must be in'),
     ({'initial_multiplier': 16.0}, 'initial_multiplier must be within'),
   ],
