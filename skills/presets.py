@@ -273,6 +273,20 @@ def _domino(
     return dataclasses.replace(
       config,
       num_skills=10,
+      objective=dataclasses.replace(
+        config.objective,
+        # What it costs to be elsewhere mostly grows with the square of how far
+        # that is. So would the paper's push, and no weight of the two would
+        # keep a body where it is.
+        repulsive_power=-1.0,
+        # A body takes long to follow its multiplier, which would swing it about
+        # the constraint, and one that has gone far takes long to come back.
+        multiplier_gain=20.0,
+        multiplier_rate=1e-3,
+        max_multiplier=1.0,
+      ),
+      # Bodies that are a little apart are paid next to nothing for it.
+      learner=dataclasses.replace(config.learner, normalize_streams=True),
       replay=dataclasses.replace(config.replay, capacity=256),
     )
   return config

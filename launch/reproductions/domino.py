@@ -236,7 +236,7 @@ _CONTROL_SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 # episodes of each, to be compared with the single policy.
 _CONTROL_ADAPTS = 'alpha 0.85'
 _CONTROL_SHOTS = 5
-_CONTROL_CHANGES = ('motor:slide=0.3', 'length:pole_1=2', 'mass:pole_1=8')
+_CONTROL_CHANGES = ('motor:slide=0.3', 'length:pole_1=3', 'length:pole_1=0.3')
 _CONTROL_SETTINGS = {
   'num_skills': 5,
   'skill_length': 25,
@@ -251,20 +251,10 @@ _CONTROL_SETTINGS = {
   # At the end no policy is on its way to somewhere else.
   'learner.policy_rate': 8e-4,
   'learner.policy_decay': 6_000,
-  # Carts that are centimetres apart are paid next to nothing for it.
-  'learner.normalize_streams': True,
-  # Where the cart stands. What that costs grows with its square, and so would
-  # the paper's push: no weight of the two would keep a cart where it is.
+  # Where the cart stands.
   'objective.features': ('position[0]',),
-  'objective.repulsive_power': -1.0,
   # The task comes first: before poles are balanced, carts are anywhere.
   'objective.burn_in': 2_400,
-  # A cart takes long to follow its multiplier, which would swing it about the
-  # constraint, and a multiplier that has gone far takes long to come back.
-  'objective.multiplier_gain': 20.0,
-  'objective.multiplier_rate': 1e-3,
-  'objective.initial_multiplier': 0.0,
-  'objective.max_multiplier': 1.0,
 }
 
 

@@ -75,16 +75,16 @@ def test_what_sets_that_balance_a_pole_must_show():
   )
   worse = {**adapted, domino._CONTROL_CHANGES[1]: {'best': 1, 'single': 2}}
   runs = {'no diversity': [{**good, 'distance': 0.1}]}
-  for alpha, distance in ((0.6, 0.9), (0.8, 0.6), (0.9, 0.4)):
+  for alpha, distance in ((0.7, 0.9), (0.85, 0.6), (0.95, 0.4)):
     runs[f'alpha {alpha}'] = [{**good, 'distance': distance}]
-  runs['alpha 0.8'][0]['adapted'] = adapted
+  runs['alpha 0.85'][0]['adapted'] = adapted
   verdicts = [q.verdict for q in domino._of_control(runs)]
   assert set(verdicts) == {'ok', '-'}
   for name, wrong in (
-    ('alpha 0.8', {'worst_value_ratio': 0.74}),
-    ('alpha 0.8', {'adapted': worse}),
+    ('alpha 0.85', {'worst_value_ratio': 0.79}),
+    ('alpha 0.85', {'adapted': worse}),
     ('no diversity', {'distance': 0.14}),
-    ('alpha 0.6', {'distance': 0.59}),
+    ('alpha 0.7', {'distance': 0.59}),
   ):
     changed = {**runs, name: [{**runs[name][0], **wrong}]}
     verdicts = [q.verdict for q in domino._of_control(changed)]
