@@ -46,6 +46,7 @@ from launch import rollouts
 from skills import settings
 from skills.evaluation import metrics
 from skills.evaluation import rulers
+from skills.objectives import domino
 
 EVALUATION_FILE = 'evaluation.json'
 FEATURES = 'features.png'
@@ -348,9 +349,11 @@ def draw_plane(
   has_ratios = all(each.mean_ratio is not None for each in measured)
   bounds = {}
   for run in runs if has_ratios else ():
-    alpha = getattr(run.experiment.config.objective, 'alpha', None)
-    if alpha is not None:
-      bounds[f'alpha = {alpha:g}'] = float(alpha)
+    objective = run.experiment.config.objective
+    if isinstance(objective, domino.DominoConfig):
+      alpha = domino.bound(objective)
+      if alpha is not None:
+        bounds[f'alpha = {alpha:g}'] = alpha
   points = [
     portraits.Point(
       label,

@@ -181,6 +181,11 @@ class DominoConfig:
       )
 
 
+def bound(config: DominoConfig) -> float | None:
+  """The part of policy 0's worth that is asked for; None if none is."""
+  return None if config.constraint in ('none', 'linear') else config.alpha
+
+
 class Averages(NamedTuple):
   """What is known of the set's policies.
 

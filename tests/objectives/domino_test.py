@@ -511,6 +511,15 @@ def test_settings_that_cannot_work_are_refused(settings, message):
     domino.DominoConfig(**settings)
 
 
+@pytest.mark.parametrize(
+  ('constraint', 'expected'),
+  [('multiplier', 0.7), ('smerl', 0.7), ('none', None), ('linear', None)],
+)
+def test_a_bound_is_there_where_something_is_asked_for(constraint, expected):
+  config = domino.DominoConfig(alpha=0.7, constraint=constraint)
+  assert domino.bound(config) == expected
+
+
 def test_a_set_of_one_policy_is_refused():
   with pytest.raises(ValueError, match='num_skills must be >= 2'):
     make(num_skills=1)
