@@ -72,7 +72,7 @@ def run_each(
         future.result()
     except BaseException:
       # Else whoever stops one run would wait for all that have not begun.
-      pool.shutdown(wait=False, cancel_futures=True)
+      pool.shutdown(cancel_futures=True)
       raise
   return {name: future.result() for name, future in futures.items()}
 

@@ -55,6 +55,7 @@ def test_the_plain_report_has_one_status_per_line_and_no_colours():
   assert '\x1b' not in result.stdout
 
 
+@pytest.mark.alone  # Libraries that answer must do so within the timeout.
 def test_each_broken_library_is_contained_and_names_its_remedy(tmp_path):
   for package, code in {
     'reverb': "raise ImportError('libpython3.10.so.1.0: cannot open')",
