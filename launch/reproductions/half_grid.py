@@ -9,6 +9,7 @@ value begin random, and learn from the walk alone.
 from collections.abc import Sequence
 import dataclasses
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxtyping import Float
 import numpy as np
 
 from envs import gridworlds
+from envs import tabular
 from skills import types
 from skills.evaluation import metrics
 from skills.networks import models
@@ -102,6 +104,43 @@ def learn(
   ), imagination
 
 
+class Learned(NamedTuple):
+  """What is known after the walk.
+
+  Attributes:
+    grid: the world.
+    params: of the model of tables.
+    members: each cell's n + 1 estimates.
+  """
+
+  grid: gridworlds.Gridworld
+  params: models.Params
+  members: Float[Array, 'n_plus_1 S']
+
+
+def learned(num_steps: int, seed: int, settings: HalfGrid) -> Learned:
+  """Learns from one half, and estimates what every cell is worth.
+
+  Args:
+    num_steps: of the estimates, n.
+    seed: of all random numbers.
+    settings: how.
+  """
+  grid = gridworlds.load('rewards_11')
+  key = jax.random.PRNGKey(seed)
+  params, imagination = learn(settings, grid, key)
+  members = ive.estimates(
+    imagination,
+    params,
+    imagination.encode(params, jnp.arange(grid.mdp.num_states)),
+    key,
+    num_steps=num_steps,
+    num_rollouts=1,
+    discount=DISCOUNT,
+  )
+  return Learned(grid, params, members)
+
+
 def half_grid_runs(
   num_steps: Sequence[int], seed: int, settings: HalfGrid = HalfGrid()
 ) -> dict[str, Any]:
@@ -119,23 +158,9 @@ def half_grid_runs(
     `error_mean`, the root mean square of the errors of v^0, of v^n and of the
     members' mean where there were no data.
   """
-  grid = gridworlds.load('rewards_11')
-  num_states, num_actions = grid.mdp.rewards.shape
-  uniform = np.full((num_states, num_actions), 1 / num_actions)
-  right = grid.mdp.state_values(uniform, DISCOUNT)
-  key = jax.random.PRNGKey(seed)
-  params, imagination = learn(settings, grid, key)
-  members = np.asarray(
-    ive.estimates(
-      imagination,
-      params,
-      imagination.encode(params, jnp.arange(num_states)),
-      key,
-      num_steps=max(num_steps),
-      num_rollouts=1,
-      discount=DISCOUNT,
-    )
-  )
+  grid, _, members = learned(max(num_steps), seed, settings)
+  shape = grid.mdp.rewards.shape
+  right = grid.mdp.state_values(np.full(shape, 1 / shape[1]), DISCOUNT)
   seen = is_seen(grid)
 
   def error(estimate: Float[Array, 'S'] | np.ndarray) -> float:
@@ -143,10 +168,10 @@ def half_grid_runs(
 
   found: dict[str, Any] = {
     'error_0': error(members[0]),
-    'value_error': (members[0] - right).tolist(),
+    'value_error': (np.asarray(members[0]) - right).tolist(),
   }
   for n in num_steps:
-    some = jnp.asarray(members[: n + 1])
+    some = members[: n + 1]
     spread = np.asarray(ive.spread(some))
     found[str(n)] = {
       'spread': spread.tolist(),
@@ -157,3 +182,87 @@ def half_grid_runs(
       'error_mean': error(ive.mean(some)),
     }
   return found
+
+
+def plan(
+  params: models.Params, worth: Float[Array, 'S']
+) -> Float[np.ndarray, 'S A']:
+  """The policy that does in each state what r(s, a) + g E v(s') is largest for.
+
+  Args:
+    params: of the model that says r and where an action leads.
+    worth: v, of each state.
+  """
+  transitions = np.asarray(jax.nn.softmax(params.transition))
+  q = np.asarray(params.reward) + DISCOUNT * transitions @ np.asarray(worth)
+  return np.eye(q.shape[1])[q.argmax(axis=-1)]
+
+
+def lost(
+  grid: gridworlds.Gridworld, policy: Float[np.ndarray, 'S A']
+) -> Float[np.ndarray, 'S']:
+  """The largest possible return from each state less a policy's, discounted."""
+  best = grid.mdp.optimal_values(DISCOUNT)
+  return best - grid.mdp.state_values(policy, DISCOUNT)
+
+
+def time_unseen(
+  grid: gridworlds.Gridworld, policy: Float[np.ndarray, 'S A']
+) -> Float[np.ndarray, 'S']:
+  """Of the time to come, the discounted share for which it leads out of sight.
+
+  Args:
+    grid: the world.
+    policy: of it.
+
+  Returns:
+    For each state that one may start in, in 0..1.
+  """
+  counted = tabular.TabularMDP(
+    successors=grid.mdp.successors,
+    rewards=1.0 - is_seen(grid)[grid.mdp.successors],
+    terminal=grid.mdp.terminal,
+    initial=grid.mdp.initial,
+  )
+  return (1 - DISCOUNT) * counted.state_values(policy, DISCOUNT)
+
+
+def half_grid_plans(
+  num_steps: int,
+  betas: Sequence[float],
+  seed: int,
+  settings: HalfGrid = HalfGrid(),
+) -> dict[str, dict[str, Any]]:
+  """Learns from one half, and acts everywhere by what was learned.
+
+  Args:
+    num_steps: of the estimates, n.
+    betas: deviations that are added to the estimates' mean.
+    seed: of all random numbers.
+    settings: how.
+
+  Returns:
+    For each single estimate, `v^k`, and for each `mean + beta std`: `lost` from
+    each cell, its means `seen` and `unseen` over those that the walk was in and
+    over the others, and `strayed`, the mean of `time_unseen` over the former.
+  """
+  grid, params, members = learned(num_steps, seed, settings)
+  seen = is_seen(grid)
+  worths = {f'v^{k}': member for k, member in enumerate(members)}
+  worths |= {plan_name(beta): ive.signal(members, beta) for beta in betas}
+  found = {}
+  for name, worth in worths.items():
+    policy = plan(params, worth)
+    own = lost(grid, policy)
+    found[name] = {
+      'lost': own.tolist(),
+      'seen': float(own[seen].mean()),
+      'unseen': float(own[~seen].mean()),
+      'strayed': float(time_unseen(grid, policy)[seen].mean()),
+    }
+  return found
+
+
+def plan_name(beta: float) -> str:
+  """What acting by mean and deviation is called."""
+  return 'mean' if beta == 0 else f'mean {beta:+g} std'

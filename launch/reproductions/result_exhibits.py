@@ -16,7 +16,7 @@ from skills.evaluation import skill_exhibits
 
 
 def make(content: Mapping[str, Any]) -> list[exhibits.Exhibit]:
-  """The table, curves of training, and of IVE the maps.
+  """The table, curves of training, and of IVE's grid the maps.
 
   Args:
     content: of the JSON file: `name`, `seeds`, `quantities` and `runs`.
@@ -42,6 +42,8 @@ def make(content: Mapping[str, Any]) -> list[exhibits.Exhibit]:
     )
   if content['name'] == 'ive_grid':
     shown += _maps(content['runs']['ive'][0], content['seeds'][0])
+  elif content['name'] == 'ive_planning':
+    shown.append(_losses(content['runs']))
   return shown
 
 
@@ -118,3 +120,27 @@ def _maps(run: Mapping[str, Any], seed: int) -> list[exhibits.Exhibit]:
       spread = np.asarray(of_steps['spread'])
       shown.append(skill_exhibits.inconsistency(spread, int(name), grid))
   return shown
+
+
+def _losses(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> exhibits.Map:
+  """What each plan loses from where, a small map for each."""
+  world = gridworlds.load('rewards_11')
+  grid = skill_exhibits.Grid(world.walls, world.positions)
+  values, text = skill_exhibits.tiles(
+    [
+      grid.fill(np.mean([run['lost'] for run in found], axis=0))
+      for found in runs.values()
+    ],
+    list(runs),
+  )
+  return exhibits.Map(
+    title='What is lost by planning',
+    caption=(
+      'Largest possible return less that of the plan named above each map, by '
+      'the cell in which one starts, as means over seeds. A walk was made in '
+      'the left half alone.'
+    ),
+    values=values,
+    unit='discounted reward',
+    text=text,
+  )

@@ -424,6 +424,13 @@ def make_parts(
       'two to 0.',
       stacklevel=2,
     )
+  if config.inconsistency.reads_spread and config.model.spread == 0:
+    warnings.warn(
+      'learner.inconsistency is used with learner.model.spread=0: rewards and '
+      'values begin at 0, so that model and value agree wherever nothing was '
+      'learned, and ignorance does not show. Set learner.model.spread=1.',
+      stacklevel=2,
+    )
   model = make_model(config, network_config, problem, objective)
   distribution = policies.make(problem, 1.0)
   policy = types.Network(

@@ -121,6 +121,11 @@ class IveConfig:
       self.evaluation,
     )
 
+  @property
+  def reads_spread(self) -> bool:
+    """Whether anything hangs on how far the estimates are apart."""
+    return any((self.bonus_weight, self.beta, self.evaluation_beta))
+
 
 def predicted_values(
   reward: Float[Array, 'n *batch'],

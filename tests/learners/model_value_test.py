@@ -483,12 +483,41 @@ def test_the_bonus_is_one_more_stream_of_the_task_s_own_disagreement():
 
 def test_one_is_warned_who_reads_what_self_consistency_trains_away():
   weight = self_consistency.SelfConsistencyConfig(weight=0.5)
+  random = models.LatentConfig(size=4)
   with pytest.warns(UserWarning, match='no sign of ignorance'):
-    agent(consistency=weight, inconsistency=ive.IveConfig(bonus_weight=1.0))
+    agent(
+      consistency=weight,
+      model=random,
+      inconsistency=ive.IveConfig(bonus_weight=1.0),
+    )
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     agent(consistency=weight)
-    agent(inconsistency=ive.IveConfig(bonus_weight=1.0))
+    agent(model=random, inconsistency=ive.IveConfig(bonus_weight=1.0))
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'bonus_weight': 1.0},
+    {'acting': 'estimates', 'beta': 1.0},
+    {'evaluation': 'estimates', 'evaluation_beta': -1.0},
+  ],
+)
+def test_one_is_warned_who_reads_a_spread_that_begins_at_0(settings):
+  used = ive.IveConfig(**settings)
+  with pytest.warns(UserWarning, match='Set learner.model.spread=1'):
+    agent(inconsistency=used)
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    agent(model=models.LatentConfig(size=4, spread=0.5), inconsistency=used)
+
+
+def test_one_who_plans_by_the_mean_alone_may_begin_at_0():
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    agent(inconsistency=ive.IveConfig(evaluation='estimates'))
+    agent(inconsistency=ive.IveConfig(acting='estimates', member=1))
 
 
 def test_pictures_are_learned_from_through_a_residual_network():

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from envs import gridworlds
 from launch.reproductions import half_grid
@@ -32,3 +33,41 @@ def test_the_half_without_data_is_told_by_the_spread():
     assert found[n]['auroc'] > 0.8
     assert found[n]['unseen'] > 3 * found[n]['seen']
   assert found['5']['error_mean'] < found['error_0']
+
+
+def test_who_knows_all_loses_nothing_and_who_hopes_for_a_corner_stays_there():
+  grid = gridworlds.load('rewards_11')
+  params, _ = half_grid.learn(SHORT, grid, jax.random.PRNGKey(0))
+  certain = 60.0 * np.eye(grid.mdp.num_states)[grid.mdp.successors]
+  known = params._replace(transition=certain, reward=grid.mdp.rewards)
+  best = grid.mdp.optimal_values(half_grid.DISCOUNT)
+  policy = half_grid.plan(known, best)
+  np.testing.assert_allclose(half_grid.lost(grid, policy), 0, atol=1e-9)
+  # The cell that pays is in the half that was seen: from column 7 it takes
+  # three steps into that half, of which the first two end outside.
+  outside = half_grid.time_unseen(grid, policy)
+  row, column = grid.positions.T
+  np.testing.assert_allclose(outside[column < 5], 0, atol=1e-9)
+  np.testing.assert_allclose(
+    outside[(row == 2) & (column == 7)], 0.1 * (1 + 0.9), rtol=1e-6
+  )
+  # Hopes for the lower right corner: nobody comes back, and there is no pay.
+  policy = half_grid.plan(known, 100.0 * 0.8 ** (20.0 - row - column))
+  [corner] = np.flatnonzero(row + column == 20)
+  outside = half_grid.time_unseen(grid, policy)
+  assert outside[corner] == pytest.approx(1)
+  lost = half_grid.lost(grid, policy)
+  assert lost[corner] == pytest.approx(best[corner])
+
+
+def test_caution_loses_less_where_the_walk_was_and_stays_there():
+  gains, strayed = [], []
+  for seed in range(3):
+    found = half_grid.half_grid_plans(3, (0.0, -3.0), seed, SHORT)
+    assert list(found) == ['v^0', 'v^1', 'v^2', 'v^3', 'mean', 'mean -3 std']
+    assert len(found['mean']['lost']) == 121
+    assert min(found['mean']['lost']) > -1e-9
+    gains.append(found['mean']['seen'] - found['mean -3 std']['seen'])
+    strayed.append(found['mean']['strayed'] - found['mean -3 std']['strayed'])
+  assert np.mean(gains) > 0.1
+  assert np.mean(strayed) > 0

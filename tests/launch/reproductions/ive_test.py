@@ -3,6 +3,28 @@
 from launch.reproductions import ive
 
 
+def plans(**changed):
+  """Runs of two seeds, of which one plan has other numbers than the rest."""
+  names = ['v^0', 'v^1', 'v^2', 'v^5', 'mean', 'mean -1 std', 'mean +1 std']
+  of_all = {name: [1.0, 2.0] for name in names} | changed
+  return {
+    name: [{'seen': each, 'unseen': 9.0, 'strayed': each} for each in found]
+    for name, found in of_all.items()
+  }
+
+
+def test_caution_must_stray_and_lose_less_and_the_mean_less_than_the_last():
+  runs = plans(**{'mean -1 std': [0.5, 1.0], 'mean +1 std': [1.5, 3.0]})
+  bold, careful, lost, last, *_ = ive.planning_quantities(runs)
+  for each in (bold, careful, lost):
+    assert each.ours == (-0.5, -1.0)
+  assert [each.verdict for each in (bold, careful, lost, last)] == ['ok'] * 4
+  # Seed by seed: -.5 and .6 are more than nothing.
+  worse = plans(**{'mean -1 std': [0.5, 2.6], 'v^5': [0.0, 2.5]})
+  verdicts = [each.verdict for each in ive.planning_quantities(worse)]
+  assert verdicts[:4] == ['ok', 'MISSED', 'MISSED', 'MISSED']
+
+
 def test_the_sea_must_be_crossed_with_the_bonus_and_not_without():
   runs = {
     'weight 0': [{'final': 0.99}, *[{'final': -0.01}] * 4],
