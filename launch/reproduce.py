@@ -60,6 +60,7 @@ REPRODUCTIONS: Mapping[str, Reproduction] = {
   'self_consistency_latent': self_consistency.latent,
   'ive_grid': ive.grid,
   'ive_planning': ive.planning,
+  'ive_acting': ive.acting,
   'ive_deep_sea': ive.deep_sea,
   'self_consistency_control': self_consistency.control,
 }
@@ -69,6 +70,7 @@ _NUM_SEEDS = {
   'self_consistency_tabular': 24,
   'self_consistency_latent': 24,
   'ive_planning': 24,
+  'ive_acting': 5,
   'ive_deep_sea': 5,
   'self_consistency_control': 5,
 }

@@ -166,6 +166,43 @@ def train_for_return(variant: Variant, seed: int) -> dict[str, Any]:
   }
 
 
+@functools.lru_cache
+def _acts(
+  variant: Variant,
+) -> Callable[[on_device.State, jax.Array, int], types.Trajectory]:
+  """Fresh trajectories, acted as in training."""
+  program = compiled(variant)
+  agent = program.agent._replace(evaluation_behaviour=program.agent.behaviour)
+  made = on_device.make(agent, program.environment.functional())
+  return jax.jit(made.evaluate, static_argnums=2)
+
+
+def train_for_coverage(variant: Variant, seed: int) -> dict[str, Any]:
+  """Trains a variant on device, and counts in how many states it was.
+
+  At each evaluation one batch of fresh trajectories is acted as in training;
+  observations are indices of states.
+
+  Returns:
+    `final`: states that were visited in any of them; `mean`: of the numbers of
+    those visited until then, over evaluations; `updates` and `curve`: those
+    numbers.
+  """
+  program, act = compiled(variant), _acts(variant)
+  visited: set[int] = set()
+  curve = []
+  for state, key in states(variant, seed):
+    found = act(state, key, program.agent.config.batch_size)
+    visited.update(np.unique(found.observation).tolist())
+    curve.append(len(visited))
+  return {
+    'final': curve[-1],
+    'mean': float(np.mean(curve)),
+    'updates': evaluated_at(variant),
+    'curve': curve,
+  }
+
+
 def train_all(
   variants: Mapping[str, Variant],
   request: running.Request,

@@ -25,6 +25,25 @@ def test_caution_must_stray_and_lose_less_and_the_mean_less_than_the_last():
   assert verdicts[:4] == ['ok', 'MISSED', 'MISSED', 'MISSED']
 
 
+def test_with_optimism_more_must_be_seen_seed_by_seed():
+  runs = {
+    name: [{'final': each} for each in found]
+    for name, found in {
+      'policy': [50, 40],
+      'beta -5': [30, 31],
+      'beta 0': [40, 30],
+      'beta 5': [45, 28],
+    }.items()
+  }
+  first, *rest = ive.acting_quantities(runs)
+  assert first.ours == (5, -2)
+  assert first.verdict == 'ok'
+  assert [each.verdict for each in rest] == ['-'] * 6
+  assert rest[1].ours == (-5, -12)
+  runs['beta 5'], runs['beta 0'] = runs['beta 0'], runs['beta 5']
+  assert ive.acting_quantities(runs)[0].verdict == 'MISSED'
+
+
 def test_the_sea_must_be_crossed_with_the_bonus_and_not_without():
   runs = {
     'weight 0': [{'final': 0.99}, *[{'final': -0.01}] * 4],

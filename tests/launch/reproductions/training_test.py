@@ -27,3 +27,29 @@ def test_returns_are_those_of_episodes_of_the_world():
     assert np.abs(possible - value).min() < 1e-6
   assert found['mean'] == pytest.approx(np.mean(found['curve']))
   assert found['final'] == pytest.approx(np.mean(found['curve'][-5:]))
+
+
+def test_cells_are_counted_that_the_acting_policy_comes_to():
+  variant = training.Variant(
+    agent='ive',
+    environment='grid:four_rooms',
+    settings=(
+      ('skill_length', 2),
+      ('batch_size', 4),
+      ('learner.model.size', 4),
+      ('learner.num_unrolled', 1),
+      ('learner.inconsistency.num_steps', 1),
+      ('learner.inconsistency.bonus_weight', 0.0),
+      ('learner.inconsistency.acting', 'estimates'),
+      # All actions alike.
+      ('learner.inconsistency.temperature', 1e6),
+    ),
+    num_updates=50,
+    options=(('horizon', 2),),
+  )
+  found = training.train_for_coverage(variant, 0)
+  # Two steps from a corner: 1 + 2 + 3 cells. Who evaluates, without drawing
+  # actions, would not come to all of them so soon.
+  assert found['final'] == 6
+  assert found['curve'] == sorted(found['curve'])
+  assert found['mean'] == pytest.approx(np.mean(found['curve']))
