@@ -73,3 +73,24 @@ def test_ive_s_maps_are_of_its_grid(tmp_path):
   )
   exhibits.save(tmp_path, found)
   assert len(exhibits.load(tmp_path)) == 4
+
+
+def test_of_plans_a_map_for_each_shows_the_mean_over_seeds():
+  runs = {
+    name: [{'lost': np.linspace(0.0, each, 121).tolist()} for each in scales]
+    for name, scales in {'mean': [1.0, 3.0], 'mean -1 std': [0.0, 1.0]}.items()
+  }
+  _, found = result_exhibits.make(
+    {
+      'name': 'ive_planning',
+      'seeds': [0, 1],
+      'quantities': [quantity([1.0, 2.0])],
+      'runs': runs,
+    }
+  )
+  for name, largest in (('mean', 2.0), ('mean -1 std', 0.5)):
+    [[row, column]] = np.argwhere(found.text == name)
+    tile = found.values[row + 1 : row + 12, column - 5 : column + 6]
+    np.testing.assert_allclose(
+      tile, np.linspace(0.0, largest, 121).reshape(11, 11)
+    )
