@@ -26,6 +26,7 @@ from skills.objectives import ive
 
 DISCOUNT = 0.9
 _HALF = 5  # Columns of the left half, of 11.
+MEAN = 'mean'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -265,4 +266,4 @@ def half_grid_plans(
 
 def plan_name(beta: float) -> str:
   """What acting by mean and deviation is called."""
-  return 'mean' if beta == 0 else f'mean {beta:+g} std'
+  return MEAN if beta == 0 else f'{MEAN} {beta:+g} std'

@@ -75,12 +75,16 @@ def test_ive_s_maps_are_of_its_grid(tmp_path):
   assert len(exhibits.load(tmp_path)) == 4
 
 
-def test_of_plans_a_map_for_each_shows_the_mean_over_seeds():
+def test_plans_by_all_estimates_have_a_map_of_the_mean_over_seeds():
   runs = {
     name: [{'lost': np.linspace(0.0, each, 121).tolist()} for each in scales]
-    for name, scales in {'mean': [1.0, 3.0], 'mean -1 std': [0.0, 1.0]}.items()
+    for name, scales in {
+      'v^0': [5.0, 5.0],
+      'mean': [1.0, 3.0],
+      'mean -1 std': [0.0, 1.0],
+    }.items()
   }
-  _, found = result_exhibits.make(
+  _, *found = result_exhibits.make(
     {
       'name': 'ive_planning',
       'seeds': [0, 1],
@@ -88,9 +92,11 @@ def test_of_plans_a_map_for_each_shows_the_mean_over_seeds():
       'runs': runs,
     }
   )
-  for name, largest in (('mean', 2.0), ('mean -1 std', 0.5)):
-    [[row, column]] = np.argwhere(found.text == name)
-    tile = found.values[row + 1 : row + 12, column - 5 : column + 6]
+  assert [each.title.partition(': ')[2] for each in found] == [
+    'mean',
+    'mean -1 std',
+  ]
+  for each, largest in zip(found, (2.0, 0.5)):
     np.testing.assert_allclose(
-      tile, np.linspace(0.0, largest, 121).reshape(11, 11)
+      each.values, np.linspace(0.0, largest, 121).reshape(11, 11)
     )
