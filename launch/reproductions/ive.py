@@ -73,8 +73,8 @@ def grid(
   return quantities, runs
 
 
-# Deviations by which a plan goes beside the mean; a name each, in this order.
-_PLAN_BETAS = (0.0, -3.0, -1.0, 1.0, 3.0)
+# Deviations that plans add to the mean.
+_PLAN_BETAS = (-3.0, -1.0, 0.0, 1.0, 3.0)
 _PLAN_STEPS = 5
 
 
