@@ -7,6 +7,7 @@ path runs.
 """
 
 from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -29,6 +30,10 @@ _UNROLLED_OF_LONGER = 4
 # cost more than the updates of a small world. Calls that train for multiples of
 # it give the same result however the whole is cut into calls.
 BLOCK = 100
+
+
+# States of worlds, and the memories of those who act in them.
+Worlds = tuple[Int[Array, 'B'], base.Memory]
 
 
 class State(NamedTuple):
@@ -66,15 +71,21 @@ class Program(NamedTuple):
   evaluate: Callable[[State, types.PRNGKey, int], types.Trajectory]
 
 
+# Random key, number of worlds -> as they begin.
+_Reset = Callable[[types.PRNGKey, int], Worlds]
+# State; skills, uniform numbers and a key -> state and metrics.
+_Update = Callable[[State, Any], tuple[State, types.Metrics]]
+
+
 def rollout(
   behaviour: base.Behaviour,
   environment: tabular.FunctionalEnvironment,
   variables: base.Variables,
-  start: tuple[Int[Array, 'B'], base.Memory],
+  start: Worlds,
   skill: Int[Array, 'B'],
   uniform: Float[Array, 'T B U'],
   key: types.PRNGKey,
-) -> tuple[types.Trajectory, tuple[Int[Array, 'B'], base.Memory]]:
+) -> tuple[types.Trajectory, Worlds]:
   """Runs one skill in each of B environments, from its first step to its last.
 
   Args:
@@ -157,13 +168,8 @@ def make(
     raise ValueError(
       'keeps_skill must be false on device where episodes do not end, got true.'
     )
-  batch = config.batch_size
-  num_steps = config.skill_length
-  is_episodic = environment.horizon is not None
 
-  def reset(
-    key: types.PRNGKey, size: int
-  ) -> tuple[Int[Array, 'B'], base.Memory]:
+  def reset(key: types.PRNGKey, size: int) -> Worlds:
     memory = jax.tree.map(
       lambda x: jnp.broadcast_to(x, (size,) + x.shape), agent.behaviour.init()
     )
@@ -171,29 +177,43 @@ def make(
 
   def init(key: types.PRNGKey) -> State:
     learner_key, reset_key, key = jax.random.split(key, 3)
-    environments, memory = reset(reset_key, batch)
+    environments, memory = reset(reset_key, config.batch_size)
     return State(agent.learner.init(learner_key), environments, memory, key)
 
-  def go_on(
-    trajectory: types.Trajectory,
-    end: tuple[Int[Array, 'B'], base.Memory],
-    key: types.PRNGKey,
-  ) -> tuple[Int[Array, 'B'], base.Memory]:
-    # Worlds go on, but for those that ended, which begin anew.
-    has_ended = jnp.any(trajectory.discount == 0, axis=0)
-    return jax.tree.map(
-      lambda new, old: jnp.where(
-        has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
-      ),
-      reset(key, has_ended.shape[0]),
-      end,
-    )
+  return Program(
+    init,
+    _make_train(agent, _make_update(agent, environment, reset)),
+    _make_evaluate(agent, environment, reset),
+  )
+
+
+def _go_on(
+  reset: _Reset, trajectory: types.Trajectory, end: Worlds, key: types.PRNGKey
+) -> Worlds:
+  """Worlds go on, but for those that ended, which begin anew."""
+  has_ended = jnp.any(trajectory.discount == 0, axis=0)
+  return jax.tree.map(
+    lambda new, old: jnp.where(
+      has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
+    ),
+    reset(key, has_ended.shape[0]),
+    end,
+  )
+
+
+def _make_update(
+  agent: registry.Agent,
+  environment: tabular.FunctionalEnvironment,
+  reset: _Reset,
+) -> _Update:
+  """Runs a skill in every world, and learns from it."""
+  is_episodic = environment.horizon is not None
 
   def update(state, inputs):
     skill, uniform, key = inputs
     start = state.environments, state.memory
     if is_episodic:
-      start = reset(key, batch)
+      start = reset(key, agent.config.batch_size)
     trajectory, end = rollout(
       agent.behaviour,
       environment,
@@ -204,10 +224,20 @@ def make(
       key,
     )
     if not is_episodic:
-      end = go_on(trajectory, end, key)
+      end = _go_on(reset, trajectory, end, key)
     learner, metrics = agent.learner.update(state.learner, trajectory)
     environments, memory = end
     return State(learner, environments, memory, state.key), metrics
+
+  return update
+
+
+def _make_train(
+  agent: registry.Agent, update: _Update
+) -> Callable[[State, int], tuple[State, types.Metrics]]:
+  """Makes many updates, the random numbers of a block of them at once."""
+  config = agent.config
+  batch = config.batch_size
 
   def block(state: State, size: int) -> tuple[State, types.Metrics]:
     key, skill_key, uniform_key, update_key = jax.random.split(state.key, 4)
@@ -217,7 +247,7 @@ def make(
       ),
       jax.random.uniform(
         uniform_key,
-        (size, num_steps, batch, agent.behaviour.num_uniforms),
+        (size, config.skill_length, batch, agent.behaviour.num_uniforms),
       ),
       jax.random.split(update_key, size),
     )
@@ -237,27 +267,47 @@ def make(
     )
     return block(state, num_updates - num_blocks * BLOCK)
 
-  def evaluate(state: State, key: types.PRNGKey, size: int) -> types.Trajectory:
-    reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
-    behaviour = agent.evaluation_behaviour
-    variables = agent.learner.variables(state.learner)
-    length = -(-size // batch)
-    shape = (size,) if is_episodic else (length, batch)
-    skill = jax.random.randint(skill_key, shape, *config.skills_run, jnp.int32)
-    if is_episodic:
-      trajectory, _ = rollout(
-        behaviour,
-        environment,
-        variables,
-        reset(reset_key, size),
-        skill,
-        jax.random.uniform(
-          uniform_key, (num_steps, size, behaviour.num_uniforms)
-        ),
-        key,
-      )
-      return trajectory
+  return train
 
+
+def _make_evaluate(
+  agent: registry.Agent,
+  environment: tabular.FunctionalEnvironment,
+  reset: _Reset,
+) -> Callable[[State, types.PRNGKey, int], types.Trajectory]:
+  """Runs fresh skills of the evaluation policy: episodes, or chains."""
+  config = agent.config
+  batch = config.batch_size
+  num_steps = config.skill_length
+  behaviour = agent.evaluation_behaviour
+
+  def episodes(
+    variables: base.Variables,
+    reset_key: types.PRNGKey,
+    skill: Int[Array, 'N'],
+    uniform_key: types.PRNGKey,
+    key: types.PRNGKey,
+  ) -> types.Trajectory:
+    size = skill.shape[0]
+    trajectory, _ = rollout(
+      behaviour,
+      environment,
+      variables,
+      reset(reset_key, size),
+      skill,
+      jax.random.uniform(
+        uniform_key, (num_steps, size, behaviour.num_uniforms)
+      ),
+      key,
+    )
+    return trajectory
+
+  def chains(
+    variables: base.Variables,
+    start: Worlds,
+    skill: Int[Array, 'L B'],
+    key: types.PRNGKey,
+  ) -> types.Trajectory:
     def link(start, inputs):
       skill, key = inputs
       uniform_key, key = jax.random.split(key)
@@ -267,19 +317,30 @@ def make(
       trajectory, end = rollout(
         behaviour, environment, variables, start, skill, uniform, key
       )
-      return go_on(trajectory, end, key), trajectory
+      return _go_on(reset, trajectory, end, key), trajectory
 
-    _, chains = jax.lax.scan(
-      link,
-      (state.environments, state.memory),
-      (skill, jax.random.split(key, length)),
-    )
-    # Chains are [length, T, batch]; not all of the last links were asked for.
+    length = skill.shape[0]
+    _, links = jax.lax.scan(link, start, (skill, jax.random.split(key, length)))
+    # Links are [length, T, batch]: chain after chain, one skill of each.
     return jax.tree.map(
       lambda x: jnp.moveaxis(x, 0, 1).reshape(
         (x.shape[1], length * batch) + x.shape[3:]
-      )[:, :size],
-      chains,
+      ),
+      links,
     )
 
-  return Program(init, train, evaluate)
+  def evaluate(state: State, key: types.PRNGKey, size: int) -> types.Trajectory:
+    reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
+    variables = agent.learner.variables(state.learner)
+    is_episodic = environment.horizon is not None
+    shape = (size,) if is_episodic else (-(-size // batch), batch)
+    skill = jax.random.randint(skill_key, shape, *config.skills_run, jnp.int32)
+    if is_episodic:
+      return episodes(variables, reset_key, skill, uniform_key, key)
+    start = state.environments, state.memory
+    # Not all of the last links were asked for.
+    return jax.tree.map(
+      lambda x: x[:, :size], chains(variables, start, skill, key)
+    )
+
+  return evaluate
