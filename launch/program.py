@@ -210,118 +210,189 @@ def make(
   )
   make_environment = make_environment or experiment.make_environment
   spec = acme_api.specs.make_environment_spec(make_environment(0))
-  builder = builder_lib.SkillBuilder(
-    shard_config(experiment.config, topology.num_replay_shards)
+  parts = _Parts(experiment, topology, num_hosts, make_environment, spec)
+  # Their common process ends with the learner.
+  replays = parts.make_replays(
+    None if topology.colocate_learner_and_replay else linger_s
   )
-  program = lp.Program('skills')
-  placements: dict[str, Placement] = {}
-  on_cpu = cpu_env(topology.threads)
-
-  replays = [
-    nodes.Replay(
-      experiment,
-      i,
-      functools.partial(builder.make_replay_tables, spec),
-      # Their common process ends with the learner.
-      None if topology.colocate_learner_and_replay else linger_s,
-    )
-    for i in range(topology.num_replay_shards)
-  ]
   replay_handles = [node.create_handle() for node in replays]
   if not topology.colocate_learner_and_replay:
+    parts.add_replays(replays)
+  counter = parts.add_counter(linger_s)
+  learner = parts.add_learners(replays, replay_handles, counter)
+  inference = parts.add_inference(learner)
+  parts.add_actors(replay_handles, learner, counter, inference)
+  parts.add_evaluators(learner, counter)
+  return Program(parts.program, parts.placements, counter)
+
+
+class _Parts:
+  """A program in the making, to which each kind of node is added in turn."""
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    topology: Topology,
+    num_hosts: int,
+    make_environment: nodes.EnvironmentFactory,
+    spec: acme_api.specs.EnvironmentSpec,
+  ) -> None:
+    self.program = lp.Program('skills')
+    self.placements: dict[str, Placement] = {}
+    self._experiment = experiment
+    self._topology = topology
+    self._num_hosts = num_hosts
+    self._make_environment = make_environment
+    self._spec = spec
+    self._on_cpu = cpu_env(topology.threads)
+
+  def make_replays(self, linger_s: float | None) -> list[nodes.Replay]:
+    """Makes the Reverb servers, which may share a process with the learner."""
+    num_shards = self._topology.num_replay_shards
+    builder = builder_lib.SkillBuilder(
+      shard_config(self._experiment.config, num_shards)
+    )
+    make_tables = functools.partial(builder.make_replay_tables, self._spec)
+    return [
+      nodes.Replay(self._experiment, i, make_tables, linger_s)
+      for i in range(num_shards)
+    ]
+
+  def add_replays(self, replays: Sequence[nodes.Replay]) -> None:
+    """Adds servers that have processes of their own."""
     for i, node in enumerate(replays):
-      program.add_node(node, label='replay')
+      self.program.add_node(node, label='replay')
       # Beside the learners, which read all that actors write, and often.
-      placements[f'replay/{i}'] = Placement(
-        i % min(topology.num_learners, num_hosts), SERVERS, on_cpu
-      )
+      host = i % min(self._topology.num_learners, self._num_hosts)
+      self.placements[f'replay/{i}'] = Placement(host, SERVERS, self._on_cpu)
 
-  counter = program.add_node(
-    lp.CourierNode(nodes.Counter, experiment, linger_s), label='counter'
-  )
-  # Its counts would be lost.
-  placements['counter'] = Placement(0, SERVERS, on_cpu, may_restart=False)
-
-  addresses = []
-  if topology.num_learners > 1:
-    addresses = [lp.Address('meeting') for _ in range(topology.num_learners)]
-  learner = None
-  for i in range(topology.num_learners):
-    node = lp.CourierNode(
-      nodes.Learner, experiment, spec, i, addresses, replay_handles, counter
+  def add_counter(self, linger_s: float) -> lp.CourierHandle:
+    """Adds what counts and stops; gives its handle."""
+    counter = self.program.add_node(
+      lp.CourierNode(nodes.Counter, self._experiment, linger_s),
+      label='counter',
     )
-    if addresses:
-      addresses[i].assign(node)
-    handle = node.create_handle()
-    learner = learner or handle
-    if topology.colocate_learner_and_replay:
-      node = lp.MultiThreadingColocation(
-        [node, *replays], return_on_first_completed=True
-      )
-    program.add_node(node, label='learner')
-    name = 'learner' if topology.num_learners == 1 else f'learner/{i}'
-    placements[name] = Placement(
-      i % num_hosts,
-      LEARNERS,
-      learner_env(topology, i // num_hosts, num_hosts),
-      # One among several cannot join the others again.
-      may_restart=topology.num_learners == 1,
+    # Its counts would be lost.
+    self.placements['counter'] = Placement(
+      0, SERVERS, self._on_cpu, may_restart=False
     )
+    return counter
 
-  inference = []
-  for i in range(topology.num_inference_servers):
-    num_served = topology.num_actors // topology.num_inference_servers
-    inference.append(
-      program.add_node(
-        lp.CourierNode(
-          nodes.InferenceServer,
-          experiment,
-          spec,
+  def add_learners(
+    self,
+    replays: Sequence[nodes.Replay],
+    replay_handles: Sequence[Any],
+    counter: lp.CourierHandle,
+  ) -> lp.CourierHandle:
+    """Adds the learners; gives the handle of the first."""
+    topology = self._topology
+    addresses = []
+    if topology.num_learners > 1:
+      addresses = [lp.Address('meeting') for _ in range(topology.num_learners)]
+    handles = []
+    for i in range(topology.num_learners):
+      node = lp.CourierNode(
+        nodes.Learner,
+        self._experiment,
+        self._spec,
+        i,
+        addresses,
+        replay_handles,
+        counter,
+      )
+      if addresses:
+        addresses[i].assign(node)
+      handles.append(node.create_handle())
+      if topology.colocate_learner_and_replay:
+        node = lp.MultiThreadingColocation(
+          [node, *replays], return_on_first_completed=True
+        )
+      self.program.add_node(node, label='learner')
+      name = 'learner' if topology.num_learners == 1 else f'learner/{i}'
+      self.placements[name] = Placement(
+        i % self._num_hosts,
+        LEARNERS,
+        learner_env(topology, i // self._num_hosts, self._num_hosts),
+        # One among several cannot join the others again.
+        may_restart=topology.num_learners == 1,
+      )
+    return handles[0]
+
+  def add_inference(self, learner: lp.CourierHandle) -> list[lp.CourierHandle]:
+    """Adds the inference servers, if any; gives their handles."""
+    topology = self._topology
+    handles = []
+    for i in range(topology.num_inference_servers):
+      num_served = topology.num_actors // topology.num_inference_servers
+      handles.append(
+        self.program.add_node(
+          lp.CourierNode(
+            nodes.InferenceServer,
+            self._experiment,
+            self._spec,
+            i,
+            learner,
+            num_served,
+            # A batch keeps as many threads as it has parts.
+            courier_kwargs={'thread_pool_size': num_served + 4},
+          ),
+          label='inference',
+        )
+      )
+      # Its actors wait for it at every step.
+      self.placements[f'inference/{i}'] = Placement(
+        i % self._num_hosts,
+        LEARNERS,
+        inference_env(topology, i // self._num_hosts),
+      )
+    return handles
+
+  def add_actors(
+    self,
+    replay_handles: Sequence[Any],
+    learner: lp.CourierHandle,
+    counter: lp.CourierHandle,
+    inference: Sequence[lp.CourierHandle],
+  ) -> None:
+    """Adds the actors, in turn at each replay and inference server."""
+    for i in range(self._topology.num_actors):
+      served_by = i % len(inference) if inference else None
+      self.program.add_node(
+        lp.PyClassNode(
+          nodes.Actor,
+          self._experiment,
+          self._make_environment,
+          i,
+          replay_handles[i % len(replay_handles)],
+          learner,
+          counter,
+          None if served_by is None else inference[served_by],
+        ),
+        label='actor',
+      )
+      # Beside its inference server, else on all hosts in turn.
+      host = (i if served_by is None else served_by) % self._num_hosts
+      self.placements[f'actor/{i}'] = Placement(host, FIRST, self._on_cpu)
+
+  def add_evaluators(
+    self, learner: lp.CourierHandle, counter: lp.CourierHandle
+  ) -> None:
+    """Adds those that measure skills."""
+    for i in range(self._topology.num_evaluators):
+      self.program.add_node(
+        lp.PyClassNode(
+          nodes.Evaluator,
+          self._experiment,
+          self._make_environment,
           i,
           learner,
-          num_served,
-          # A batch keeps as many threads as it has parts.
-          courier_kwargs={'thread_pool_size': num_served + 4},
+          counter,
         ),
-        label='inference',
+        label='evaluator',
       )
-    )
-    # Its actors wait for it at every step.
-    placements[f'inference/{i}'] = Placement(
-      i % num_hosts, LEARNERS, inference_env(topology, i // num_hosts)
-    )
-
-  for i in range(topology.num_actors):
-    served_by = i % len(inference) if inference else None
-    program.add_node(
-      lp.PyClassNode(
-        nodes.Actor,
-        experiment,
-        make_environment,
-        i,
-        replay_handles[i % len(replay_handles)],
-        learner,
-        counter,
-        None if served_by is None else inference[served_by],
-      ),
-      label='actor',
-    )
-    # Beside its inference server, else on all hosts in turn.
-    host = (i if served_by is None else served_by) % num_hosts
-    placements[f'actor/{i}'] = Placement(host, FIRST, on_cpu)
-
-  for i in range(topology.num_evaluators):
-    program.add_node(
-      lp.PyClassNode(
-        nodes.Evaluator, experiment, make_environment, i, learner, counter
-      ),
-      label='evaluator',
-    )
-    # The last host has the fewest other nodes.
-    placements[f'evaluator/{i}'] = Placement(
-      (num_hosts - 1 - i) % num_hosts, FIRST, on_cpu
-    )
-  return Program(program, placements, counter)
+      # The last host has the fewest other nodes.
+      host = (self._num_hosts - 1 - i) % self._num_hosts
+      self.placements[f'evaluator/{i}'] = Placement(host, FIRST, self._on_cpu)
 
 
 def shard_config(
