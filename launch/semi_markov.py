@@ -6,6 +6,7 @@ made. Many goals are learned side by side, each by a controller of its own.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
@@ -176,83 +177,52 @@ def make(
     )
   if not environment.is_deterministic:
     raise ValueError('the environment must have no random transitions.')
-  behaviour = controller.behaviour
-
-  def begin(key: types.PRNGKey, episode: Int[Array, '']) -> Any:
-    if trained is None:
-      return ()
-    return trained.init(jax.random.fold_in(key, episode))
 
   def init(key: types.PRNGKey) -> _Carry:
     zero = jnp.zeros((), jnp.int32)
     return _Carry(
       controller.learner.init(key),
-      behaviour.init(),
+      controller.behaviour.init(),
       environment.reset(None),
-      begin(key, zero),
+      _begin(trained, key, zero),
       *(zero,) * 5,
     )
 
   def one(carry: _Carry, goal: Int[Array, ''], key: types.PRNGKey) -> _Carry:
     decide = make_decide(with_goal(environment, goal), discount, trained)
     noise_key, actor_key = jax.random.split(key)
-    uniform = jax.random.uniform(
-      jax.random.fold_in(noise_key, carry.choices), (behaviour.num_uniforms,)
-    )
     seen = environment.observe(carry.state)
-    inputs = seen, jnp.int32(0), carry.memory, uniform
-    action, memory = jax.tree.map(
-      lambda x: x[0],
-      behaviour.choose(
-        controller.learner.variables(carry.learner),
-        *jax.tree.map(lambda x: x[None], inputs),
-      ),
-    )
+    action, memory = _choose(controller, carry, seen, noise_key)
     outcome = decide(
       carry.state, carry.actor, action, horizon - carry.steps_of_episode
     )
-    item = jax.tree.map(
-      lambda x: x[None, None],
-      types.Trajectory(
-        observation=seen,
-        action=action,
-        reward=outcome.reward,
-        discount=outcome.discount,
-        skill=jnp.int32(0),
-        mask=jnp.float32(1),
-        record=behaviour.record(memory),
-      ),
-    )
     learner, _ = controller.learner.update(
       carry.learner,
-      item._replace(
-        observation=jnp.stack([seen, environment.observe(outcome.state)])[
-          :, None
-        ]
+      _item(
+        jnp.stack([seen, environment.observe(outcome.state)]),
+        action,
+        outcome,
+        controller.behaviour.record(memory),
       ),
     )
-    steps = carry.steps + outcome.taken
-    steps_of_episode = carry.steps_of_episode + outcome.taken
-    # Who is done waits for the others and is not counted any more.
-    is_success = outcome.has_ended & (steps <= num_steps)
-    goes_on = carry._replace(
-      learner=learner,
-      memory=memory,
-      state=outcome.state,
-      actor=outcome.actor,
-      steps_of_episode=steps_of_episode,
-      steps=steps,
-      choices=carry.choices + (carry.steps < num_steps),
-      successes=carry.successes + is_success,
+    goes_on = _counted(
+      carry._replace(
+        learner=learner,
+        memory=memory,
+        state=outcome.state,
+        actor=outcome.actor,
+      ),
+      outcome,
+      num_steps,
     )
     anew = goes_on._replace(
-      memory=behaviour.init(),
+      memory=controller.behaviour.init(),
       state=environment.reset(None),
-      actor=begin(actor_key, carry.episode + 1),
+      actor=_begin(trained, actor_key, carry.episode + 1),
       episode=carry.episode + 1,
-      steps_of_episode=jnp.zeros_like(steps_of_episode),
+      steps_of_episode=jnp.zeros_like(goes_on.steps_of_episode),
     )
-    is_over = outcome.has_ended | (steps_of_episode >= horizon)
+    is_over = outcome.has_ended | (goes_on.steps_of_episode >= horizon)
     small = ('memory', 'state', 'actor', 'episode', 'steps_of_episode')
     return goes_on._replace(
       **{
@@ -271,6 +241,81 @@ def make(
     return carry.successes, carry.choices
 
   return run
+
+
+def _begin(
+  trained: loading.TrainedSkills | None,
+  key: types.PRNGKey,
+  episode: Int[Array, ''],
+) -> Any:
+  """The actor of the skills as it begins an episode."""
+  if trained is None:
+    return ()
+  return trained.init(jax.random.fold_in(key, episode))
+
+
+def _choose(
+  controller: registry.Agent,
+  carry: _Carry,
+  seen: Array,
+  key: types.PRNGKey,
+) -> tuple[Int[Array, ''], base.Memory]:
+  """The controller's next choice, and its memory after that."""
+  behaviour = controller.behaviour
+  uniform = jax.random.uniform(
+    jax.random.fold_in(key, carry.choices), (behaviour.num_uniforms,)
+  )
+  inputs = seen, jnp.int32(0), carry.memory, uniform
+  return jax.tree.map(
+    lambda x: x[0],
+    behaviour.choose(
+      controller.learner.variables(carry.learner),
+      *jax.tree.map(lambda x: x[None], inputs),
+    ),
+  )
+
+
+def _item(
+  seen: Array,
+  action: Int[Array, ''],
+  outcome: Outcome,
+  record: Mapping[str, Array],
+) -> types.Trajectory:
+  """One choice as a trajectory of one step.
+
+  Args:
+    seen: when it was made, and when its outcome was there, `[2, ...]`.
+    action: the choice.
+    outcome: what it led to.
+    record: of the behaviour.
+  """
+  item = types.Trajectory(
+    observation=seen,
+    action=action,
+    reward=outcome.reward,
+    discount=outcome.discount,
+    skill=jnp.int32(0),
+    mask=jnp.float32(1),
+    record=record,
+  )
+  return jax.tree.map(lambda x: x[None, None], item)._replace(
+    observation=seen[:, None]
+  )
+
+
+def _counted(carry: _Carry, outcome: Outcome, num_steps: int) -> _Carry:
+  """The same with a choice more, its steps and its success, if it was one.
+
+  Who is done waits for the others and is not counted any more.
+  """
+  steps = carry.steps + outcome.taken
+  is_success = outcome.has_ended & (steps <= num_steps)
+  return carry._replace(
+    steps_of_episode=carry.steps_of_episode + outcome.taken,
+    steps=steps,
+    choices=carry.choices + (carry.steps < num_steps),
+    successes=carry.successes + is_success,
+  )
 
 
 def _where(condition: Bool[Array, ''], first: Any, second: Any) -> Any:
