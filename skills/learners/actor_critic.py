@@ -16,6 +16,7 @@ own limit of gradients: the scale of a reward is nothing to the policy's
 features.
 """
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -346,35 +347,27 @@ def _policy_advantages(
   return normalize(mixed) if config.normalize_advantages else mixed
 
 
-def make(
+def _pull(
+  config: ActorCriticConfig,
+  advantages: Float[Array, 'T B'],
+  ratio: Float[Array, 'T B'],
+) -> Float[Array, 'T B']:
+  """How strongly each action is followed, or its opposite."""
+  pull = jnp.minimum(ratio, config.max_rho) * advantages
+  if config.max_change is None:
+    return pull
+  moved = jnp.sign(advantages) * (ratio - 1)
+  return jnp.where(moved > config.max_change, 0.0, pull)
+
+
+def _make_loss(
   config: ActorCriticConfig,
   policy: types.Network,
   values: types.Network,
   distribution: policies.ActionDistribution,
   objective: objectives.IntrinsicReward,
-) -> base.Learner:
-  """Makes the learner.
-
-  Args:
-    config: its settings.
-    policy: observations `[*batch, ...]`, skills `[*batch]` -> what the
-      distribution takes, `[*batch, D]`.
-    values: the same -> values `[*batch, R]`.
-    distribution: of actions.
-    objective: what it learns from; R streams.
-  """
-  optimizer = _make_optimizers(config)
-
-  def init(key: types.PRNGKey) -> State:
-    policy_key, values_key, objective_key, key = jax.random.split(key, 4)
-    params = Parts(policy.init(policy_key), values.init(values_key))
-    return State(
-      params=params,
-      optimizer=Parts(*(o.init(p) for o, p in zip(optimizer, params))),
-      objective=objective.init(objective_key),
-      key=key,
-      steps=jnp.zeros((), jnp.int32),
-    )
+) -> Callable[..., tuple[Float[Array, ''], types.Metrics]]:
+  """Makes the loss of policy and values; arguments as `make` takes them."""
 
   def loss(
     params: Parts,
@@ -414,11 +407,7 @@ def make(
     advantages = _policy_advantages(
       config, trace.advantages, objective.weights(state.objective), trajectory
     )
-    pull = jnp.minimum(ratio, config.max_rho) * advantages
-    if config.max_change is not None:
-      moved = jnp.sign(advantages) * (ratio - 1)
-      pull = jnp.where(moved > config.max_change, 0.0, pull)
-    gain = pull * log_prob
+    gain = _pull(config, advantages, ratio) * log_prob
     entropy = objectives.masked_mean(distribution.entropy(outputs), mask)
     policy_loss = (
       -objectives.masked_mean(gain, mask) - config.entropy_weight * entropy
@@ -438,6 +427,40 @@ def make(
       jnp.minimum(ratio, config.max_rho), mask
     )
     return policy_loss + sum(value_losses), metrics
+
+  return loss
+
+
+def make(
+  config: ActorCriticConfig,
+  policy: types.Network,
+  values: types.Network,
+  distribution: policies.ActionDistribution,
+  objective: objectives.IntrinsicReward,
+) -> base.Learner:
+  """Makes the learner.
+
+  Args:
+    config: its settings.
+    policy: observations `[*batch, ...]`, skills `[*batch]` -> what the
+      distribution takes, `[*batch, D]`.
+    values: the same -> values `[*batch, R]`.
+    distribution: of actions.
+    objective: what it learns from; R streams.
+  """
+  optimizer = _make_optimizers(config)
+  loss = _make_loss(config, policy, values, distribution, objective)
+
+  def init(key: types.PRNGKey) -> State:
+    policy_key, values_key, objective_key, key = jax.random.split(key, 4)
+    params = Parts(policy.init(policy_key), values.init(values_key))
+    return State(
+      params=params,
+      optimizer=Parts(*(o.init(p) for o, p in zip(optimizer, params))),
+      objective=objective.init(objective_key),
+      key=key,
+      steps=jnp.zeros((), jnp.int32),
+    )
 
   def update(
     state: State, trajectory: types.Trajectory
