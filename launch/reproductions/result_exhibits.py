@@ -50,20 +50,6 @@ def make(content: Mapping[str, Any]) -> list[exhibits.Exhibit]:
 
 def _table(content: Mapping[str, Any]) -> exhibits.Table:
   seeds = content['seeds']
-  has_columns = len(seeds) <= verdicts.MAX_COLUMNS
-  rows = []
-  for quantity in content['quantities']:
-    ours = quantity['ours']
-    rows.append(
-      [
-        quantity['name'],
-        quantity['paper'],
-        *(ours if has_columns else (min(ours), max(ours))),
-        quantity['mean'],
-        quantity['tolerance'],
-        quantity['verdict'],
-      ]
-    )
   return exhibits.Table(
     title=content['name'].replace('_', ' '),
     caption=(
@@ -73,16 +59,22 @@ def _table(content: Mapping[str, Any]) -> exhibits.Table:
     columns=[
       'quantity',
       'paper (source)',
-      *(
-        [f'seed {seed}' for seed in seeds]
-        if has_columns
-        else ['lowest', 'highest']
-      ),
+      *verdicts.of_seeds(seeds),
       'mean',
       'tolerance',
       'verdict',
     ],
-    rows=rows,
+    rows=[
+      [
+        quantity['name'],
+        quantity['paper'],
+        *verdicts.spread(quantity['ours']),
+        quantity['mean'],
+        quantity['tolerance'],
+        quantity['verdict'],
+      ]
+      for quantity in content['quantities']
+    ],
   )
 
 

@@ -9,7 +9,7 @@ from rich import table as rich_table
 from launch import commands
 
 # More seeds than this have no columns of their own.
-MAX_COLUMNS = 6
+_MAX_COLUMNS = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,21 @@ class Quantity:
     return 'ok' if above and below else 'MISSED'
 
 
+def of_seeds(seeds: Sequence[int]) -> list[str]:
+  """Headings of the columns that `spread` fills."""
+  if len(seeds) > _MAX_COLUMNS:
+    return ['lowest', 'highest', '+- (s.e.)']
+  return [f'seed {seed}' for seed in seeds]
+
+
+def spread(ours: Sequence[float]) -> tuple[float, ...]:
+  """Each seed's number; of many the ends and the standard error of the mean."""
+  if len(ours) <= _MAX_COLUMNS:
+    return tuple(ours)
+  error = float(np.std(ours, ddof=1)) / len(ours) ** 0.5
+  return min(ours), max(ours), error
+
+
 def show(
   name: str, quantities: Sequence[Quantity], seeds: Sequence[int]
 ) -> None:
@@ -61,25 +76,17 @@ def show(
   table = rich_table.Table(title=name)
   for heading in ('quantity', 'paper (source)'):
     table.add_column(heading)
-  columns = [f'seed {seed}' for seed in seeds]
-  if len(seeds) > MAX_COLUMNS:
-    columns = ['lowest', 'highest', '+- (s.e.)']
-  for heading in (*columns, 'mean'):
+  for heading in (*of_seeds(seeds), 'mean'):
     table.add_column(heading, justify='right')
   table.add_column('tolerance')
   table.add_column('verdict')
   # Errors and spreads are small.
   digits = 2 if max(abs(q.mean) for q in quantities) > 2 else 3
   for quantity in quantities:
-    shown = quantity.ours
-    if len(seeds) > MAX_COLUMNS:
-      error = float(np.std(shown, ddof=1)) / len(shown) ** 0.5
-      shown = (min(shown), max(shown), error)
     table.add_row(
       quantity.name,
       quantity.paper,
-      *(f'{value:.{digits}f}' for value in shown),
-      f'{quantity.mean:.{digits}f}',
+      *(f'{x:.{digits}f}' for x in (*spread(quantity.ours), quantity.mean)),
       quantity.tolerance,
       quantity.verdict,
     )

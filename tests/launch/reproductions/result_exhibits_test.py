@@ -1,6 +1,7 @@
 """Tests of launch/reproductions/result_exhibits.py."""
 
 import numpy as np
+import pytest
 
 from launch.reproductions import half_grid
 from launch.reproductions import result_exhibits
@@ -50,8 +51,10 @@ def test_of_many_seeds_the_ends_are_shown_and_curves_of_numbers_alone():
     }
   )
   [table] = found
-  assert table.columns[2:4] == ['lowest', 'highest']
-  assert table.rows[0][2:5] == [0.0, 8.0, 4.0]
+  assert table.columns[2:6] == ['lowest', 'highest', '+- (s.e.)', 'mean']
+  # The squares of 0 to 8 less their mean add up to 60, so that the variance is
+  # 60 / 8, and that of the mean a ninth of it.
+  assert table.rows[0][2:6] == [0.0, 8.0, pytest.approx((60 / 72) ** 0.5), 4.0]
 
 
 def test_ive_s_maps_are_of_its_grid(tmp_path):
