@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
+from jaxtyping import Int
 import numpy as np
 import optax
 
@@ -83,6 +84,15 @@ class Tabular:
   num_starts: int = 4
 
 
+def _drawn(
+  cumulative: Float[Array, '... S'], uniform: Float[Array, '...']
+) -> Int[Array, '...']:
+  """The next states that uniform numbers in [0, 1) stand for."""
+  below = cumulative <= uniform[..., None]
+  # Rounding may leave the last sum below 1.
+  return jnp.minimum(jnp.sum(below, axis=-1), cumulative.shape[-1] - 1)
+
+
 def tabular_errors(
   settings: Tabular,
   loss: self_consistency.SelfConsistencyConfig | None,
@@ -111,8 +121,7 @@ def tabular_errors(
     action_key, state_key, noise_key = jax.random.split(key, 3)
     action = jax.random.randint(action_key, (), 0, num_actions)
     pair = (state, action)
-    below = cumulative[pair] <= jax.random.uniform(state_key)
-    next_state = jnp.minimum(jnp.sum(below), num_states - 1)
+    next_state = _drawn(cumulative[pair], jax.random.uniform(state_key))
     noise = settings.noise * jax.random.normal(noise_key)
     reward = world.rewards[pair] + noise
     error = reward + DISCOUNT * params.value[next_state] - params.value[state]
@@ -272,7 +281,7 @@ def _walk(
   settings: Latent, world: World, state: Array, key: types.PRNGKey
 ) -> types.Trajectory:
   """The next steps of walks by the uniform policy."""
-  num_states, num_actions = world.rewards.shape
+  num_actions = world.rewards.shape[-1]
   cumulative = jnp.cumsum(world.transitions, axis=-1)
   shape = (settings.num_steps, settings.batch_size)
   action_key, state_key = jax.random.split(key)
@@ -281,8 +290,7 @@ def _walk(
   states, rewards = [state], []
   for action, uniform in zip(actions, uniforms):
     rewards.append(world.rewards[states[-1], action])
-    below = cumulative[states[-1], action] <= uniform[:, None]
-    states.append(jnp.minimum(jnp.sum(below, axis=-1), num_states - 1))
+    states.append(_drawn(cumulative[states[-1], action], uniform))
   ones = jnp.ones(shape)
   return types.Trajectory(
     observation=jnp.stack(states),

@@ -69,6 +69,14 @@ _FACTORED_GRID_STEPS = {
 }
 
 
+# What is measured, in the words of tables.
+_LABELS = {
+  'information_final': 'I(z;s_T) bits',
+  'information_pair': 'I(z;s_0,s_T) bits',
+  'information_displacement': 'I(z;displacement) bits',
+}
+
+
 def _variant(
   agent: str, environment: str, steps: _Steps, num_updates: int
 ) -> training.Variant:
@@ -125,35 +133,22 @@ def open_grid(
     for agent, steps in _OPEN_GRID_STEPS.items()
   }
   runs = training.train_all(variants, request, train_and_count)
+  end, pair = 'information_final', 'information_pair'
   quantities = [
     verdicts.Quantity(
-      name='I(z;s_T) bits, RVIC',
-      paper='low; 0.2 (prototype)',
-      ours=running.each(runs['rvic'], 'information_final'),
-      high=0.5,
-    ),
-    verdicts.Quantity(
-      name='I(z;s_0,s_T) bits, RVIC',
-      paper='high; 2.2 (prototype)',
-      ours=running.each(runs['rvic'], 'information_pair'),
-      low=2.0,
-    ),
-    verdicts.Quantity(
-      name='I(z;s_T) bits, VIC on the final state',
-      paper='high; 2.7 (prototype)',
-      ours=running.each(runs['vic_final'], 'information_final'),
-      low=2.5,
-    ),
-    verdicts.Quantity(
-      name='I(z;s_T) bits, VIC on the pair',
-      paper='2.1 to 2.3 (prototype)',
-      ours=running.each(runs['vic_pair'], 'information_final'),
-    ),
-    verdicts.Quantity(
-      name='I(z;s_0,s_T) bits, VIC on the pair',
-      paper='2.6 (prototype)',
-      ours=running.each(runs['vic_pair'], 'information_pair'),
-    ),
+      name=f'{_LABELS[name]}, {title}',
+      paper=f'{paper} (prototype)',
+      ours=running.each(runs[agent], name),
+      low=low,
+      high=high,
+    )
+    for agent, title, name, paper, low, high in (
+      ('rvic', 'RVIC', end, 'low; 0.2', None, 0.5),
+      ('rvic', 'RVIC', pair, 'high; 2.2', 2.0, None),
+      ('vic_final', 'VIC on the final state', end, 'high; 2.7', 2.5, None),
+      ('vic_pair', 'VIC on the pair', end, '2.1 to 2.3', None, None),
+      ('vic_pair', 'VIC on the pair', pair, '2.6', None, None),
+    )
   ]
   for agent, paper in (
     ('rvic', '39 to 75'),
@@ -191,7 +186,7 @@ def factored_grid(
   }
   quantities = [
     verdicts.Quantity(
-      name='I(z;displacement) bits, RVIC',
+      name=f'{_LABELS["information_displacement"]}, RVIC',
       paper='1.5 to 1.6 (prototype)',
       ours=running.each(runs['rvic'], 'information_displacement'),
       low=1.3,
@@ -218,9 +213,7 @@ def factored_grid(
     )
   for agent in variants:
     for name, label in (
-      ('information_final', 'I(z;s_T) bits'),
-      ('information_pair', 'I(z;s_0,s_T) bits'),
-      ('information_displacement', 'I(z;displacement) bits'),
+      *_LABELS.items(),
       ('effective_states', 'effective states of 1681'),
     ):
       if (agent, name) != ('rvic', 'information_displacement'):
