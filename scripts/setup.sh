@@ -255,7 +255,10 @@ if [[ -s "$build_tools" ]]; then
   "${pip[@]}" install --no-deps --require-hashes -r "$build_tools" \
     || fail_install
 fi
-"${pip[@]}" install --no-deps --require-hashes --no-build-isolation \
-  --use-pep517 -r "$lock" || fail_install
+"${pip[@]}" install --no-compile --no-deps --require-hashes \
+  --no-build-isolation --use-pep517 -r "$lock" || fail_install
 install_project || fail_install
+# On all cores, where pip would take one. Some packages bring files that are no
+# Python of this version.
+"$venv/bin/python" -m compileall -qq -j 0 "$root/$venv/lib" || true
 finish
