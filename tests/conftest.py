@@ -18,12 +18,14 @@ for _name, _value in {
 }.items():
   os.environ.setdefault(_name, _value)
 
-# Most of the tests' time is XLA's: the same programs are compiled in test after
-# test, in the processes that share the tests and in those that tests start. All
-# of them keep what was compiled in one folder. Programs that start at the same
-# time may find a file there that is being written; they compile it themselves.
+# Most of the tests' time is XLA's, which compiles much here and runs little of
+# it: it optimises less, in the tests and in the programs that they start. The
+# same is compiled in test after test: all of them keep it in one folder.
+# Programs that start at the same time may find a file there that is being
+# written; they compile it themselves.
 for _name, _value in {
   'JAX_COMPILATION_CACHE_DIR': str(_ROOT / '.pytest_cache' / 'jax'),
+  'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
   'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
   'PYTHONWARNINGS': 'ignore:Error reading persistent compilation cache entry',
