@@ -284,9 +284,10 @@ def test_evaluation_of_a_world_without_end_goes_on_from_where_training_is():
     environment, learner={'epsilon': 1.0, 'evaluation_epsilon': 1.0}
   )
   program = on_device.make(agent, environment.functional())
-  state, _ = program.train(program.init(KEY), 2)
+  train = jax.jit(program.train, static_argnums=1)
+  state, _ = train(program.init(KEY), 2)
   size = 3 * 16 + 5
-  trajectory = program.evaluate(state, KEY, size)
+  trajectory = jax.jit(program.evaluate, static_argnums=2)(state, KEY, size)
   chex.assert_shape(trajectory.mask, (8, size))
   first, last = np.asarray(trajectory.observation)[[0, -1]]
   np.testing.assert_array_equal(first[:16], state.environments)

@@ -137,7 +137,7 @@ def test_the_policy_s_step_is_the_exact_gradient_of_what_it_is_paid(lambda_):
     return value[NUM_STEPS, 0]
 
   logits = jnp.log(jnp.asarray(PI, jnp.float32))
-  expected = jax.grad(expected_return)(logits)
+  expected = jax.jit(jax.grad(expected_return))(logits)
   rows = [
     row
     for row in every_sequence(NUM_STEPS)
@@ -151,7 +151,7 @@ def test_the_policy_s_step_is_the_exact_gradient_of_what_it_is_paid(lambda_):
   # step must be right, which here only whole returns can be.
   values = np.random.default_rng(0).normal(size=(S, 1))
   before = with_tables(parts.learner.init(KEY), logits, values)
-  after, _ = parts.learner.update(before, batch_of(rows, PI))
+  after, _ = jax.jit(parts.learner.update)(before, batch_of(rows, PI))
   step = problems.content(after.params.policy) - logits
   if lambda_ == 1.0:
     # The loss is a mean over steps.
@@ -253,10 +253,11 @@ def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
   )
   batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
   state = with_tables(parts.learner.init(KEY), np.log(PI))
+  update = jax.jit(parts.learner.update)
   moved = []
   for _ in range(7):
     # From the same place each time, so that gradients are the same.
-    after, _ = parts.learner.update(state, batch)
+    after, _ = update(state, batch)
     moved.append(
       [
         problems.content(new) - problems.content(old)

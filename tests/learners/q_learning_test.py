@@ -353,7 +353,8 @@ def test_actors_get_the_values_the_weights_and_the_number_of_updates():
   variables = agent.learner.variables(state)
   chex.assert_trees_all_equal(variables.params, state.params)
   np.testing.assert_array_equal(variables.weights, [1.0, 7.0])
-  state, _ = agent.learner.update(state, problems.trajectory(problems.TABLE))
+  update = jax.jit(agent.learner.update)
+  state, _ = update(state, problems.trajectory(problems.TABLE))
   assert (variables.steps, agent.learner.variables(state).steps) == (0, 1)
 
 
@@ -675,7 +676,7 @@ def test_no_gradient_goes_through_the_steps_before_a_skill():
     return jnp.sum(jnp.square(values))
 
   inputs = params, batch.prefix.observation, batch.observation
-  _, before, within = jax.grad(total, argnums=(0, 1, 2))(*inputs)
+  _, before, within = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*inputs)
   np.testing.assert_array_equal(before, 0.0)
   assert np.all(np.any(within != 0, axis=(-1, -2)))
   # But the values depend on them.
@@ -690,9 +691,11 @@ def test_no_gradient_goes_through_the_steps_before_a_skill():
   )
   record = dict(zip(batch.prefix.record, (x[None] for x in memory)))
   grads = [
-    jax.grad(
-      lambda params, batch=some: jnp.sum(
-        jnp.square(q_learning.action_values(network, params, batch))
+    jax.jit(
+      jax.grad(
+        lambda params, batch=some: jnp.sum(
+          jnp.square(q_learning.action_values(network, params, batch))
+        )
       )
     )(params)
     for some in (batch, batch._replace(prefix=None, record=record))
