@@ -5,13 +5,14 @@
 SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
 # The tests of everything that must also run on today's JAX and Python.
-NEWEST_TESTS = $(wildcard tests/ops tests/objectives tests/networks \
-  tests/learners tests/evaluation tests/acting_test.py)
+NEWEST_TESTS = $(wildcard tests/learners tests/objectives tests/networks \
+  tests/evaluation tests/ops tests/acting_test.py)
 # All tests but those of Launchpad's programs, which use several cores each, and
 # those that watch a clock run side by side. A file stays in one process, where
-# its tests share what was compiled.
+# its tests share what was compiled. Files keep their order, in which long ones
+# come first: xdist's own has the files of few tests last, which take longest.
 ALONE = (launchpad or alone)
-PARALLEL = -n auto --maxprocesses=4 --dist=loadfile
+PARALLEL = -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-newest lint format lock doctor clean
