@@ -19,10 +19,10 @@ for _name, _value in {
   os.environ.setdefault(_name, _value)
 
 # Most of the tests' time is XLA's, which compiles much here and runs little of
-# it: it optimises less, in the tests and in the programs that they start. The
-# same is compiled in test after test: all of them keep it in one folder.
-# Programs that start at the same time may find a file there that is being
-# written; they compile it themselves.
+# it: it optimises less, in the tests and in the programs that they start, but
+# for the slow ones. The same is compiled in test after test: all of them keep
+# it in one folder. Programs that start at the same time may find a file there
+# that is being written; they compile it themselves.
 for _name, _value in {
   'JAX_COMPILATION_CACHE_DIR': str(_ROOT / '.pytest_cache' / 'jax'),
   'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
@@ -37,6 +37,7 @@ import importlib.util  # noqa: E402
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
 
 # Where shapes stand in signatures, and hold while the tests run.
 CHECKED_PACKAGES = (
@@ -56,3 +57,17 @@ if importlib.util.find_spec('beartype') is not None:
 # A shape that is extended in silence is this field's most common mistake. A
 # test that calls code which relies on it: `jax.numpy_rank_promotion('allow')`.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(autouse=True)
+def compile_slow_tests_as_users_do(request, monkeypatch):
+  """What they compile runs for long: there XLA optimises all that it can."""
+  if request.node.get_closest_marker('slow') is None:
+    yield
+    return
+  name = 'jax_disable_most_optimizations'
+  before = jax.config.read(name)
+  monkeypatch.setenv(name.upper(), '0')
+  jax.config.update(name, False)
+  yield
+  jax.config.update(name, before)
