@@ -11,6 +11,8 @@ import os
 import pathlib
 from typing import Any
 
+from launch import node_process
+
 # Of each name one run for each seed.
 Runs = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -57,15 +59,12 @@ def run_each(
   """
   cores = sorted(os.sched_getaffinity(0))
   context = multiprocessing.get_context('spawn')
-  with (
-    context.Manager() as manager,
-    concurrent.futures.ProcessPoolExecutor(
-      processes,
-      mp_context=context,
-      initializer=_take_core,
-      initargs=(manager.list(cores),),
-    ) as pool,
-  ):
+  with concurrent.futures.ProcessPoolExecutor(
+    processes,
+    mp_context=context,
+    initializer=_begin,
+    initargs=(cores, context.Value('i', 0), os.getpid()),
+  ) as pool:
     futures = {name: pool.submit(job) for name, job in jobs.items()}
     try:
       for future in concurrent.futures.as_completed(futures.values()):
@@ -82,8 +81,18 @@ def each(runs: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:
   return tuple(run[name] for run in runs)
 
 
-def _take_core(cores: Any) -> None:
-  """Keeps processes from fighting for one core while another is idle."""
-  core = cores.pop(0)
-  cores.append(core)
+def _begin(cores: Sequence[int], begun: Any, launcher: int) -> None:
+  """Takes a core, and ends with the process that it works for.
+
+  Args:
+    cores: that there are.
+    begun: how many processes have begun before, shared by all.
+    launcher: id of the process that it works for, of which nothing else may be
+      left when it is killed.
+  """
+  node_process.tie('reproduction', launcher)
+  # Else processes fight for one core while another is idle.
+  with begun.get_lock():
+    core = cores[begun.value % len(cores)]
+    begun.value += 1
   os.sched_setaffinity(0, {core})
