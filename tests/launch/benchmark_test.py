@@ -29,6 +29,19 @@ def test_the_best_of_several_tries_counts_and_the_first_call_does_not():
   assert len(calls) == 5
 
 
+def test_what_takes_long_is_timed_once(monkeypatch):
+  monkeypatch.setattr(benchmark, '_LONG_S', 0.04)
+  calls = []
+
+  def call():
+    calls.append(None)
+    # The first call compiles; after the third there is nothing left to try.
+    time.sleep([0.1, 0.01, 0.05, 0.001][len(calls) - 1])
+
+  assert 0.01 <= benchmark.best_seconds(call, 3) < 0.05
+  assert len(calls) == 3
+
+
 def test_a_repeated_step_runs_as_often_as_asked():
   assert benchmark.repeated(lambda x: x + 2, 7)(1) == 15
 
