@@ -138,6 +138,13 @@ _MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 """Agents that learn a task with a model: how, beside the learner's defaults."""
 
+# Of small vectors. Retrace follows a trajectory while the policy would still
+# choose its actions: from old ones values learn of what comes step by step.
+_MODEL_CAPACITY = 512
+
+_MODEL_RATE = 1e-3
+_MODEL_RATES = {'classic:cartpole': 3e-3}
+
 AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS, *_MODELS)))
 """Every agent: one for each objective, and what is made of such."""
 
@@ -213,7 +220,7 @@ def make(
       objective=dataclasses.replace(config.objective, **_VARIANTS[agent]),
     )
   if agent in _MODELS:
-    return _with_model(make(_EXTRINSIC, environment, problem), _MODELS[agent])
+    return _with_model(agent, environment, problem)
   if agent == HIERARCHY:
     return _hierarchy(make(_EXTRINSIC, environment, problem))
   sizes = {**_GRIDS, **_CLASSICS}.get(environment, _OTHER)
@@ -443,17 +450,23 @@ def _hierarchy(
 
 
 def _with_model(
-  config: config_lib.SkillAgentConfig, settings: Mapping[str, Any]
+  agent: str, environment: str, problem: types.ProblemSpec
 ) -> config_lib.SkillAgentConfig:
   """The settings of an agent with a model, from those of one without."""
+  config = make(_EXTRINSIC, environment, problem)
+  capacity = config.replay.capacity
+  if problem.num_states is None and len(problem.observation_shape) < 3:
+    capacity = min(capacity, _MODEL_CAPACITY)
   return dataclasses.replace(
     config,
     # The model has no memory, and gives no priorities.
     network=dataclasses.replace(config.network, lstm_size=None),
     replay=dataclasses.replace(
-      config.replay, burn_in=0, priority_exponent=None
+      config.replay, capacity=capacity, burn_in=0, priority_exponent=None
     ),
-    learner=model_value.ModelValueConfig(learning_rate=1e-3, **settings),
+    learner=model_value.ModelValueConfig(
+      learning_rate=_MODEL_RATES.get(environment, _MODEL_RATE), **_MODELS[agent]
+    ),
   )
 
 

@@ -256,6 +256,20 @@ def test_agents_with_a_model_differ_in_what_they_do_with_it(
     assert made['ive'].skill_length == horizon
 
 
+@pytest.mark.parametrize('agent', ['muesli', 'ive'])
+def test_models_learn_of_vectors_from_what_was_done_of_late(agent):
+  problem = problem_of('classic:catch', 'board')
+  without = presets.make('extrinsic', 'classic:catch', problem)
+  config = presets.make(agent, 'classic:catch', problem)
+  # What the learner fetches at once, and as much again.
+  assert config.replay.capacity == 2 * config.fetch_size
+  assert config.replay.capacity < without.replay.capacity
+  # Of pictures as much as memory holds.
+  config = presets.make(agent, 'atari:pong', ATARI)
+  without = presets.make('extrinsic', 'atari:pong', ATARI)
+  assert config.replay.capacity == without.replay.capacity > 512
+
+
 def test_models_have_no_memory_of_atari():
   config = presets.make('muesli', 'atari:pong', ATARI)
   assert config.network.lstm_size is None
