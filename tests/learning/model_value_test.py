@@ -76,8 +76,8 @@ def test_it_learns_from_pictures_of_a_board_what_it_learns_from_states():
   print(f'board: {found}; before: {untrained}')
   # On every seed: the states of a model that saturate are lost on some alone.
   assert min(found) >= 0.95
-  # One that was never trained catches a ball by luck now and then.
-  assert max(untrained) < 0.5
+  # Of those that were never trained one has luck now and then.
+  assert sum(untrained) / len(untrained) < 0
 
 
 def steps_of_a_rule(episodes):
