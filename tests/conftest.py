@@ -20,7 +20,7 @@ for _name, _value in {
 
 # Most of the tests' time is XLA's, which compiles much here and runs little of
 # it: it optimises less, in the tests and in the programs that they start, but
-# for the slow ones. The same is compiled in test after test: all of them keep
+# for slow ones and those that watch a clock. The same is compiled in test after test: all of them keep
 # it in one folder. Programs that start at the same time may find a file there
 # that is being written; they compile it themselves.
 for _name, _value in {
@@ -60,9 +60,9 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
 @pytest.fixture(autouse=True)
-def compile_slow_tests_as_users_do(request, monkeypatch):
-  """What they compile runs for long: there XLA optimises all that it can."""
-  if request.node.get_closest_marker('slow') is None:
+def compile_as_users_do(request, monkeypatch):
+  """What runs for long, or is timed: there XLA optimises all that it can."""
+  if not any(request.node.get_closest_marker(m) for m in ('slow', 'alone')):
     yield
     return
   name = 'jax_disable_most_optimizations'

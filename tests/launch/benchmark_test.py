@@ -146,6 +146,7 @@ def test_a_program_makes_steps_updates_and_items(
   assert speeds.updates == pytest.approx(speeds.items, rel=0.5)
 
 
+@pytest.mark.alone
 def test_products_are_counted_as_such():
   # The work of a product grows with the cube of its size, its speed does not:
   # were it counted by the square, it would be told to be eight times slower.
