@@ -20,9 +20,9 @@ for _name, _value in {
 
 # Most of the tests' time is XLA's, which compiles much here and runs little of
 # it: it optimises less, in the tests and in the programs that they start, but
-# for slow ones and those that watch a clock. The same is compiled in test after test: all of them keep
-# it in one folder. Programs that start at the same time may find a file there
-# that is being written; they compile it themselves.
+# for slow ones and those that watch a clock. The same is compiled in test after
+# test: all of them keep it in one folder. Programs that start at the same time
+# may find a file there that is being written; they compile it themselves.
 for _name, _value in {
   'JAX_COMPILATION_CACHE_DIR': str(_ROOT / '.pytest_cache' / 'jax'),
   'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
