@@ -199,15 +199,14 @@ def _of_sets(who: str, runs: running.Runs) -> list[verdicts.Quantity]:
         )
       )
   for lower, higher in zip(_ALPHAS, _ALPHAS[1:]):
-    distances = [
-      running.each(runs[f'{who}, bump, alpha {alpha:g}'], 'distance')
-      for alpha in (lower, higher)
-    ]
+    first, second = (
+      f'{who}, bump, alpha {alpha:g}' for alpha in (lower, higher)
+    )
     quantities.append(
       verdicts.Quantity(
         name=f'{who}: fall of distance, alpha {lower:g} to {higher:g}',
         paper='above 0',
-        ours=tuple(a - b for a, b in zip(*distances)),
+        ours=running.difference(runs, first, second, 'distance'),
         low=0.0,
       )
     )
@@ -399,27 +398,22 @@ def _of_control(runs: running.Runs) -> list[verdicts.Quantity]:
         low=1.0,
       )
     )
-  distances = [
-    running.each(runs[f'alpha {alpha:g}'], 'distance')
-    for alpha in _CONTROL_ALPHAS
-  ]
+  names = [f'alpha {alpha:g}' for alpha in _CONTROL_ALPHAS]
+  diverse = running.each(runs[names[-1]], 'distance')
   quantities.append(
     verdicts.Quantity(
-      name=f'distance, alpha {_CONTROL_ALPHAS[-1]:g} / no diversity',
+      name=f'distance, {names[-1]} / no diversity',
       paper='above 1',
-      ours=tuple(a / max(b, 1e-6) for a, b in zip(distances[-1], alike)),
+      ours=tuple(a / max(b, 1e-6) for a, b in zip(diverse, alike)),
       low=3.0,
     )
   )
-  for i in range(len(_CONTROL_ALPHAS) - 1):
+  for lower, higher in zip(names, names[1:]):
     quantities.append(
       verdicts.Quantity(
-        name=(
-          f'fall of distance, alpha {_CONTROL_ALPHAS[i]:g} to '
-          f'{_CONTROL_ALPHAS[i + 1]:g}'
-        ),
+        name=f'fall of distance, {lower} to {higher.removeprefix("alpha ")}',
         paper='above 0',
-        ours=tuple(a - b for a, b in zip(distances[i], distances[i + 1])),
+        ours=running.difference(runs, lower, higher, 'distance'),
         low=0.0,
       )
     )

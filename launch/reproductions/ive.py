@@ -107,12 +107,11 @@ def planning_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
     ('seen', mean, 'v^1', 'below 0 (H6)', {}),
     ('seen', mean, 'v^2', 'below 0 (H6)', {}),
   ):
-    one, other = (running.each(runs[name], key) for name in (first, second))
     quantities.append(
       verdicts.Quantity(
         name=f'{labels[key]}, {first} less {second}, paired',
         paper=paper,
-        ours=tuple(np.subtract(one, other).tolist()),
+        ours=running.difference(runs, first, second, key),
         **bar,
       )
     )
@@ -232,12 +231,11 @@ def acting_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
     (none, least, 'above 0 (H5)', {}),
     (most, 'policy', 'no such agent there', {}),
   ):
-    one, other = (running.each(runs[name], 'final') for name in (first, second))
     quantities.append(
       verdicts.Quantity(
         name=f'cells visited, {first} less {second}, paired',
         paper=paper,
-        ours=tuple(np.subtract(one, other).tolist()),
+        ours=running.difference(runs, first, second, 'final'),
         **bar,
       )
     )

@@ -81,6 +81,14 @@ def each(runs: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:
   return tuple(run[name] for run in runs)
 
 
+def difference(
+  runs: Runs, first: str, second: str, name: str
+) -> tuple[float, ...]:
+  """Of each seed, by how much more the first has than the second."""
+  pairs = zip(each(runs[first], name), each(runs[second], name), strict=True)
+  return tuple(one - other for one, other in pairs)
+
+
 def _begin(cores: Sequence[int], begun: Any, launcher: int) -> None:
   """Takes a core, and ends with the process that it works for.
 

@@ -156,15 +156,12 @@ def latent(
   quantities = []
   for first, second in _LATENT_ORDER:
     known = _PROTOTYPE_LATENT[first][0] - _PROTOTYPE_LATENT[second][0]
-    pairs = zip(
-      running.each(runs[first or 'none'], 'error'),
-      running.each(runs[second or 'none'], 'error'),
-    )
+    names = first or 'none', second or 'none'
     quantities.append(
       verdicts.Quantity(
-        name=f'error of {first or "none"} less {second or "none"}, paired',
+        name=f'error of {names[0]} less {names[1]}, paired',
         paper=f'{known:.3f} (prototype)',
-        ours=tuple(one - other for one, other in pairs),
+        ours=running.difference(runs, *names, 'error'),
         high=0.0,
       )
     )
@@ -224,12 +221,11 @@ def control(
     ('direct', 'dyna'),
     ('none', 'reverse'),
   ):
-    first, second = (running.each(runs[each], 'mean') for each in (name, other))
     quantities.append(
       verdicts.Quantity(
         name=f'mean return, {name} less {other}',
         paper='above 0 (in Sokoban and Atari)',
-        ours=tuple(np.subtract(first, second).tolist()),
+        ours=running.difference(runs, name, other, 'mean'),
       )
     )
   return quantities, runs

@@ -28,6 +28,13 @@ def _stop():
   raise SystemExit(130)
 
 
+def test_seeds_are_compared_one_by_one():
+  runs = {'a': [{'x': 3}, {'x': 0.5}], 'b': [{'x': 1}, {'x': 2}]}
+  assert running.difference(runs, 'a', 'b', 'x') == (2, -1.5)
+  with pytest.raises(ValueError):
+    running.difference({**runs, 'b': runs['b'][:1]}, 'a', 'b', 'x')
+
+
 def test_each_job_has_a_core_and_results_keep_their_names():
   jobs = {name: functools.partial(_cores, name) for name in ('a', 'b', 'c')}
   found = running.run_each(jobs, processes=2)
