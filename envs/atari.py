@@ -31,7 +31,7 @@ from jaxtyping import Int
 from jaxtyping import UInt8
 import numpy as np
 
-from envs import choices
+from skills import checks
 
 # Those of ale_py.roms but for combat, joust, maze_craze and warlords, which the
 # emulator of this version refuses, by ending the process.
@@ -129,13 +129,13 @@ class AtariEnvironment(dm_env.Environment):
     Raises:
       ValueError: if an argument is unknown or out of range.
     """
-    choices.check('game', game, GAMES)
-    choices.check_count('seed', seed, 0)
-    choices.check('actions', actions, ACTION_SETS)
-    choices.check('rewards', rewards, REWARDS)
+    checks.one_of('game', game, GAMES)
+    checks.integer('seed', seed, 0)
+    checks.one_of('actions', actions, ACTION_SETS)
+    checks.one_of('rewards', rewards, REWARDS)
     if not isinstance(sticky, (int, float)) or not 0 <= sticky <= 1:
       raise ValueError(f'sticky must be a number in [0, 1], got {sticky!r}.')
-    choices.check_count('max_frames', max_frames, 1)
+    checks.integer('max_frames', max_frames, 1)
     import ale_py
     from ale_py import roms
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from jaxtyping import UInt8
 import numpy as np
 
-from envs import choices
+from skills import checks
 
 RAM_SIZE = 128
 
@@ -45,7 +45,7 @@ def avatar(
   Raises:
     ValueError: if the game's bytes are not known, or this is no memory.
   """
-  choices.check('game with known avatar bytes', game, AVATAR_BYTES)
+  checks.one_of('game with known avatar bytes', game, AVATAR_BYTES)
   ram = np.asarray(ram)
   if ram.dtype != np.uint8 or ram.shape[-1:] != (RAM_SIZE,):
     raise ValueError(
@@ -81,7 +81,7 @@ class Coverage:
     Raises:
       ValueError: if the game's bytes are not known.
     """
-    choices.check('game with known avatar bytes', game, AVATAR_BYTES)
+    checks.one_of('game with known avatar bytes', game, AVATAR_BYTES)
     self._game = game
     self._episode: set[bytes] = set()
     self._lifetime: set[bytes] = set()

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from jaxtyping import Float32
 import numpy as np
 
-from envs import choices
+from skills import checks
 
 HORIZON = 500
 
@@ -71,7 +71,7 @@ class CartPole(dm_env.Environment):
     Raises:
       ValueError: if the seed is not an integer >= 0.
     """
-    choices.check_count('seed', seed, 0)
+    checks.integer('seed', seed, 0)
     self._rng = np.random.default_rng(seed)
     self._state = np.zeros(4)
     self._num_steps = 0

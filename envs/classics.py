@@ -20,8 +20,8 @@ from jaxtyping import Float
 from jaxtyping import Num
 import numpy as np
 
-from envs import choices
-from envs import tabular
+from envs.tabular import mdp as tabular_mdp
+from skills import checks
 
 TASKS = ('catch', 'deep_sea')
 
@@ -34,7 +34,7 @@ class Board(NamedTuple):
     pictures: 0 and 1; of the state after the end, all 0.
   """
 
-  mdp: tabular.TabularMDP
+  mdp: tabular_mdp.TabularMDP
   pictures: Float[np.ndarray, 'S H W']
 
 
@@ -45,8 +45,8 @@ def catch(rows: int = 10, columns: int = 5) -> Board:
     rows: at least 2.
     columns: at least 1.
   """
-  choices.check_count('rows', rows, 2)
-  choices.check_count('columns', columns, 1)
+  checks.integer('rows', rows, 2)
+  checks.integer('columns', columns, 1)
   shape = (rows, columns, columns)  # Row and column of the ball, paddle.
   row, ball, paddle = np.unravel_index(np.arange(np.prod(shape)), shape)
   terminal = row == rows - 1
@@ -68,7 +68,7 @@ def catch(rows: int = 10, columns: int = 5) -> Board:
   pictures = np.zeros((len(row), rows, columns), np.float32)
   pictures[np.arange(len(row)), row, ball] = 1.0
   pictures[np.arange(len(row)), rows - 1, paddle] = 1.0
-  mdp = tabular.TabularMDP(
+  mdp = tabular_mdp.TabularMDP(
     successors=successors,
     rewards=outcome[successors],
     terminal=terminal,
@@ -85,8 +85,8 @@ def deep_sea(size: int = 10, world: int = 0) -> Board:
     size: rows and columns, at least 2.
     world: its number, which seeds what the actions mean.
   """
-  choices.check_count('size', size, 2)
-  choices.check_count('world', world, 0)
+  checks.integer('size', size, 2)
+  checks.integer('world', world, 0)
   row, column = np.divmod(np.arange(size * size), size)
   end = size * size
   # Of each cell, which action goes right.
@@ -103,7 +103,7 @@ def deep_sea(size: int = 10, world: int = 0) -> Board:
   rewards = found - 0.01 / size * goes_right
   pictures = np.zeros((end + 1, size, size), np.float32)
   pictures[np.arange(end), row, column] = 1.0
-  mdp = tabular.TabularMDP(
+  mdp = tabular_mdp.TabularMDP(
     successors=np.concatenate([np.minimum(successors, end), [[end, end]]]),
     rewards=np.concatenate([rewards, np.zeros((1, 2))]),
     terminal=np.arange(end + 1) == end,
@@ -120,7 +120,7 @@ def observations(board: Board, kind: str) -> Num[np.ndarray, 'S *shape']:
     board: the task.
     kind: 'index' for the state's index, int32, or 'board' for the picture.
   """
-  choices.check('observation', kind, ('index', 'board'))
+  checks.one_of('observation', kind, ('index', 'board'))
   if kind == 'board':
     return board.pictures
   return np.arange(board.mdp.num_states, dtype=np.int32)

@@ -27,7 +27,7 @@ from jaxtyping import Float
 from jaxtyping import Num
 import numpy as np
 
-from envs import choices
+from skills import checks
 
 # By domain, as in dm_control.suite.ALL_TASKS, which takes seconds to import.
 _DOMAINS = {
@@ -201,11 +201,11 @@ class ControlEnvironment(dm_env.Environment):
       ValueError: if an argument is unknown or out of range, or if pictures are
         wanted where nothing can draw them.
     """
-    choices.check('control task', name, TASKS)
-    choices.check_count('seed', seed, 0, _MAX_SEED)
-    choices.check('observation', observation, OBSERVATIONS)
-    choices.check_count('size', size, 1)
-    choices.check_count('action_repeat', action_repeat, 1)
+    checks.one_of('control task', name, TASKS)
+    checks.integer('seed', seed, 0, _MAX_SEED)
+    checks.one_of('observation', observation, OBSERVATIONS)
+    checks.integer('size', size, 1)
+    checks.integer('action_repeat', action_repeat, 1)
     _check_seconds('time_limit', time_limit)
     _check_seconds('control_timestep', control_timestep)
     choose_renderer()

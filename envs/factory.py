@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import dm_env
 
-from envs import choices
+from skills import checks
 
 
 class Suite(NamedTuple):
@@ -134,7 +134,7 @@ def _make_random(
   horizon: int | None = None,
 ) -> dm_env.Environment:
   from envs import random_mdps
-  from envs import tabular
+  from envs.tabular import environment as tabular_environment
 
   changes: dict[str, Any] = {
     'num_states': num_states,
@@ -145,7 +145,7 @@ def _make_random(
   sizes = random_mdps.TASKS[task]._replace(
     **{name: size for name, size in changes.items() if size != 'default'}
   )
-  return tabular.TabularEnvironment(
+  return tabular_environment.TabularEnvironment(
     random_mdps.make(sizes, world, horizon=horizon), seed=seed
   )
 
@@ -166,19 +166,19 @@ def _make_classic(
 ) -> dm_env.Environment:
   from envs import cartpole
   from envs import classics
-  from envs import tabular
+  from envs.tabular import environment as tabular_environment
 
   if task != 'deep_sea' and size != 'default':
     raise ValueError(f'size is of deep_sea alone, got {size!r} for {task}.')
   if task == 'cartpole':
     # Its state has no index, and is always shown as it is.
-    choices.check('observation', observation, ('index',))
+    checks.one_of('observation', observation, ('index',))
     return cartpole.CartPole(seed=seed)
   if task == 'catch':
     board = classics.catch()
   else:
     board = classics.deep_sea(10 if size == 'default' else size, world)
-  return tabular.TabularEnvironment(
+  return tabular_environment.TabularEnvironment(
     board.mdp, classics.observations(board, observation), seed=seed
   )
 
@@ -232,14 +232,14 @@ def make(name: str, *, seed: int = 0, **options: object) -> dm_env.Environment:
     # A task alone is not near to its name with a suite in front of it.
     meant = {full: full for full in names()}
     meant |= {full.partition(':')[2]: full for full in names()}
-    hint = choices.did_you_mean(name, meant)
+    hint = checks.did_you_mean(name, meant)
     raise ValueError(
       f"environment {name!r} must be written 'suite:task'.{hint} Suites:"
       f' {", ".join(map(repr, SUITES))}.'
     )
-  choices.check(f'environment {name!r}: suite', suite_name, SUITES)
+  checks.one_of(f'environment {name!r}: suite', suite_name, SUITES)
   suite = SUITES[suite_name]
-  choices.check(f'environment {name!r}: task', task, suite.tasks())
+  checks.one_of(f'environment {name!r}: task', task, suite.tasks())
   for option in options:
-    choices.check(f'environment {name!r}: option', option, suite.options())
+    checks.one_of(f'environment {name!r}: option', option, suite.options())
   return suite.make(task, seed=seed, **options)

@@ -46,8 +46,9 @@ from jaxtyping import Int
 from jaxtyping import Num
 import numpy as np
 
-from envs import choices
-from envs import tabular
+from envs.tabular import environment as tabular_environment
+from envs.tabular import mdp as tabular_mdp
+from skills import checks
 
 ACTIONS = ('noop', 'up', 'down', 'left', 'right')
 # Change of (row, column) that each action intends.
@@ -81,7 +82,7 @@ class Gridworld:
   """
 
   name: str
-  mdp: tabular.TabularMDP
+  mdp: tabular_mdp.TabularMDP
   positions: Int[np.ndarray, 'S 2']
   walls: Bool[np.ndarray, 'H W']
 
@@ -106,7 +107,7 @@ class Gridworld:
     Raises:
       ValueError: if `kind` is none of these.
     """
-    choices.check('observation', kind, OBSERVATIONS)
+    checks.one_of('observation', kind, OBSERVATIONS)
     num_states = self.mdp.num_states
     if kind == 'index':
       return np.arange(num_states, dtype=np.int32)
@@ -180,7 +181,7 @@ def from_ascii(
       successors[state, action] = state_at.get(
         (row + down, column + right), state
       )
-  mdp = tabular.TabularMDP(
+  mdp = tabular_mdp.TabularMDP(
     successors=successors,
     rewards=pays[successors],
     terminal=is_goal,
@@ -306,7 +307,7 @@ def load(
   Raises:
     ValueError: if there is no such map or goal, or the horizon is below 1.
   """
-  choices.check('map', name, MAPS)
+  checks.one_of('map', name, MAPS)
   text, default, goals, goal_horizon = MAPS[name]
   if goal is not None:
     if not goals:
@@ -315,7 +316,7 @@ def load(
         f'map {name!r} has no goals: goal must be None, got {goal!r}. Maps'
         f' with goals: {having}.'
       )
-    choices.check_count('goal', goal, 0, len(goals) - 1)
+    checks.integer('goal', goal, 0, len(goals) - 1)
     row, column = goals[goal]
     rows = text.strip('\n').split('\n')
     rows[row] = rows[row][:column] + _GOAL + rows[row][column + 1 :]
@@ -325,7 +326,7 @@ def load(
   return from_ascii(name, text, horizon=horizon)
 
 
-class GridworldEnvironment(tabular.TabularEnvironment):
+class GridworldEnvironment(tabular_environment.TabularEnvironment):
   """A grid world as a dm_env environment that also knows its map."""
 
   def __init__(

@@ -37,8 +37,8 @@ import dm_env
 from jaxtyping import Float
 import numpy as np
 
-from envs import choices
 from envs import wrappers
+from skills import checks
 
 
 class Kind(NamedTuple):
@@ -75,7 +75,7 @@ class Perturbation:
 
   def __post_init__(self) -> None:
     """Refuses what cannot be."""
-    choices.check('kind of perturbation', self.kind, KINDS)
+    checks.one_of('kind of perturbation', self.kind, KINDS)
     if not self.target:
       raise ValueError(f"target of {self.kind!r} is empty; '*' means all.")
     if not (0 <= self.low <= self.high and math.isfinite(self.high)):
@@ -197,7 +197,7 @@ def _matching(
   ]
   if not chosen:
     known = dict.fromkeys(name for own in names.values() for name in own)
-    choices.check(f'{perturbation}: target', pattern, [*known, '*'])
+    checks.one_of(f'{perturbation}: target', pattern, [*known, '*'])
     raise ValueError(f'{perturbation}: there is nothing of this kind here.')
   return chosen
 
@@ -230,7 +230,7 @@ class Perturbed(wrappers.Wrapper):
       ValueError: if there is no simulation to change, or a perturbation does
         not fit it.
     """
-    choices.check_count('seed', seed, 0)
+    checks.integer('seed', seed, 0)
     super().__init__(environment)
     physics = getattr(environment, 'physics', None)
     if physics is None:

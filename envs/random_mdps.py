@@ -6,15 +6,15 @@ of the pairs of state and action, chosen at random, pay a reward drawn from a
 standard normal distribution; the others pay nothing. Nothing is terminal, and
 episodes start anywhere.
 
-Exact values are those of `tabular.TabularMDP`.
+Exact values are those of `tabular_mdp.TabularMDP`.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from envs import choices
-from envs import tabular
+from envs.tabular import mdp as tabular_mdp
+from skills import checks
 
 
 class Sizes(NamedTuple):
@@ -41,7 +41,7 @@ TASKS = {
 
 def make(
   sizes: Sizes, world: int, *, horizon: int | None = None
-) -> tabular.TabularMDP:
+) -> tabular_mdp.TabularMDP:
   """Draws a world.
 
   Args:
@@ -53,12 +53,12 @@ def make(
     ValueError: if a size cannot be.
   """
   for name in ('num_states', 'num_actions'):
-    choices.check_count(name, getattr(sizes, name), 1)
-  choices.check_count('branching', sizes.branching, 1, sizes.num_states)
+    checks.integer(name, getattr(sizes, name), 1)
+  checks.integer('branching', sizes.branching, 1, sizes.num_states)
   rewarded = sizes.rewarded
   if not isinstance(rewarded, (int, float)) or not 0 <= rewarded <= 1:
     raise ValueError(f'rewarded must be a number in [0, 1], got {rewarded!r}.')
-  choices.check_count('world', world, 0)
+  checks.integer('world', world, 0)
   rng = np.random.default_rng(world)
   pairs = (sizes.num_states, sizes.num_actions)
   # The first few of a shuffled list are a draw without replacement.
@@ -74,7 +74,7 @@ def make(
     axis=-1,
   )
   pays = rng.random(pairs) < sizes.rewarded
-  return tabular.TabularMDP(
+  return tabular_mdp.TabularMDP(
     transitions=transitions,
     rewards=rng.standard_normal(pairs) * pays,
     terminal=np.zeros(sizes.num_states, bool),

@@ -15,9 +15,9 @@ from typing import Any
 
 from absl import flags
 
-from launch import commands
-from launch import program as program_lib
-from launch import training_flags
+from launch.cli import command
+from launch.distributed import program as program_lib
+from launch.training import flags as training_flags
 from skills.agents import acme_api
 
 flags.adopt_module_key_flags(training_flags)
@@ -50,7 +50,7 @@ def resources(labels: Sequence[str], gpu: str | None) -> Mapping[str, Any]:
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and hands the program to Launchpad."""
-  with commands.users_mistakes():
+  with command.users_mistakes():
     experiment, _ = training_flags.experiment_from_flags(argv)
     topology = program_lib.Topology(num_actors=_NUM_ACTORS.value)
     program = program_lib.make(experiment, topology).program
@@ -63,4 +63,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

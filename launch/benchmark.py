@@ -53,11 +53,12 @@ import numpy as np
 from rich import table as rich_table
 
 from envs import atari
-from envs import choices
-from launch import commands
-from launch import experiment as experiment_lib
-from launch import on_device
-from launch import results
+from launch.cli import command
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.runs import run_record
+from launch.training import on_device
+from skills import checks
 from skills import registry
 from skills import types
 
@@ -470,9 +471,9 @@ class Meter:
 
 def _counts(counted: Mapping[str, Any], client: Any) -> Counts | None:
   """Of a run's counter and its replay server, if that answers."""
-  from skills.agents import replay
+  from skills.agents.replay import tables as replay_tables
 
-  stats = replay.stats(client)
+  stats = replay_tables.stats(client)
   if stats is None:
     return None
   return Counts(counted['actor_steps'], counted['learner_steps'], stats.inserts)
@@ -500,7 +501,7 @@ def measure_run(
     seconds: to measure, as `Meter` takes it.
     warm_updates: the same.
   """
-  from launch import local
+  from launch.training import local
 
   experiment_lib.save(experiment)
   run = local.Run(experiment)
@@ -846,15 +847,15 @@ def measure_program(num_actors: int, num_inference_servers: int) -> Counts:
     ProgramError: if a node failed.
     KeyboardInterrupt: if a signal ended it before it was measured.
   """
-  from launch import distributed
-  from launch import launcher as launcher_lib
-  from launch import program as program_lib
-  from launch import run_loggers
+  from launch.distributed import launcher as launcher_lib
+  from launch.distributed import program as program_lib
+  from launch.distributed import run as distributed_run
+  from launch.runs import run_loggers
   from skills.agents import acme_api
 
   with (
     tempfile.TemporaryDirectory() as name,
-    commands.caught_signals() as received,
+    command.caught_signals() as received,
   ):
     folder = pathlib.Path(name)
     experiment = _experiment(name, 10**9)
@@ -870,7 +871,7 @@ def measure_program(num_actors: int, num_inference_servers: int) -> Counts:
     )
     launcher = launcher_lib.Launcher(
       program,
-      distributed.ALONE,
+      distributed_run.ALONE,
       # What was measured shall not be lost to a late node.
       launcher_lib.Settings(stop_timeout_s=60.0),
       folder,
@@ -996,13 +997,13 @@ def _speed(value: float) -> str:
 
 def main(argv: Sequence[str]) -> int:
   """Measures and prints."""
-  with commands.users_mistakes():
+  with command.users_mistakes():
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}.')
     if _TRIES.value < 1:
       raise ValueError(f'--tries must be >= 1, got {_TRIES.value}.')
     for part in _ONLY.value:
-      choices.check('part', part, PARTS)
+      checks.one_of('part', part, PARTS)
   cores = os.sched_getaffinity(0)
   one_core = {min(cores)}
   on_all = f'{len(cores)} cores'
@@ -1010,7 +1011,7 @@ def main(argv: Sequence[str]) -> int:
 
   def show(title: str, rows: Rows) -> None:
     sections[title] = rows
-    commands.console().print(_table(title, rows))
+    command.console().print(_table(title, rows))
 
   if 'model_value' in _ONLY.value:
     rows = _on_cores(one_core, model_value_rows, _TRIES.value)
@@ -1041,12 +1042,12 @@ def main(argv: Sequence[str]) -> int:
       rows = _on_cores(cores, distributed_rows, limits, len(cores))
       show(f'Launchpad, {on_all} (release grid)', rows)
   if _JSON.value:
-    results.write_json(
+    run_files.write_json(
       pathlib.Path(_JSON.value),
-      {'versions': results.versions(), 'sections': sections},
+      {'versions': run_record.versions(), 'sections': sections},
     )
   return 0
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

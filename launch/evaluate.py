@@ -37,15 +37,16 @@ from jaxtyping import Float
 import numpy as np
 from rich import table as rich_table
 
-from envs import choices
 from envs import perturbations
-from launch import commands
-from launch import policy_sets
-from launch import results
-from launch import rollouts
-from skills import settings
+from launch.cli import command
+from launch.reporting import policy_evaluation
+from launch.reporting import rollouts
+from launch.runs import run_files
+from launch.runs import run_record
+from skills import checks
+from skills import config_io
+from skills.evaluation import feature_maps
 from skills.evaluation import metrics
-from skills.evaluation import rulers
 from skills.objectives import domino
 
 EVALUATION_FILE = 'evaluation.json'
@@ -121,7 +122,7 @@ def _described(returns: Float[np.ndarray, 'M'] | None) -> dict[str, Any] | None:
 
 
 def describe(
-  run: policy_sets.Run, measured: policy_sets.Measured
+  run: policy_evaluation.Run, measured: policy_evaluation.Measured
 ) -> dict[str, Any]:
   """What is measured of a run, as JSON has it."""
   ratios, distances = measured.ratios, measured.distances
@@ -130,7 +131,7 @@ def describe(
     'run_dir': os.fspath(run.folder),
     'agent': run.experiment.agent,
     'seed': run.seed,
-    'settings': settings.flatten(run.experiment.config),
+    'settings': config_io.flatten(run.experiment.config),
     'mean_return': float(measured.returns.mean()),
     'mean_ratio': measured.mean_ratio,
     'worst_ratio': None if ratios is None else float(ratios.min()),
@@ -150,7 +151,7 @@ def describe(
 
 
 def print_policies(
-  described: dict[str, Any], measured: policy_sets.Measured, world: str
+  described: dict[str, Any], measured: policy_evaluation.Measured, world: str
 ) -> None:
   """Prints the table of a run.
 
@@ -173,7 +174,7 @@ def print_policies(
       _number(row['ratio']),
       _number(row['distance']),
     )
-  commands.console().print(table)
+  command.console().print(table)
   line = f'  mean return {_number(described["mean_return"])}'
   if described['mean_ratio'] is not None:
     line += (
@@ -184,7 +185,7 @@ def print_policies(
     line += f'; diversity {_number(described["diversity"])}'
   if described['near_optimal_diversity'] is not None:
     line += (
-      f', of those at {policy_sets.NEAR_OPTIMAL:g} or more '
+      f', of those at {policy_evaluation.NEAR_OPTIMAL:g} or more '
       f'{_number(described["near_optimal_diversity"])}'
     )
   print(line)
@@ -200,8 +201,8 @@ def print_policies(
 
 def report_adaptation(
   changes: str,
-  runs: Sequence[policy_sets.Run],
-  singles: Sequence[policy_sets.Run | None],
+  runs: Sequence[policy_evaluation.Run],
+  singles: Sequence[policy_evaluation.Run | None],
   shots: int,
   num_fresh: int,
 ) -> dict[str, Any]:
@@ -220,7 +221,9 @@ def report_adaptation(
     table.add_column(column, justify='left' if column == 'run' else 'right')
   rows, gains = [], {'policy_0': [], 'single': []}
   for run, single in zip(runs, singles):
-    adapted, alone = policy_sets.adapt(run, single, changes, shots, num_fresh)
+    adapted, alone = policy_evaluation.adapt(
+      run, single, changes, shots, num_fresh
+    )
     gains['policy_0'].append(adapted.best.mean() - adapted.first.mean())
     if alone is not None:
       gains['single'].append(adapted.best.mean() - alone.mean())
@@ -240,7 +243,7 @@ def report_adaptation(
         'single': _described(alone),
       }
     )
-  commands.console().print(table)
+  command.console().print(table)
   return {
     'perturbation': changes,
     'shots': shots,
@@ -277,13 +280,13 @@ def _labels(returns: Float[np.ndarray, 'K']) -> list[str]:
 
 def draw_run(
   folder: pathlib.Path,
-  run: policy_sets.Run,
-  measured: policy_sets.Measured,
-  ruler: rulers.Ruler | None,
+  run: policy_evaluation.Run,
+  measured: policy_evaluation.Measured,
+  ruler: feature_maps.Ruler | None,
 ) -> list[pathlib.Path]:
   """Draws what the policies of a run do; returns the files."""
-  from skills.evaluation import plots
-  from skills.evaluation import portraits
+  from skills.evaluation.figures import plots
+  from skills.evaluation.figures import policy_plots
 
   title = f'{run.experiment.agent} in {run.experiment.environment}'
   labels = _labels(measured.returns.mean(axis=1))
@@ -298,7 +301,7 @@ def draw_run(
     if hasattr(world, 'grid'):
       save(
         OCCUPANCIES,
-        portraits.draw_occupancies(
+        policy_plots.draw_occupancies(
           measured.features,
           walls=world.grid.walls,
           positions=world.grid.positions,
@@ -310,7 +313,7 @@ def draw_run(
     else:
       save(
         FEATURES,
-        portraits.draw_features(
+        policy_plots.draw_features(
           measured.features, ruler.names, labels=labels, title=title
         ),
       )
@@ -319,24 +322,24 @@ def draw_run(
     frames, every = [film.frames for film in films], films[0].every
     # Its own return and no mean, since that is what one sees.
     seen = _labels(measured.returns[:, 0])
-    strip = portraits.draw_strip(
+    strip = policy_plots.draw_strip(
       frames, labels=seen, steps_per_frame=every, title=title
     )
     save(STRIP, strip)
-    portraits.film(folder / FILM, frames, labels=seen, steps_per_frame=every)
+    policy_plots.film(folder / FILM, frames, labels=seen, steps_per_frame=every)
     files.append(folder / FILM)
   return files
 
 
 def draw_plane(
   path: pathlib.Path,
-  runs: Sequence[policy_sets.Run],
-  measured: Sequence[policy_sets.Measured],
-  ruler: rulers.Ruler,
+  runs: Sequence[policy_evaluation.Run],
+  measured: Sequence[policy_evaluation.Measured],
+  ruler: feature_maps.Ruler,
 ) -> bool:
   """Draws quality and diversity of several runs; says whether there are any."""
-  from skills.evaluation import plots
-  from skills.evaluation import portraits
+  from skills.evaluation.figures import plots
+  from skills.evaluation.figures import policy_plots
 
   pairs = [
     (run, each)
@@ -355,14 +358,14 @@ def draw_plane(
       if alpha is not None:
         bounds[f'alpha = {alpha:g}'] = alpha
   points = [
-    portraits.Point(
+    policy_plots.Point(
       label,
       each.mean_ratio if has_ratios else float(each.returns.mean()),
       each.diversity,
     )
-    for label, each in zip(policy_sets.labels_of(runs), measured)
+    for label, each in zip(policy_evaluation.labels_of(runs), measured)
   ]
-  figure = portraits.draw_plane(
+  figure = policy_plots.draw_plane(
     points,
     xlabel='mean ratio of the other policies to policy 0'
     if has_ratios
@@ -375,7 +378,7 @@ def draw_plane(
   return True
 
 
-def _camera(run: policy_sets.Run) -> rollouts.Camera | None:
+def _camera(run: policy_evaluation.Run) -> rollouts.Camera | None:
   """For worlds that can be filmed.
 
   Raises:
@@ -399,16 +402,16 @@ def _check_flags() -> None:
   for flag in (_EPISODES, _SHOTS):
     if flag.value < 1:
       raise ValueError(f'--{flag.name} must be >= 1, got {flag.value}.')
-  choices.check_count('--evaluation_seed', _SEED.value, 0, 2**32 - 1)
+  checks.integer('--evaluation_seed', _SEED.value, 0, 2**32 - 1)
   if _SINGLE.value and not _PERTURB.value:
     raise ValueError('--single is of use with --perturb alone; add one.')
 
 
 def _draw_all(
   folder: pathlib.Path,
-  runs: Sequence[policy_sets.Run],
-  measured: Sequence[policy_sets.Measured],
-  ruler: rulers.Ruler | None,
+  runs: Sequence[policy_evaluation.Run],
+  measured: Sequence[policy_evaluation.Measured],
+  ruler: feature_maps.Ruler | None,
 ) -> list[pathlib.Path]:
   """All pictures that are wanted; returns the files."""
   files = []
@@ -429,9 +432,9 @@ def _draw_all(
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and measures."""
-  with commands.users_mistakes():
+  with command.users_mistakes():
     _check_flags()
-    runs, singles = policy_sets.load_all(
+    runs, singles = policy_evaluation.load_all(
       argv[1:], _SINGLE.value, _SEED.value, greedy=_GREEDY.value
     )
     for changes in _PERTURB.value:
@@ -446,9 +449,11 @@ def main(argv: Sequence[str]) -> int:
     )
   )
   folder.mkdir(parents=True, exist_ok=True)
-  measured = [policy_sets.play(run, _EPISODES.value, camera) for run in runs]
-  ruler = policy_sets.choose_ruler(runs, measured)
-  measured = [policy_sets.compare(each, ruler) for each in measured]
+  measured = [
+    policy_evaluation.play(run, _EPISODES.value, camera) for run in runs
+  ]
+  ruler = policy_evaluation.choose_ruler(runs, measured)
+  measured = [policy_evaluation.compare(each, ruler) for each in measured]
   content: dict[str, Any] = {
     'environment': runs[0].experiment.environment,
     'environment_options': dict(runs[0].experiment.environment_options),
@@ -467,8 +472,8 @@ def main(argv: Sequence[str]) -> int:
     report_adaptation(changes, runs, singles, _SHOTS.value, _EPISODES.value)
     for changes in _PERTURB.value
   ]
-  content['versions'] = results.versions()
-  results.write_json(folder / EVALUATION_FILE, content)
+  content['versions'] = run_record.versions()
+  run_files.write_json(folder / EVALUATION_FILE, content)
   files = _draw_all(folder, runs, measured, ruler)
   for file in (folder / EVALUATION_FILE, *files):
     print(f'  {file}')
@@ -476,4 +481,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

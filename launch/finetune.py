@@ -41,21 +41,21 @@ from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 
-from launch import commands
-from launch import experiment as experiment_lib
-from launch import local
-from launch import overrides
-from launch import results
-from launch import run_loggers
-from launch import run_record
-from launch import training_flags
+from launch.cli import command
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.runs import run_loggers
+from launch.runs import run_record
+from launch.training import flags as training_flags
+from launch.training import local
 from skills import acting
+from skills import config_io
 from skills import loading
 from skills import registry
 from skills.agents import hierarchy
 from skills.agents import learning
 from skills.evaluation import metrics
-from skills.evaluation import plots
+from skills.evaluation.figures import plots
 from skills.learners import actor_critic
 
 SKILL_RETURNS = 'skill_returns.csv'
@@ -227,7 +227,7 @@ def curve(folder: pathlib.Path, earlier_steps: int) -> list[tuple[int, float]]:
     folder: of the run.
     earlier_steps: made before it began.
   """
-  rows = results.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
+  rows = run_files.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
   return [
     (
       round(float(row['actor_steps'])) + earlier_steps,
@@ -442,7 +442,7 @@ def run(
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and does it."""
-  with commands.users_mistakes():
+  with command.users_mistakes():
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}.')
     for name in _NOT_HERE:
@@ -483,7 +483,7 @@ def main(argv: Sequence[str]) -> int:
       trained,
       environment=environment,
       environment_options=options,
-      settings=overrides.parse(training_flags.given('set') or []),
+      settings=config_io.parse_assignments(training_flags.given('set') or []),
       seed=seed,
       num_steps=_NUM_STEPS if num_steps is None else num_steps,
       evaluation_episodes=episodes,
@@ -494,12 +494,12 @@ def main(argv: Sequence[str]) -> int:
     check_steps(experiment, _EPISODES_PER_SKILL.value)
     tried = tried_before(experiment, _EPISODES_PER_SKILL.value)
   summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value, tried)
-  results.write_json(folder / results.SUMMARY_FILE, summary)
-  for file in (results.SUMMARY_FILE, SKILL_RETURNS, CURVES, PICTURE):
+  run_files.write_json(folder / run_files.SUMMARY_FILE, summary)
+  for file in (run_files.SUMMARY_FILE, SKILL_RETURNS, CURVES, PICTURE):
     if (folder / file).exists():
       print(f'  {folder / file}')
   return status
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

@@ -25,13 +25,13 @@ import time
 
 from absl import flags
 
-from launch import commands
-from launch import page
-from launch import report_pages
-from launch import results
-from launch import run_folder
+from launch.cli import command
+from launch.reporting import page
+from launch.reporting import report_pages
+from launch.reporting import run_folder
+from launch.runs import run_files
 from skills import loading
-from skills.evaluation import exhibits
+from skills.evaluation.figures import figures
 
 _OUTPUT = flags.DEFINE_string(
   'output',
@@ -58,7 +58,7 @@ def watch(folder: str, path: pathlib.Path, every_s: float) -> None:
     ValueError: if there is no run that can be read.
   """
   refresh_s = max(round(every_s), 1)
-  with commands.caught_signals() as received:
+  with command.caught_signals() as received:
     while True:
       run = run_folder.read(folder)
       is_last = run.is_complete or bool(received)
@@ -80,7 +80,7 @@ def _wait(duration_s: float, received: Sequence[int]) -> None:
 def _page_of(folder: str) -> str:
   path = pathlib.Path(folder)
   is_run = (path / loading.CONFIG_FILE).exists()
-  if not is_run and (path / exhibits.EXHIBITS_FILE).exists():
+  if not is_run and (path / figures.EXHIBITS_FILE).exists():
     return report_pages.of_exhibits(folder)
   return report_pages.of_run(run_folder.read(folder))
 
@@ -88,7 +88,7 @@ def _page_of(folder: str) -> str:
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and writes the page."""
   folders = argv[1:]
-  with commands.users_mistakes():
+  with command.users_mistakes():
     if not folders:
       raise ValueError('name the folder of a run, or those of several.')
     if _EVERY_S.value <= 0:
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     if _WATCH.value and len(folders) > 1:
       raise ValueError(f'--watch takes one run, got {len(folders)}.')
     default = os.path.join(
-      folders[0] if len(folders) == 1 else 'runs', results.REPORT_FILE
+      folders[0] if len(folders) == 1 else 'runs', run_files.REPORT_FILE
     )
     path = pathlib.Path(_OUTPUT.value or default)
     if _WATCH.value:
@@ -115,4 +115,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

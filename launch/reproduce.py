@@ -17,19 +17,19 @@ import time
 
 from absl import flags
 
-from envs import choices
-from launch import commands
-from launch import results
-from launch import run_record
+from launch.cli import command
+from launch.reproductions import comparison_table
 from launch.reproductions import disdain
 from launch.reproductions import domino
 from launch.reproductions import ive
-from launch.reproductions import result_exhibits
-from launch.reproductions import running
+from launch.reproductions import parallel
+from launch.reproductions import result_figures
 from launch.reproductions import rvic
 from launch.reproductions import self_consistency
-from launch.reproductions import verdicts
-from skills.evaluation import exhibits
+from launch.runs import run_files
+from launch.runs import run_record
+from skills import checks
+from skills.evaluation.figures import figures
 
 _LIST = flags.DEFINE_bool('list', False, 'Show the results that there are.')
 _SEEDS = flags.DEFINE_list(
@@ -43,7 +43,7 @@ _PROCESSES = flags.DEFINE_integer(
 )
 
 Reproduction = Callable[
-  [running.Request], tuple[list[verdicts.Quantity], running.Runs]
+  [parallel.Request], tuple[list[comparison_table.Quantity], parallel.Runs]
 ]
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
       [first, *_] = (reproduction.__doc__ or '').splitlines()
       print(f'{name:34} {first}')
     return 0
-  with commands.users_mistakes():
+  with command.users_mistakes():
     name, seeds = _read(argv)
   folder = pathlib.Path(_FOLDER.value) / name
   # What was there is replaced, not continued.
@@ -91,16 +91,16 @@ def main(argv: Sequence[str]) -> int:
   run_record.write(folder)
   started = time.monotonic()
   quantities, runs = REPRODUCTIONS[name](
-    running.Request(seeds=seeds, processes=_PROCESSES.value, folder=folder)
+    parallel.Request(seeds=seeds, processes=_PROCESSES.value, folder=folder)
   )
   wall_time_s = time.monotonic() - started
-  verdicts.show(name, quantities, seeds)
+  comparison_table.show(name, quantities, seeds)
   path = folder.with_suffix('.json')
   content = {
     'name': name,
     'seeds': seeds,
     'wall_time_s': wall_time_s,
-    'versions': results.versions(),
+    'versions': run_record.versions(),
     'quantities': [
       {
         **dataclasses.asdict(quantity),
@@ -112,9 +112,9 @@ def main(argv: Sequence[str]) -> int:
     ],
     'runs': runs,
   }
-  results.write_json(path, content)
-  exhibits.save(folder, result_exhibits.make(content))
-  print(f'{wall_time_s:.0f} s. {path}, {folder / exhibits.EXHIBITS_FILE}')
+  run_files.write_json(path, content)
+  figures.save(folder, result_figures.make(content))
+  print(f'{wall_time_s:.0f} s. {path}, {folder / figures.EXHIBITS_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 
 
@@ -123,7 +123,7 @@ def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...]]:
     raise ValueError(
       f'name one result to reproduce: {", ".join(REPRODUCTIONS)}.'
     )
-  choices.check('result', argv[1], REPRODUCTIONS)
+  checks.one_of('result', argv[1], REPRODUCTIONS)
   given = _SEEDS.value
   if given is None:
     given = [str(seed) for seed in range(_NUM_SEEDS.get(argv[1], 3))]
@@ -142,4 +142,4 @@ def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...]]:
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

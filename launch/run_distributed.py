@@ -16,12 +16,12 @@ import sys
 from absl import flags
 import jax
 
-from launch import commands
-from launch import distributed
-from launch import hosts as hosts_lib
-from launch import launcher
-from launch import program
-from launch import training_flags
+from launch.cli import command
+from launch.distributed import hosts as hosts_lib
+from launch.distributed import launcher
+from launch.distributed import program
+from launch.distributed import run as distributed_run
+from launch.training import flags as training_flags
 from skills.agents import acme_api
 
 flags.adopt_module_key_flags(training_flags)
@@ -114,7 +114,7 @@ def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[int, ...]:
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
-  with commands.users_mistakes():
+  with command.users_mistakes():
     hosts = hosts_lib.detect(_HOSTS.value, _HOST_INDEX.value)
     topology = _topology()
     settings = launcher.Settings(
@@ -127,11 +127,11 @@ def main(argv: Sequence[str]) -> int:
       # Devices are for the nodes.
       jax.config.update('jax_platforms', 'cpu')
     experiment, resume = training_flags.experiment_from_flags(argv)
-    distributed.check(experiment, topology, hosts.count, settings)
+    distributed_run.check(experiment, topology, hosts.count, settings)
     if hosts.is_leader:
       training_flags.prepare_folder(experiment, resume)
   try:
-    outcome = distributed.run(
+    outcome = distributed_run.run(
       experiment, topology, hosts=hosts, settings=settings
     )
   except launcher.ProgramError as error:
@@ -144,4 +144,4 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == '__main__':
   flags.set_default(acme_api.launchpad.LAUNCH_TYPE, launcher.PROCESSES)
-  commands.run(main)
+  command.run(main)

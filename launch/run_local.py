@@ -16,16 +16,16 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import commands
-from launch import local
-from launch import training_flags
+from launch.cli import command
+from launch.training import flags as training_flags
+from launch.training import local
 
 flags.adopt_module_key_flags(training_flags)
 
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
-  with commands.users_mistakes():
+  with command.users_mistakes():
     experiment, resume = training_flags.experiment_from_flags(argv)
     local.check(experiment)
     training_flags.prepare_folder(experiment, resume)
@@ -35,4 +35,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-  commands.run(main)
+  command.run(main)

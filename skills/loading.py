@@ -24,10 +24,10 @@ from jaxtyping import Shaped
 from skills import acting
 from skills import checkpoints
 from skills import config as config_lib
+from skills import config_io
+from skills import files
 from skills import registry
-from skills import settings
 from skills import types
-from skills import versioned_json
 from skills.learners import base as learners
 from skills.objectives import base as objectives
 from skills.ops import categorical
@@ -65,7 +65,7 @@ def write_description(
       'format_version': FORMAT_VERSION,
       **description.fields,
       'problem': dataclasses.asdict(description.problem),
-      'config': settings.flatten(description.config),
+      'config': config_io.flatten(description.config),
     },
     indent=2,
   )
@@ -80,7 +80,7 @@ def read_description(run_dir: str | os.PathLike[str]) -> Description:
   """
   path = pathlib.Path(run_dir) / CONFIG_FILE
   try:
-    fields = versioned_json.read(path, FORMAT_VERSION, 'experiment')
+    fields = files.read(path, FORMAT_VERSION, 'experiment')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise ValueError(
       f'there is no run in {os.fspath(run_dir)!r} ({CONFIG_FILE} is missing).'
@@ -91,8 +91,8 @@ def read_description(run_dir: str | os.PathLike[str]) -> Description:
       raise ValueError(f'{path} is broken: it holds no {name}.')
   try:
     return Description(
-      settings.restore(config_lib.SkillAgentConfig, parts['config']),
-      settings.restore(types.ProblemSpec, parts['problem']),
+      config_io.restore(config_lib.SkillAgentConfig, parts['config']),
+      config_io.restore(types.ProblemSpec, parts['problem']),
       fields,
     )
   except (TypeError, ValueError) as error:

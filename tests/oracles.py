@@ -139,3 +139,12 @@ def finite_horizon_values(
 
   solve(start, num_steps)
   return table
+
+
+def reachable(mdp, num_steps):
+  """Whether each state can be entered within so many steps of the start."""
+  reached = mdp.initial > 0
+  for _ in range(num_steps):
+    entered = mdp.transitions[reached].sum(axis=(0, 1)) > 0
+    reached = reached | entered
+  return reached

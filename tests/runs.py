@@ -4,7 +4,7 @@ import pathlib
 
 import jax
 
-from launch import experiment as experiment_lib
+from launch.runs import experiment as experiment_lib
 from skills import checkpoints
 from skills import loading
 from skills import registry

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from launch import experiment as experiment_lib
-from launch import results
-from launch import run_record
-from launch.reproductions import running
+from launch.reproductions import comparison_table
+from launch.reproductions import parallel
 from launch.reproductions import training
-from launch.reproductions import verdicts
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.runs import run_record
 
 
 def _skills_learned(runs: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
-  return running.each(runs, 'skills_learned')
+  return parallel.each(runs, 'skills_learned')
 
 
 def _variants(
@@ -62,11 +62,11 @@ _Row = tuple[str, str, str, float | None, float | None]
 
 
 def _counted(
-  runs: running.Runs, rows: Sequence[_Row]
-) -> list[verdicts.Quantity]:
+  runs: parallel.Runs, rows: Sequence[_Row]
+) -> list[comparison_table.Quantity]:
   """How many skills each variant learned."""
   return [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'skills, {name}',
       paper=paper,
       ours=_skills_learned(runs[variant]),
@@ -78,8 +78,8 @@ def _counted(
 
 
 def release_grid(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The authors' tabular release: 24 cells, 24 skills of 8 steps."""
   variants = _variants('grid:disdain_release', 4e-3, {'disdain': 20.0})
   runs = training.train_all(variants, request)
@@ -93,8 +93,8 @@ def release_grid(
 
 
 def four_rooms(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The paper's Four Rooms: 104 cells, 128 skills of 20 steps."""
   variants = _variants('grid:four_rooms', 0.1, {'disdain': 10.0, 'counts': 3.0})
   del variants['vic_ensemble']
@@ -114,11 +114,11 @@ def four_rooms(
 
 
 def release_grid_acme(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The same through Acme's loop and Reverb, at the presets' own rates."""
   # Imported here: nothing else needs Acme, which takes seconds to import.
-  from launch import local
+  from launch.training import local
 
   runs: dict[str, Any] = {'disdain': [], 'vic': []}
   for agent, summaries in runs.items():
@@ -142,13 +142,13 @@ def release_grid_acme(
     )
   )
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name='skills, DISDAIN', paper='about 21 (release)', ours=skills['disdain']
     ),
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name='skills, no bonus', paper='about 11 (release)', ours=skills['vic']
     ),
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name='ratio, same seed', paper='about 1.9 (release)', ours=ratios, low=1.4
     ),
   ]
@@ -176,8 +176,8 @@ _SCALE_TOLERANCE = 0.15
 
 
 def release_grid_at_any_scale(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The same by one process, by threads and by processes, which must agree.
 
   They agree if the mean of each way over seeds lies within 15% of run_local's.
@@ -207,12 +207,12 @@ def release_grid_at_any_scale(
         ],
         check=True,
       )
-      summary = json.loads((output_dir / results.SUMMARY_FILE).read_text())
+      summary = json.loads((output_dir / run_files.SUMMARY_FILE).read_text())
       runs.setdefault(name, []).append(summary)
   one, *others = runs
   mean = float(np.mean(_skills_learned(runs[one])))
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'skills, {one}',
       paper='about 21 (release)',
       ours=_skills_learned(runs[one]),
@@ -221,7 +221,7 @@ def release_grid_at_any_scale(
   ]
   for name in others:
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'skills, {name}',
         paper=f'as {one}',
         ours=_skills_learned(runs[name]),
@@ -231,7 +231,7 @@ def release_grid_at_any_scale(
     )
   for name, summaries in runs.items():
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'1000 steps, {name}',
         paper='the same',
         ours=tuple(run['environment_steps'] / 1000 for run in summaries),

@@ -17,15 +17,15 @@ from jaxtyping import Float
 import numpy as np
 
 from envs import factory
-from envs import tabular as tabular_lib
-from launch import experiment as experiment_lib
-from launch import results
-from launch import run_record
-from launch.reproductions import running
+from envs.tabular import mdp as tabular_mdp
+from launch.reproductions import comparison_table
+from launch.reproductions import parallel
+from launch.reproductions import planning
 from launch.reproductions import training
-from launch.reproductions import verdicts
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.runs import run_record
 from skills.evaluation import metrics
-from skills.learners import planning
 from skills.objectives import domino
 
 
@@ -54,7 +54,7 @@ def train_set(variant: training.Variant, seed: int) -> dict[str, Any]:
     the evaluations behind them.
   """
   program = training.compiled(variant)
-  mdp: tabular_lib.TabularMDP = program.environment.mdp
+  mdp: tabular_mdp.TabularMDP = program.environment.mdp
   config = program.agent.config
   curve = []
   for state, _ in training.last_states(variant, seed):
@@ -93,7 +93,7 @@ def plan_set(
   Returns:
     What `_judged` gives.
   """
-  mdp: tabular_lib.TabularMDP = factory.make(environment).mdp  # pyrefly: ignore
+  mdp: tabular_mdp.TabularMDP = factory.make(environment).mdp  # pyrefly: ignore
   world = planning.World(
     *(
       jnp.asarray(part, jnp.float32)
@@ -140,8 +140,8 @@ _SET_UPDATES = 20_000
 
 
 def tabular(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """DOMiNO in 7x7 cells: sampled agent and exact planner, exact occupancies."""
   jobs = {}
   for name, (environment, settings) in _SETS.items():
@@ -157,14 +157,14 @@ def tabular(
     jobs[f'planner, {name}'] = functools.partial(
       plan_set, environment, settings, _PLANNER_RATE
     )
-  runs = running.run_all(jobs, request)
+  runs = parallel.run_all(jobs, request)
   quantities = []
   for who in ('planner', 'agent'):
     quantities += _of_sets(who, runs)
   return quantities, runs
 
 
-def _of_sets(who: str, runs: running.Runs) -> list[verdicts.Quantity]:
+def _of_sets(who: str, runs: parallel.Runs) -> list[comparison_table.Quantity]:
   """What is asked of the planner's sets, or of the agent's."""
   known = {
     'no diversity': '0.02',
@@ -179,10 +179,10 @@ def _of_sets(who: str, runs: running.Runs) -> list[verdicts.Quantity]:
     low, high = limits.get(name, (0.6 if name == 'repulsive' else None, None))
     paper = f'{known[name]} (prototype)' if name in known else 'not known'
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'{who}: distance, {name}',
         paper=paper,
-        ours=running.each(found, 'distance'),
+        ours=parallel.each(found, 'distance'),
         low=low,
         high=high,
       )
@@ -191,10 +191,10 @@ def _of_sets(who: str, runs: running.Runs) -> list[verdicts.Quantity]:
     is_bound = environment == _TOP_ROWS
     for field, least in (('value_ratio', 0.9), ('worst_value_ratio', 0.85)):
       quantities.append(
-        verdicts.Quantity(
+        comparison_table.Quantity(
           name=f'{who}: {field.replace("_", " ")}, {name}',
           paper='>= alpha',
-          ours=running.each(found, field),
+          ours=parallel.each(found, field),
           low=least if is_bound else None,
         )
       )
@@ -203,10 +203,10 @@ def _of_sets(who: str, runs: running.Runs) -> list[verdicts.Quantity]:
       f'{who}, bump, alpha {alpha:g}' for alpha in (lower, higher)
     )
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'{who}: fall of distance, alpha {lower:g} to {higher:g}',
         paper='above 0',
-        ours=running.difference(runs, first, second, 'distance'),
+        ours=parallel.difference(runs, first, second, 'distance'),
         low=0.0,
       )
     )
@@ -258,8 +258,8 @@ _CONTROL_SETTINGS = {
 
 
 def control(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """DOMiNO balances a pole in five ways, through Acme's loop and Reverb.
 
   Four sets a seed, of some 7 minutes each on a core of its own. Called again
@@ -267,9 +267,9 @@ def control(
   nothing is done, and others continue from their checkpoints.
   """
   # Imported here: nothing else needs Acme, which takes seconds to import.
-  from launch import policy_sets
+  from launch.reporting import policy_evaluation
 
-  trained_in = running.run_each(
+  trained_in = parallel.run_each(
     {
       (name, seed): functools.partial(
         _control_set,
@@ -286,13 +286,15 @@ def control(
   runs: dict[str, list[dict[str, Any]]] = {name: [] for name in _CONTROL_SETS}
   for seed in request.seeds:
     folders = [trained_in[name, seed] for name in _CONTROL_SETS]
-    trained, _ = policy_sets.load_all(folders, (), seed, greedy=True)
-    played = [policy_sets.play(run, _CONTROL_EPISODES, None) for run in trained]
+    trained, _ = policy_evaluation.load_all(folders, (), seed, greedy=True)
+    played = [
+      policy_evaluation.play(run, _CONTROL_EPISODES, None) for run in trained
+    ]
     # All sets of a seed are measured in the features of its first.
-    ruler = policy_sets.choose_ruler(trained, played)
+    ruler = policy_evaluation.choose_ruler(trained, played)
     single = trained[list(runs).index(_NO_DIVERSITY)]
     for name, run, measured in zip(runs, trained, played, strict=True):
-      measured = policy_sets.compare(measured, ruler)
+      measured = policy_evaluation.compare(measured, ruler)
       assert measured.distances is not None
       values = measured.returns.mean(axis=1)
       ratios = metrics.value_ratios(values)
@@ -325,7 +327,7 @@ def _control_set(
   Returns:
     The folder.
   """
-  from launch import local
+  from launch.training import local
 
   experiment = experiment_lib.make(
     agent=agent,
@@ -340,7 +342,7 @@ def _control_set(
   )
   if folder.exists() and experiment_lib.load(str(folder)) != experiment:
     shutil.rmtree(folder)
-  if not (folder / results.SUMMARY_FILE).exists():
+  if not (folder / run_files.SUMMARY_FILE).exists():
     experiment_lib.save(experiment)
     run_record.write(experiment.output_dir)
     received = local.run(experiment).signal
@@ -352,46 +354,46 @@ def _control_set(
 
 def _adapted(run: Any, single: Any, changes: str) -> dict[str, float]:
   """Mean returns in a changed world: the best of a set, and a single policy."""
-  from launch import policy_sets
+  from launch.reporting import policy_evaluation
 
-  adapted, alone = policy_sets.adapt(
+  adapted, alone = policy_evaluation.adapt(
     run, single, changes, _CONTROL_SHOTS, _CONTROL_EPISODES
   )
   assert alone is not None
   return {'best': float(adapted.best.mean()), 'single': float(alone.mean())}
 
 
-def _of_control(runs: running.Runs) -> list[verdicts.Quantity]:
+def _of_control(runs: parallel.Runs) -> list[comparison_table.Quantity]:
   """What is asked of the sets that balance a pole."""
   quantities = []
   for name, found in runs.items():
     quantities += [
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'return of policy 0, {name}',
         paper='not known',
         ours=tuple(run['returns'][0] for run in found),
       ),
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'distance, {name}',
         paper='not known',
-        ours=running.each(found, 'distance'),
+        ours=parallel.each(found, 'distance'),
       ),
     ]
-  alike = running.each(runs[_NO_DIVERSITY], 'distance')
+  alike = parallel.each(runs[_NO_DIVERSITY], 'distance')
   for alpha in _CONTROL_ALPHAS:
     found = runs[f'alpha {alpha:g}']
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'worst value ratio, alpha {alpha:g}',
         paper='>= alpha',
-        ours=running.each(found, 'worst_value_ratio'),
+        ours=parallel.each(found, 'worst_value_ratio'),
         low=alpha - 0.05,
       )
     )
   for changes in _CONTROL_CHANGES:
     pairs = [run['adapted'][changes] for run in runs[_CONTROL_ADAPTS]]
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'best of the set / single policy, {changes}',
         paper='>= 1',
         ours=tuple(pair['best'] / pair['single'] for pair in pairs),
@@ -399,9 +401,9 @@ def _of_control(runs: running.Runs) -> list[verdicts.Quantity]:
       )
     )
   names = [f'alpha {alpha:g}' for alpha in _CONTROL_ALPHAS]
-  diverse = running.each(runs[names[-1]], 'distance')
+  diverse = parallel.each(runs[names[-1]], 'distance')
   quantities.append(
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'distance, {names[-1]} / no diversity',
       paper='above 1',
       ours=tuple(a / max(b, 1e-6) for a, b in zip(diverse, alike)),
@@ -410,10 +412,10 @@ def _of_control(runs: running.Runs) -> list[verdicts.Quantity]:
   )
   for lower, higher in zip(names, names[1:]):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'fall of distance, {lower} to {higher.removeprefix("alpha ")}',
         paper='above 0',
-        ours=running.difference(runs, lower, higher, 'distance'),
+        ours=parallel.difference(runs, lower, higher, 'distance'),
         low=0.0,
       )
     )

@@ -18,7 +18,7 @@ from jaxtyping import Float
 import numpy as np
 
 from envs import gridworlds
-from envs import tabular
+from envs.tabular import mdp as tabular_mdp
 from skills import types
 from skills.evaluation import metrics
 from skills.networks import models
@@ -219,7 +219,7 @@ def time_unseen(
   Returns:
     For each state that one may start in, in 0..1.
   """
-  counted = tabular.TabularMDP(
+  counted = tabular_mdp.TabularMDP(
     successors=grid.mdp.successors,
     rewards=1.0 - is_seen(grid)[grid.mdp.successors],
     terminal=grid.mdp.terminal,

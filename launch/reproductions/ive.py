@@ -8,28 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from launch.reproductions import comparison_table
 from launch.reproductions import half_grid
-from launch.reproductions import running
+from launch.reproductions import parallel
 from launch.reproductions import training
-from launch.reproductions import verdicts
 
 _ESTIMATES = (1, 5, 20)
 
 
 def grid(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """Model and value disagree about the half of a grid that was not seen."""
   job = functools.partial(half_grid.half_grid_runs, _ESTIMATES)
-  runs = running.run_all({'ive': job}, request)
+  runs = parallel.run_all({'ive': job}, request)
 
   def each(n: int, name: str) -> tuple[float, ...]:
     return tuple(run[str(n)][name] for run in runs['ive'])
 
   of_mean, of_last = each(5, 'error_mean'), each(5, 'error_n')
-  of_value = running.each(runs['ive'], 'error_0')
+  of_value = parallel.each(runs['ive'], 'error_0')
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name='AUROC of sigma-IVE(5), unseen against seen',
       paper='0.95 to 0.99 (prototype)',
       ours=each(5, 'auroc'),
@@ -38,7 +38,7 @@ def grid(
   ]
   for name, others in (('v^0', of_value), ('v^5', of_last)):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'error unseen, mu-IVE(5) less {name}, largest',
         paper='below 0 (prototype)',
         # On every seed, and not on their mean alone.
@@ -52,7 +52,7 @@ def grid(
     ('v^5', '0.15 to 0.30', of_last),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'error unseen, {name}', paper=f'{paper} (prototype)', ours=ours
       )
     )
@@ -64,7 +64,7 @@ def grid(
     for name, paper in (('seen', seen), ('unseen', unseen), ('auroc', auroc)):
       label = 'AUROC' if name == 'auroc' else f'mean, {name}'
       quantities.append(
-        verdicts.Quantity(
+        comparison_table.Quantity(
           name=f'sigma-IVE({n}), {label}',
           paper=f'{paper} (prototype)',
           ours=each(n, name),
@@ -79,16 +79,16 @@ _PLAN_STEPS = 5
 
 
 def planning(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """In a grid known by half, plans with caution lose less than others."""
   job = functools.partial(half_grid.half_grid_plans, _PLAN_STEPS, _PLAN_BETAS)
-  by_seed = running.run_all({'ive': job}, request)['ive']
+  by_seed = parallel.run_all({'ive': job}, request)['ive']
   runs = {name: [found[name] for found in by_seed] for name in by_seed[0]}
   return planning_quantities(runs), runs
 
 
-def planning_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
+def planning_quantities(runs: parallel.Runs) -> list[comparison_table.Quantity]:
   """What is asked of plans, by what they lose and how often they stray."""
   mean, last = half_grid.plan_name(0.0), f'v^{_PLAN_STEPS}'
   careful, bold = half_grid.plan_name(-1.0), half_grid.plan_name(1.0)
@@ -108,20 +108,20 @@ def planning_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
     ('seen', mean, 'v^2', 'below 0 (H6)', {}),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'{labels[key]}, {first} less {second}, paired',
         paper=paper,
-        ours=running.difference(runs, first, second, key),
+        ours=parallel.difference(runs, first, second, key),
         **bar,
       )
     )
   for key, label in labels.items():
     for name, found in runs.items():
       quantities.append(
-        verdicts.Quantity(
+        comparison_table.Quantity(
           name=f'{label}, {name}',
           paper='no such world there',
-          ours=running.each(found, key),
+          ours=parallel.each(found, key),
         )
       )
   return quantities
@@ -141,8 +141,8 @@ _SEA_WEIGHTS = (0.0, 1.0)
 
 
 def deep_sea(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The spread of estimates, as a bonus, finds what chance does not."""
   variants = {
     f'weight {weight:g}': training.Variant(
@@ -161,7 +161,7 @@ def deep_sea(
   return deep_sea_quantities(runs), runs
 
 
-def deep_sea_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
+def deep_sea_quantities(runs: parallel.Runs) -> list[comparison_table.Quantity]:
   """What is asked of the runs: solved with the bonus, and not without."""
   bars = {
     'weight 0': {'high': 0.2},
@@ -170,13 +170,15 @@ def deep_sea_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
   quantities = []
   for name, found in runs.items():
     # The best return is .99, and that of who never finds it at most 0.
-    solved = tuple(float(final > 0.9) for final in running.each(found, 'final'))
+    solved = tuple(
+      float(final > 0.9) for final in parallel.each(found, 'final')
+    )
     for label, paper, ours, bar in (
       ('solved', 'no such world there', solved, bars.get(name, {})),
-      ('return at the end', 'at most 0.99', running.each(found, 'final'), {}),
+      ('return at the end', 'at most 0.99', parallel.each(found, 'final'), {}),
     ):
       quantities.append(
-        verdicts.Quantity(
+        comparison_table.Quantity(
           name=f'size {_SEA_SIZE}, {name}, {label}',
           paper=paper,
           ours=ours,
@@ -195,8 +197,8 @@ _ROOMS_BETAS = (-5.0, 0.0, 5.0)
 
 
 def acting(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """Without any reward, who acts with optimism sees more of four rooms."""
   ways: dict[str, tuple[tuple[str, Any], ...]] = {'policy': ()}
   for beta in _ROOMS_BETAS:
@@ -222,7 +224,7 @@ def acting(
   return acting_quantities(runs), runs
 
 
-def acting_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
+def acting_quantities(runs: parallel.Runs) -> list[comparison_table.Quantity]:
   """What is asked of the runs: with optimism more is seen, seed by seed."""
   least, none, most = (f'beta {beta:g}' for beta in _ROOMS_BETAS)
   quantities = []
@@ -232,19 +234,19 @@ def acting_quantities(runs: running.Runs) -> list[verdicts.Quantity]:
     (most, 'policy', 'no such agent there', {}),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'cells visited, {first} less {second}, paired',
         paper=paper,
-        ours=running.difference(runs, first, second, 'final'),
+        ours=parallel.difference(runs, first, second, 'final'),
         **bar,
       )
     )
   for name, found in runs.items():
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'cells visited of {_ROOMS_CELLS}, {name}',
         paper='no such world there',
-        ours=running.each(found, 'final'),
+        ours=parallel.each(found, 'final'),
       )
     )
   return quantities

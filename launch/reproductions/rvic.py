@@ -16,11 +16,11 @@ import numpy as np
 
 from envs import factory
 from envs import gridworlds
-from launch import experiment as experiment_lib
-from launch import semi_markov
-from launch.reproductions import running
+from launch.reproductions import comparison_table
+from launch.reproductions import parallel
+from launch.reproductions import semi_markov
 from launch.reproductions import training
-from launch.reproductions import verdicts
+from launch.runs import experiment as experiment_lib
 from skills import config as config_lib
 from skills import loading
 from skills import registry
@@ -125,8 +125,8 @@ def train_and_count(variant: training.Variant, seed: int) -> dict[str, Any]:
 
 
 def open_grid(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """RVIC and VIC in 11x11 cells: 8 skills of 4 steps, tables of all pairs."""
   variants = {
     agent: _variant(agent, 'grid:open_11', steps, 300_000)
@@ -135,10 +135,10 @@ def open_grid(
   runs = training.train_all(variants, request, train_and_count)
   end, pair = 'information_final', 'information_pair'
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'{_LABELS[name]}, {title}',
       paper=f'{paper} (prototype)',
-      ours=running.each(runs[agent], name),
+      ours=parallel.each(runs[agent], name),
       low=low,
       high=high,
     )
@@ -156,10 +156,10 @@ def open_grid(
     ('vic_pair', '64 to 75'),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'effective states of 121, {agent}',
         paper=f'{paper} (prototype)',
-        ours=running.each(runs[agent], 'effective_states'),
+        ours=parallel.each(runs[agent], 'effective_states'),
       )
     )
   return quantities, runs
@@ -176,19 +176,19 @@ def _factored_grid_variants() -> dict[str, training.Variant]:
 
 
 def factored_grid(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The same in 41x41 cells, skills of 10 steps, rows and columns apart."""
   variants = _factored_grid_variants()
   runs = training.train_all(variants, request, train_and_count)
   states = {
-    agent: running.each(runs[agent], 'effective_states') for agent in variants
+    agent: parallel.each(runs[agent], 'effective_states') for agent in variants
   }
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'{_LABELS["information_displacement"]}, RVIC',
       paper='1.5 to 1.6 (prototype)',
-      ours=running.each(runs['rvic'], 'information_displacement'),
+      ours=parallel.each(runs['rvic'], 'information_displacement'),
       low=1.3,
     )
   ]
@@ -200,7 +200,7 @@ def factored_grid(
     ('vic_pair_wide', 'not known', None),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'effective states, RVIC to the mean of {agent}',
         paper=f'{paper} (prototype)',
         # Runs of different agents are no pairs, and a ratio to one run of few
@@ -218,10 +218,10 @@ def factored_grid(
     ):
       if (agent, name) != ('rvic', 'information_displacement'):
         quantities.append(
-          verdicts.Quantity(
+          comparison_table.Quantity(
             name=f'{label}, {agent}',
             paper='not known',
-            ours=running.each(runs[agent], name),
+            ours=parallel.each(runs[agent], name),
           )
         )
   return quantities, runs
@@ -309,8 +309,8 @@ def _train_skills(
 
 
 def hierarchy(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """Skills as actions: how often each of 32 distant goals is reached.
 
   A controller has one goal, which never changes, and 100,000 environment steps;
@@ -322,7 +322,7 @@ def hierarchy(
     name: functools.partial(successes, variant)
     for name, variant in variants.items()
   }
-  runs = running.run_all(jobs, request)
+  runs = parallel.run_all(jobs, request)
   found = {
     name: tuple(run['successes'] for run in results_of)
     for name, results_of in runs.items()
@@ -335,7 +335,7 @@ def hierarchy(
     'primitives': '12 (prototype)',
   }
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'successes, {name}',
       paper=known.get(name, 'not known'),
       ours=values,
@@ -353,7 +353,7 @@ def hierarchy(
     ('primitives', 10.0),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'successes, RVIC / mean of {other}',
         paper='better (abstract)',
         ours=tuple(value / max(means[other], least) for value in found['rvic']),

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from launch.reproductions import comparison_table
+from launch.reproductions import parallel
 from launch.reproductions import random_worlds
-from launch.reproductions import running
 from launch.reproductions import training
-from launch.reproductions import verdicts
 
 _TABULAR_RATES = (0.1, 0.3, 1.0)
 # By number of steps and loss.
@@ -33,8 +33,8 @@ _PROTOTYPE_TABULAR: Mapping[tuple[int, str | None], float] = {
 
 
 def tabular(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """Errors of values in random worlds, with planning in a table and without."""
   jobs = {
     (num_steps, kind): functools.partial(
@@ -46,13 +46,13 @@ def tabular(
     )
     for num_steps, kind in _PROTOTYPE_TABULAR
   }
-  found = running.run_each(jobs, request.processes)
+  found = parallel.run_each(jobs, request.processes)
   errors = {
-    job: np.array([running.each(rows, 'error') for rows in of_rates])
+    job: np.array([parallel.each(rows, 'error') for rows in of_rates])
     for job, of_rates in found.items()
   }
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name='error of dyna less direct, K=1, largest',
       paper='0 (the same by construction)',
       ours=_largest_difference(found[1, 'dyna'], found[1, 'direct']),
@@ -67,7 +67,7 @@ def tabular(
     for i, row in enumerate(rows):
       label = f', step size {_TABULAR_RATES[i]:g}' if kind else ''
       quantities.append(
-        verdicts.Quantity(
+        comparison_table.Quantity(
           name=(
             f'error, {kind}, K={num_steps}{label}' if kind else 'error, none'
           ),
@@ -88,7 +88,7 @@ def _largest_difference(
 ) -> tuple[float, ...]:
   """Of two curves for each step size and seed: of each seed, anywhere."""
   curves = [
-    np.array([running.each(rows, 'curve') for rows in of_rates])
+    np.array([parallel.each(rows, 'curve') for rows in of_rates])
     for of_rates in (first, second)
   ]
   difference = np.abs(np.subtract(*curves))
@@ -97,7 +97,7 @@ def _largest_difference(
 
 def _planning_against_none(
   errors: Mapping[str | None, np.ndarray],
-) -> list[verdicts.Quantity]:
+) -> list[comparison_table.Quantity]:
   """Each loss, at the step size that suits it best, against no planning.
 
   Args:
@@ -114,7 +114,7 @@ def _planning_against_none(
     best = errors[kind][errors[kind].mean(axis=1).argmin()]
     known = _PROTOTYPE_TABULAR[3, kind] / _PROTOTYPE_TABULAR[0, None]
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'error, {kind} / mean without planning, K=3',
         paper=f'{known:.2f} (prototype)',
         ours=tuple((best / nothing).tolist()),
@@ -143,8 +143,8 @@ _LATENT_ORDER = (
 
 
 def latent(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """The same with a latent model, on which values and rewards depend."""
   jobs = {
     kind or 'none': functools.partial(
@@ -152,27 +152,27 @@ def latent(
     )
     for kind in _PROTOTYPE_LATENT
   }
-  runs = running.run_each(jobs, request.processes)
+  runs = parallel.run_each(jobs, request.processes)
   quantities = []
   for first, second in _LATENT_ORDER:
     known = _PROTOTYPE_LATENT[first][0] - _PROTOTYPE_LATENT[second][0]
     names = first or 'none', second or 'none'
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'error of {names[0]} less {names[1]}, paired',
         paper=f'{known:.3f} (prototype)',
-        ours=running.difference(runs, *names, 'error'),
+        ours=parallel.difference(runs, *names, 'error'),
         high=0.0,
       )
     )
   for i, name in enumerate(('error', 'final')):
     for kind, known in _PROTOTYPE_LATENT.items():
       quantities.append(
-        verdicts.Quantity(
+        comparison_table.Quantity(
           name=f'{"mean error" if i == 0 else "error at the end"}, '
           f'{kind or "none"}',
           paper=f'{known[i]} (prototype)',
-          ours=running.each(runs[kind or 'none'], name),
+          ours=parallel.each(runs[kind or 'none'], name),
         )
       )
   return quantities, runs
@@ -185,8 +185,8 @@ _CONTROL_UPDATES = 1000
 
 
 def control(
-  request: running.Request,
-) -> tuple[list[verdicts.Quantity], running.Runs]:
+  request: parallel.Request,
+) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
   """Catch from the board, with each of the losses and without."""
   variants = {}
   for kind in _CONTROL_KINDS:
@@ -208,10 +208,10 @@ def control(
     request.folder.with_suffix('.png'), 'Catch from the board', runs
   )
   quantities = [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name=f'{label}, {name}',
       paper='no such world there',
-      ours=running.each(found, key),
+      ours=parallel.each(found, key),
     )
     for label, key in (('mean return', 'mean'), ('return at the end', 'final'))
     for name, found in runs.items()
@@ -222,18 +222,18 @@ def control(
     ('none', 'reverse'),
   ):
     quantities.append(
-      verdicts.Quantity(
+      comparison_table.Quantity(
         name=f'mean return, {name} less {other}',
         paper='above 0 (in Sokoban and Atari)',
-        ours=running.difference(runs, name, other, 'mean'),
+        ours=parallel.difference(runs, name, other, 'mean'),
       )
     )
   return quantities, runs
 
 
-def _draw_returns(path: pathlib.Path, title: str, runs: running.Runs) -> None:
+def _draw_returns(path: pathlib.Path, title: str, runs: parallel.Runs) -> None:
   """Draws the runs' mean returns, in bands of two standard errors."""
-  from skills.evaluation import plots  # Needs the extra 'plots'.
+  from skills.evaluation.figures import plots  # Needs the extra 'plots'.
 
   path.parent.mkdir(parents=True, exist_ok=True)
   plots.save(

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from launch import experiment as experiment_lib
-from launch import on_device
-from launch.reproductions import running
+from launch.reproductions import parallel
+from launch.runs import experiment as experiment_lib
+from launch.training import on_device
 from skills import registry
 from skills import types
 from skills.evaluation import measure
@@ -205,12 +205,12 @@ def train_for_coverage(variant: Variant, seed: int) -> dict[str, Any]:
 
 def train_all(
   variants: Mapping[str, Variant],
-  request: running.Request,
+  request: parallel.Request,
   train_one: Callable[[Variant, int], dict[str, Any]] = train,
-) -> running.Runs:
+) -> parallel.Runs:
   """Trains each variant from each seed, in processes of one core each."""
   jobs = {
     name: functools.partial(train_one, variant)
     for name, variant in variants.items()
   }
-  return running.run_all(jobs, request)
+  return parallel.run_all(jobs, request)

@@ -22,7 +22,11 @@ from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.agents import learning
-from skills.agents import replay
+from skills.agents.replay import priorities
+from skills.agents.replay import reader as replay_reader
+from skills.agents.replay import stalls
+from skills.agents.replay import tables as replay_tables
+from skills.agents.replay import writer as replay_writer
 
 # How many skills an actor runs between two requests for newer variables.
 _SKILLS_PER_FETCH = 4
@@ -78,7 +82,7 @@ class SkillBuilder(
     config: config_lib.SkillAgentConfig,
     *,
     logger_fn: Callable[[], loggers.Logger] = loggers.NoOpLogger,
-    should_stop: replay.ShouldStop = replay.never_stop,
+    should_stop: stalls.ShouldStop = stalls.never_stop,
     devices: Sequence[jax.Device] | None = None,
   ):
     """Initialises the builder.
@@ -112,11 +116,13 @@ class SkillBuilder(
     extras_spec = jax.eval_shape(
       lambda key: policy.get_extras(policy.init(key)), jax.random.PRNGKey(0)
     )
-    return replay.make_tables(self._config, environment_spec, extras_spec)
+    return replay_tables.make_tables(
+      self._config, environment_spec, extras_spec
+    )
 
   def make_dataset_iterator(
     self, replay_client: reverb.Client | Sequence[reverb.Client]
-  ) -> replay.SampleIterator:
+  ) -> replay_reader.SampleIterator:
     """Batches for one step of the learner, this process's part of them.
 
     Args:
@@ -127,16 +133,20 @@ class SkillBuilder(
     """
     devices = self._learner_devices()
     own = [d for d in devices if d.process_index == jax.process_index()]
-    return replay.SampleIterator(
+    return replay_reader.SampleIterator(
       self._config,
       _as_list(replay_client),
       self._should_stop,
       fetch_size=self._config.fetch_size // len(devices) * len(own),
     )
 
-  def make_adder(self, replay_client: reverb.Client) -> replay.SkillAdder:
+  def make_adder(
+    self, replay_client: reverb.Client
+  ) -> replay_writer.SkillAdder:
     """Writes one item a skill."""
-    return replay.make_adder(self._config, replay_client, self._should_stop)
+    return replay_writer.make_adder(
+      self._config, replay_client, self._should_stop
+    )
 
   def make_actor(
     self,
@@ -188,7 +198,7 @@ class SkillBuilder(
           'a learner needs the replay_client for replay.priority_exponent='
           f'{config.priority_exponent}, got None.'
         )
-      priority_writer = replay.PriorityWriter(_as_list(replay_client))
+      priority_writer = priorities.PriorityWriter(_as_list(replay_client))
     devices = self._learner_devices()
     return learning.SkillLearner(
       networks.learner,

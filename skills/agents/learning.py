@@ -17,8 +17,10 @@ from jaxtyping import Int
 import numpy as np
 
 from skills import types
-from skills.agents import cluster
-from skills.agents import replay
+from skills.agents import sharding
+from skills.agents.replay import priorities
+from skills.agents.replay import reader as replay_reader
+from skills.agents.replay import stalls
 from skills.learners import base
 from skills.objectives import base as objectives
 
@@ -37,7 +39,7 @@ def parameter_age(
   """Mean age, in updates, of the parameters that chose a batch's actions.
 
   Args:
-    item: batch-major, as `replay.SampleIterator` gives it.
+    item: batch-major, as `replay_reader.SampleIterator` gives it.
     steps: the learner's number of updates.
   """
   is_real = item.extras['skill_step'][:, :-1] > 0
@@ -52,7 +54,7 @@ class SkillLearner(core.Learner):
   """Feeds a pure learner from an iterator.
 
   Several devices share each batch; what is computed stays the same. They may be
-  those of several processes (`cluster.join`), each with a learner like this
+  those of several processes (`sharding.join`), each with a learner like this
   one. Then all of them step together, and once one must stop they all do, after
   the same number of updates.
   """
@@ -66,7 +68,7 @@ class SkillLearner(core.Learner):
     updates_per_step: int = 1,
     burn_in: int = 0,
     importance_exponent: float = 0.0,
-    priority_writer: replay.PriorityWriter | None = None,
+    priority_writer: priorities.PriorityWriter | None = None,
     devices: Sequence[jax.Device] | None = None,
     counter: counting.Counter | None = None,
     logger: loggers.Logger | None = None,
@@ -92,7 +94,7 @@ class SkillLearner(core.Learner):
     self._updates_per_step = updates_per_step
     self._counter = counter or counting.Counter(prefix='learner')
     self._logger = logger or loggers.NoOpLogger()
-    self._placement = None if devices is None else cluster.Placement(devices)
+    self._placement = None if devices is None else sharding.Placement(devices)
     self._priority_writer = priority_writer
     # Held wherever the state's buffers are read or given away.
     self._lock = threading.Lock()
@@ -106,7 +108,7 @@ class SkillLearner(core.Learner):
 
     def one(state, item):
       age = parameter_age(item, state.steps)
-      trajectory = replay.to_trajectory(
+      trajectory = replay_reader.to_trajectory(
         item, burn_in=burn_in, importance_exponent=importance_exponent
       )
       if has_priorities:
@@ -194,7 +196,7 @@ class SkillLearner(core.Learner):
       self._step_together(self._placement)
       return
     items = next(self._iterator)
-    keys = items.extras.get(replay.KEY)
+    keys = items.extras.get(replay_reader.KEY)
     if self._placement is not None:
       items = self._placement.parts(self._split(items))
     with self._lock:
@@ -204,11 +206,11 @@ class SkillLearner(core.Learner):
     self._send(keys, priorities)
     self._report(metrics)
 
-  def _step_together(self, placement: cluster.Placement) -> None:
+  def _step_together(self, placement: sharding.Placement) -> None:
     failure = None
     try:
       items = next(self._iterator)
-      self._keys = items.extras.get(replay.KEY)
+      self._keys = items.extras.get(replay_reader.KEY)
       self._batches = placement.parts(self._split(items))
     except Exception as error:
       # The others may already be in a step that waits for this process.
@@ -219,7 +221,7 @@ class SkillLearner(core.Learner):
       self._last = {}, placement.any(is_stopping)
     metrics, is_over = self._last
     if is_over:
-      raise failure or replay.StoppedError
+      raise failure or stalls.StoppedError
     if metrics:
       self._report(metrics)
     with self._lock:

@@ -20,7 +20,7 @@ from jaxtyping import Shaped
 from skills import optimizers
 from skills import types
 from skills.networks import build
-from skills.networks import factors as factors_lib
+from skills.networks import factored_states as factors_lib
 from skills.networks import torsos
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from skills import types
 from skills.networks import build
-from skills.networks import factors as factors_lib
+from skills.networks import factored_states as factors_lib
 from skills.networks import torsos
 
 

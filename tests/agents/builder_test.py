@@ -12,9 +12,9 @@ from skills import types
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import learning
-from skills.agents import replay
+from skills.agents.replay import tables as replay_tables
 from skills.learners import q_learning
-from tests.agents import counting
+from tests.programs import counting
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +36,7 @@ def test_an_agent_fits_the_environment_that_specs_describe(observation):
   )
   # The table accepts exactly what actors will write.
   [table] = builder_lib.SkillBuilder(agent.config).make_replay_tables(spec)
-  assert table.name == replay.TABLE
+  assert table.name == replay_tables.TABLE
   signature = table.info.signature
   length = agent.config.skill_length + 1
   assert tuple(signature.observation.shape) == (

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.agents import devices_program
+from tests.programs import devices_program
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +31,7 @@ def results(tmp_path_factory):
   processes = [
     subprocess.Popen(
       [
-        *(sys.executable, '-m', 'tests.agents.devices_program'),
+        *(sys.executable, '-m', 'tests.programs.devices_program'),
         *(str(folder), str(process), str(port)),
       ],
       cwd=ROOT,

@@ -11,7 +11,7 @@ from skills.agents import builder as builder_lib
 from skills.agents import evaluation
 from skills.agents import learning
 from skills.objectives import base
-from tests.agents import counting
+from tests.programs import counting
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ import pytest
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import learning
-from tests.agents import counting
+from tests.programs import counting
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +90,7 @@ def test_the_local_layout_acts_and_learns_in_turns(kind, fields):
 @pytest.mark.launchpad
 def test_the_distributed_layout_learns_and_stops_by_itself(tmp_path, home):
   result = subprocess.run(
-    [sys.executable, '-m', 'tests.agents.layouts_program', str(tmp_path)],
+    [sys.executable, '-m', 'tests.programs.layouts_program', str(tmp_path)],
     cwd=ROOT,
     env={
       **os.environ,

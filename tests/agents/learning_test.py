@@ -13,9 +13,9 @@ from skills import registry
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents import learning
-from skills.agents import replay
+from skills.agents.replay import reader as replay_reader
 from tests import problems
-from tests.agents import counting
+from tests.programs import counting
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +76,7 @@ def test_steps_are_the_pure_learner_s_updates_on_the_same_batches(
     learner.step()
     batch = next(source)
     for part in split(batch):
-      state, metrics = update(state, replay.to_trajectory(part))
+      state, metrics = update(state, replay_reader.to_trajectory(part))
     if updates_per_step == 1:
       assert_equal(learner.save(), state)
     else:  # XLA may round otherwise within a loop.

@@ -27,12 +27,16 @@ import pytest
 from skills import config as config_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
-from skills.agents import replay
+from skills.agents.replay import priorities
+from skills.agents.replay import reader as replay_reader
+from skills.agents.replay import stalls
+from skills.agents.replay import tables as replay_tables
+from skills.agents.replay import writer as replay_writer
 from skills.learners import q_learning
 from skills.networks import q_networks
 from skills.networks import torsos
 from tests import problems
-from tests.agents import counting
+from tests.programs import counting
 
 pytestmark = pytest.mark.integration
 
@@ -102,7 +106,7 @@ def read_all(iterator, number, size):
   for _ in range(number // size):
     item = next(iterator)
     assert item.reward.shape == (size, T + 1)
-    skills += counting.read(replay.to_trajectory(item))
+    skills += counting.read(replay_reader.to_trajectory(item))
   return skills
 
 
@@ -121,12 +125,12 @@ def test_the_learner_reads_every_transition_that_the_actor_wrote_in_order(
 ):
   config = counting.make_config(batch_size=1, replay=counting.queue())
   client = serve(config)
-  witness = actor.write(replay.make_adder(config, client), lengths)
+  witness = actor.write(replay_writer.make_adder(config, client), lengths)
   written = witness.skills(T)
   # Exactly one item a skill: nothing is lost, nothing comes twice.
   assert len(written) == sum(-(-length // T) for length in lengths)
-  assert client.server_info()[replay.TABLE].current_size == len(written)
-  iterator = replay.SampleIterator(config, [client])
+  assert client.server_info()[replay_tables.TABLE].current_size == len(written)
+  iterator = replay_reader.SampleIterator(config, [client])
   assert read_all(iterator, len(written), 1) == written
   # The skills of an episode share the observation between them.
   for one, other in itertools.pairwise(itertools.chain(*witness.episodes)):
@@ -136,9 +140,11 @@ def test_the_learner_reads_every_transition_that_the_actor_wrote_in_order(
 def test_one_skill_runs_from_an_item_s_first_step_to_its_last(serve, actor):
   config = counting.make_config(batch_size=8, replay=counting.queue())
   client = serve(config)
-  actor.write(replay.make_adder(config, client), [2 * T, 3 * T + 1, 2 * T])
-  item = next(replay.SampleIterator(config, [client]))
-  trajectory = replay.to_trajectory(item)
+  actor.write(
+    replay_writer.make_adder(config, client), [2 * T, 3 * T + 1, 2 * T]
+  )
+  item = next(replay_reader.SampleIterator(config, [client]))
+  trajectory = replay_reader.to_trajectory(item)
   mask, skill = np.asarray(trajectory.mask), np.asarray(trajectory.skill)
   lengths = mask.sum(axis=0).astype(int)
   assert sorted(lengths) == [1] + [T] * 7
@@ -157,12 +163,12 @@ def test_acme_writes_zeros_beside_an_episode_s_last_observation(serve, actor):
   # a trajectory has one skill less than observations.
   config = counting.make_config(batch_size=1, replay=counting.queue())
   client = serve(config)
-  adder = replay.make_adder(config, client)
+  adder = replay_writer.make_adder(config, client)
   while True:
     witness = actor.write(adder, [2 * T])
     first, last = (
       next(iterator)
-      for iterator in [replay.SampleIterator(config, [client])] * 2
+      for iterator in [replay_reader.SampleIterator(config, [client])] * 2
     )
     skills = [steps[0].skill for steps in witness.skills(T)]
     if 0 not in skills:  # Else there is nothing to see.
@@ -174,7 +180,7 @@ def test_acme_writes_zeros_beside_an_episode_s_last_observation(serve, actor):
   assert last.extras['skill'][0].tolist() == [skills[1]] * T + [0]
   assert last.extras['skill_step'][0].tolist() == [1, 2, 3, 4, 0]
   assert last.observation[0, -1].tolist() == [0, 2 * T]
-  trajectory = replay.to_trajectory(last)
+  trajectory = replay_reader.to_trajectory(last)
   assert trajectory.skill.shape == (T, 1)
   assert trajectory.observation.shape == (T + 1, 1, 2)
 
@@ -182,9 +188,9 @@ def test_acme_writes_zeros_beside_an_episode_s_last_observation(serve, actor):
 def test_padding_keeps_the_final_observation(serve, actor):
   config = counting.make_config(batch_size=1, replay=counting.queue())
   client = serve(config)
-  actor.write(replay.make_adder(config, client), [2])
-  trajectory = replay.to_trajectory(
-    next(replay.SampleIterator(config, [client]))
+  actor.write(replay_writer.make_adder(config, client), [2])
+  trajectory = replay_reader.to_trajectory(
+    next(replay_reader.SampleIterator(config, [client]))
   )
   assert np.asarray(trajectory.mask)[:, 0].tolist() == [1, 1, 0, 0]
   assert np.asarray(trajectory.observation)[:, 0].tolist() == [
@@ -204,8 +210,8 @@ def test_batches_have_the_size_that_the_learner_fetches(serve):
     replay={'samples_per_insert': None, 'min_size': 4},
   )
   client = serve(config)
-  write_items(replay.make_adder(config, client), 4)
-  iterator = replay.SampleIterator(config, [client])
+  write_items(replay_writer.make_adder(config, client), 4)
+  iterator = replay_reader.SampleIterator(config, [client])
   for _ in range(5):
     item = next(iterator)
     assert {len(leaf) for leaf in jax.tree.leaves(item)} == {6}
@@ -216,35 +222,33 @@ def test_a_queue_loses_nothing_where_the_reader_has_to_wait(serve):
   # Items come one by one, each after the reader gave up waiting for it.
   config = counting.make_config(batch_size=3, replay=counting.queue(7))
   client = serve(config)
-  adder = replay.make_adder(config, client)
+  adder = replay_writer.make_adder(config, client)
   number = 12
 
   def write():
     for i in range(number):
       # Every other batch comes without a pause.
-      write_items(
-        adder, 1, skill=i, pause_s=1.2 * replay._POLL_S * (i // 3 % 2)
-      )
+      write_items(adder, 1, skill=i, pause_s=1.2 * stalls.POLL_S * (i // 3 % 2))
 
   writer = threading.Thread(target=write)
   writer.start()
-  iterator = replay.SampleIterator(config, [client])
+  iterator = replay_reader.SampleIterator(config, [client])
   skills = read_all(iterator, number, 3)
   writer.join()
   assert [steps[0].skill for steps in skills] == list(range(number))
-  assert client.server_info()[replay.TABLE].current_size == 0
+  assert client.server_info()[replay_tables.TABLE].current_size == 0
 
 
 def test_a_batch_that_came_in_pieces_looks_like_any_other(serve):
   # Else the learner would compile for it.
   config = counting.make_config(batch_size=3, replay=counting.queue())
   client = serve(config)
-  adder = replay.make_adder(config, client)
-  iterator = replay.SampleIterator(config, [client])
+  adder = replay_writer.make_adder(config, client)
+  iterator = replay_reader.SampleIterator(config, [client])
   write_items(adder, 3)
   whole = next(iterator)
   writer = threading.Thread(
-    target=lambda: write_items(adder, 3, pause_s=1.2 * replay._POLL_S)
+    target=lambda: write_items(adder, 3, pause_s=1.2 * stalls.POLL_S)
   )
   writer.start()
   pieces = next(iterator)
@@ -260,14 +264,14 @@ def test_a_full_queue_makes_the_actor_wait_and_not_lose(serve, actor):
   written = []
   writer = threading.Thread(
     target=lambda: written.append(
-      actor.write(replay.make_adder(config, client), lengths)
+      actor.write(replay_writer.make_adder(config, client), lengths)
     )
   )
   writer.start()
-  time.sleep(2.5 * replay._POLL_S)
+  time.sleep(2.5 * stalls.POLL_S)
   assert writer.is_alive()
-  assert client.server_info()[replay.TABLE].current_size == 3
-  read = read_all(replay.SampleIterator(config, [client]), 18, 2)
+  assert client.server_info()[replay_tables.TABLE].current_size == 3
+  read = read_all(replay_reader.SampleIterator(config, [client]), 18, 2)
   writer.join()
   assert read == written[0].skills(T)
 
@@ -277,19 +281,19 @@ def test_samples_and_inserts_keep_their_ratio_within_the_buffer(serve):
   config = counting.make_config(
     batch_size=2, replay={'samples_per_insert': ratio, 'min_size': min_size}
   )
-  buffer = replay.error_buffer(config, ratio)
+  buffer = replay_tables.error_buffer(config, ratio)
   client = serve(config)
   stop = threading.Event()
 
   def write():
-    with contextlib.suppress(replay.StoppedError):
-      adder = replay.make_adder(config, client, stop.is_set)
+    with contextlib.suppress(stalls.StoppedError):
+      adder = replay_writer.make_adder(config, client, stop.is_set)
       while not stop.is_set():
         write_items(adder, 1)
 
   def read():
-    with contextlib.suppress(replay.StoppedError):
-      iterator = replay.SampleIterator(config, [client], stop.is_set)
+    with contextlib.suppress(stalls.StoppedError):
+      iterator = replay_reader.SampleIterator(config, [client], stop.is_set)
       while not stop.is_set():
         next(iterator)
 
@@ -299,7 +303,7 @@ def test_samples_and_inserts_keep_their_ratio_within_the_buffer(serve):
   seen = []
   for _ in range(20):
     time.sleep(0.05)
-    limiter = client.server_info()[replay.TABLE].rate_limiter_info
+    limiter = client.server_info()[replay_tables.TABLE].rate_limiter_info
     inserts = limiter.insert_stats.completed
     samples = limiter.sample_stats.completed
     if inserts < min_size:
@@ -322,7 +326,7 @@ def test_samples_and_inserts_keep_their_ratio_within_the_buffer(serve):
 def wait_until_stalled(call, timeout_s):
   """The message with which a call gives up, in time."""
   begin = time.monotonic()
-  with pytest.raises(replay.ReplayStalledError) as error:
+  with pytest.raises(stalls.ReplayStalledError) as error:
     call()
   waited = time.monotonic() - begin
   assert timeout_s <= waited < timeout_s + 2
@@ -335,8 +339,8 @@ def wait_until_stalled(call, timeout_s):
 def test_a_learner_without_enough_data_ends_with_an_error(serve):
   config = counting.make_config(replay={'min_size': 5, 'timeout_s': 1.0})
   client = serve(config)
-  write_items(replay.make_adder(config, client), 3)
-  iterator = replay.SampleIterator(config, [client])
+  write_items(replay_writer.make_adder(config, client), 3)
+  iterator = replay_reader.SampleIterator(config, [client])
   message = wait_until_stalled(lambda: next(iterator), 1.0)
   assert re.match(
     r'the learner has waited \d+ s for replay at localhost:\d+\. ', message
@@ -345,7 +349,7 @@ def test_a_learner_without_enough_data_ends_with_an_error(serve):
   assert '3 inserts and 0 samples' in message
   assert 'may sample from 5 on: it waits for inserts' in message
   # Once the data are there, it goes on.
-  write_items(replay.make_adder(config, client), 2)
+  write_items(replay_writer.make_adder(config, client), 2)
   assert len(next(iterator).reward) == 2
 
 
@@ -354,8 +358,8 @@ def test_a_learner_that_is_ahead_ends_with_an_error(serve):
     replay={'min_size': 2, 'samples_per_insert': 2.0, 'timeout_s': 1.0}
   )
   client = serve(config)
-  write_items(replay.make_adder(config, client), 2)
-  iterator = replay.SampleIterator(config, [client])
+  write_items(replay_writer.make_adder(config, client), 2)
+  iterator = replay_reader.SampleIterator(config, [client])
   message = wait_until_stalled(
     lambda: [next(iterator) for _ in range(100)], 1.0
   )
@@ -366,10 +370,10 @@ def test_a_learner_waits_for_an_actor_that_is_slow(serve):
   # Longer than timeout_s in all, but something comes every now and then.
   config = counting.make_config(replay={'min_size': 4, 'timeout_s': 1.0})
   client = serve(config)
-  adder = replay.make_adder(config, client)
+  adder = replay_writer.make_adder(config, client)
   writer = threading.Thread(target=lambda: write_items(adder, 4, pause_s=0.7))
   writer.start()
-  assert len(next(replay.SampleIterator(config, [client])).reward) == 2
+  assert len(next(replay_reader.SampleIterator(config, [client])).reward) == 2
   writer.join()
 
 
@@ -378,11 +382,11 @@ def test_an_actor_that_nobody_learns_from_ends_with_an_error(serve, kind):
   fields = {'kind': kind, 'capacity': 6, 'min_size': 2, 'timeout_s': 1.0}
   config = counting.make_config(replay=fields)
   client = serve(config)
-  adder = replay.make_adder(config, client)
+  adder = replay_writer.make_adder(config, client)
   message = wait_until_stalled(lambda: write_items(adder, 100), 1.0)
   assert message.startswith('the actor has waited')
   assert 'Actors are ahead of the learner: it waits for samples' in message
-  info = client.server_info()[replay.TABLE]
+  info = client.server_info()[replay_tables.TABLE]
   assert f'holds {info.current_size} of at most 6' in message
 
 
@@ -390,7 +394,7 @@ def test_a_server_that_is_gone_ends_with_an_error(serve):
   config = counting.make_config(replay={'timeout_s': 1.0})
   client = serve(config)
   client.server_info = lambda timeout: (_ for _ in ()).throw(RuntimeError)
-  assert replay.describe(client).startswith('Its server does not answer')
+  assert replay_tables.describe(client).startswith('Its server does not answer')
 
 
 @pytest.mark.parametrize('who', ['learner', 'actor'])
@@ -400,22 +404,22 @@ def test_whoever_waits_is_let_go_when_the_program_stops(serve, who):
   stop = threading.Event()
   threading.Timer(0.3, stop.set).start()
   begin = time.monotonic()
-  with pytest.raises(replay.StoppedError):
+  with pytest.raises(stalls.StoppedError):
     if who == 'learner':
-      next(replay.SampleIterator(config, [client], stop.is_set))
+      next(replay_reader.SampleIterator(config, [client], stop.is_set))
     else:
-      write_items(replay.make_adder(config, client, stop.is_set), 100)
-  assert time.monotonic() - begin < 0.3 + 3 * replay._POLL_S
+      write_items(replay_writer.make_adder(config, client, stop.is_set), 100)
+  assert time.monotonic() - begin < 0.3 + 3 * stalls.POLL_S
 
 
 def test_closing_an_adder_ends_whoever_waits_with_it(serve):
   config = counting.make_config(replay=counting.queue(2))
-  adder = replay.make_adder(config, serve(config))
+  adder = replay_writer.make_adder(config, serve(config))
   actor = Doing(lambda: write_items(adder, 1), threading.Event())
   wait_until(lambda: actor.times >= 2, 5)
   time.sleep(0.2)
   adder.close()
-  assert isinstance(actor.end(1), replay.StoppedError)
+  assert isinstance(actor.end(1), stalls.StoppedError)
 
 
 # Several servers, and threads that read from them.
@@ -441,12 +445,12 @@ def test_servers_give_equal_parts_and_every_item(serve, actor):
   # Both have nine skills, as long as no others.
   lengths = [[2 * T, 1, T + 2, 2, 3 * T], [T, 3, 2 * T, T - 1, T, 2 * T + 3]]
   written = [
-    actor.write(replay.make_adder(config, client), some).skills(T)
+    actor.write(replay_writer.make_adder(config, client), some).skills(T)
     for client, some in zip(clients, lengths)
   ]
   assert [len(skills) for skills in written] == [9, 9]
   assert written[0] != written[1]
-  skills = read_all(replay.SampleIterator(config, clients), 18, 6)
+  skills = read_all(replay_reader.SampleIterator(config, clients), 18, 6)
   # In turn, so that every slice of a batch is as mixed.
   assert [skills[0::2], skills[1::2]] == written
 
@@ -459,7 +463,9 @@ def test_a_fetch_that_servers_cannot_share_is_refused():
     with pytest.raises(
       ValueError, match=rf'fetch_size .* servers \({number}\), got {size}:'
     ):
-      replay.SampleIterator(config, [client] * number, fetch_size=fetch_size)
+      replay_reader.SampleIterator(
+        config, [client] * number, fetch_size=fetch_size
+      )
 
 
 def test_a_learner_fetches_its_share_from_one_server_or_several(serve):
@@ -468,8 +474,8 @@ def test_a_learner_fetches_its_share_from_one_server_or_several(serve):
   )
   clients = [serve(config), serve(config)]
   for skill, client in enumerate(clients):
-    write_items(replay.make_adder(config, client), 1, skill=skill)
-  iterator = replay.SampleIterator(config, clients, fetch_size=4)
+    write_items(replay_writer.make_adder(config, client), 1, skill=skill)
+  iterator = replay_reader.SampleIterator(config, clients, fetch_size=4)
   assert next(iterator).extras['skill'][:, 0].tolist() == [0, 1, 0, 1]
   builder = builder_lib.SkillBuilder(config, devices=jax.local_devices()[:1])
   for client, skills in [(clients, [0, 1] * 3), (clients[1], [1] * 6)]:
@@ -482,19 +488,19 @@ def test_the_server_that_stalls_is_named_and_parts_of_others_are_kept(serve):
     batch_size=4, replay=counting.queue(9) | {'timeout_s': 1.0}
   )
   clients = [serve(config) for _ in range(2)]
-  adders = [replay.make_adder(config, client) for client in clients]
+  adders = [replay_writer.make_adder(config, client) for client in clients]
   write_items(adders[0], 1, skill=0)
   write_items(adders[0], 1, skill=1)
   write_items(adders[0], 1, skill=2)
   write_items(adders[1], 1, skill=3)
-  iterator = replay.SampleIterator(config, clients)
+  iterator = replay_reader.SampleIterator(config, clients)
   # It has waited long enough already when it is asked a second time, ...
   for timeout_s in (1.0, 0.0):
     message = wait_until_stalled(lambda: next(iterator), timeout_s)
     assert f'for replay at {clients[1].server_address}. ' in message
     assert clients[0].server_address not in message
     # ... which does not order a second part.
-    assert replay.stats(clients[0]) == (1, 3, 2)
+    assert replay_tables.stats(clients[0]) == (1, 3, 2)
   write_items(adders[1], 1, skill=4)
   assert next(iterator).extras['skill'][:, 0].tolist() == [0, 3, 1, 4]
 
@@ -506,7 +512,7 @@ def test_what_a_reading_thread_ends_with_is_raised_where_data_are_wanted():
     ]
   )
   client = acme_api.reverb.Client(f'localhost:{server.port}')
-  iterator = replay.SampleIterator(counting.make_config(), [client])
+  iterator = replay_reader.SampleIterator(counting.make_config(), [client])
   for _ in range(2):
     with pytest.raises(ValueError, match='not contain any table') as error:
       next(iterator)
@@ -522,19 +528,19 @@ def test_only_what_a_queue_does_not_hold_is_fetched_ahead(serve, kind):
     replay={**fields, 'samples_per_insert': None},
   )
   client = serve(config)
-  write_items(replay.make_adder(config, client), 8)
-  iterator = replay.SampleIterator(config, [client])
+  write_items(replay_writer.make_adder(config, client), 8)
+  iterator = replay_reader.SampleIterator(config, [client])
   time.sleep(0.3)
-  assert replay.stats(client) == (8, 8, 0)
+  assert replay_tables.stats(client) == (8, 8, 0)
   next(iterator)
   if kind == 'queue':
-    time.sleep(1.5 * replay._POLL_S)
-    assert replay.stats(client) == (6, 8, 2)
+    time.sleep(1.5 * stalls.POLL_S)
+    assert replay_tables.stats(client) == (6, 8, 2)
   else:
     # A batch is there and another one on its way, and no more.
-    wait_until(lambda: replay.stats(client).samples > 4, 5)
+    wait_until(lambda: replay_tables.stats(client).samples > 4, 5)
     time.sleep(0.5)
-    assert replay.stats(client).samples <= 6
+    assert replay_tables.stats(client).samples <= 6
 
 
 @pytest.mark.parametrize('how', ['close', 'forget', 'stop'])
@@ -542,15 +548,15 @@ def test_reading_threads_end_with_their_iterator(serve, how):
   config = counting.make_config(replay={'timeout_s': 1.0})
   clients = [serve(config) for _ in range(2)]
   stop = threading.Event()
-  iterator = replay.SampleIterator(config, clients, stop.is_set)
+  iterator = replay_reader.SampleIterator(config, clients, stop.is_set)
   assert not reader_threads(*clients)
-  with pytest.raises(replay.ReplayStalledError):
+  with pytest.raises(stalls.ReplayStalledError):
     next(iterator)
   assert len(reader_threads(*clients)) == 2
   if how == 'close':
     iterator.close()
     assert not reader_threads(*clients)
-    with pytest.raises(replay.StoppedError):
+    with pytest.raises(stalls.StoppedError):
       next(iterator)
   elif how == 'stop':
     stop.set()
@@ -565,13 +571,13 @@ def test_stopping_wins_over_a_batch_that_is_there(serve):
     replay={'min_size': 1, 'samples_per_insert': None}
   )
   client = serve(config)
-  write_items(replay.make_adder(config, client), 1)
+  write_items(replay_writer.make_adder(config, client), 1)
   stop = threading.Event()
-  iterator = replay.SampleIterator(config, [client], stop.is_set)
+  iterator = replay_reader.SampleIterator(config, [client], stop.is_set)
   next(iterator)
-  wait_until(lambda: replay.stats(client).samples >= 4, 5)
+  wait_until(lambda: replay_tables.stats(client).samples >= 4, 5)
   stop.set()
-  with pytest.raises(replay.StoppedError):
+  with pytest.raises(stalls.StoppedError):
     next(iterator)
 
 
@@ -620,7 +626,7 @@ def start_python(*arguments, **streams):
 @pytest.fixture(scope='module')
 def program():
   """What forks servers."""
-  process = start_python('-m', 'tests.agents.replay_program')
+  process = start_python('-m', 'tests.programs.replay_program')
   yield process
   process.kill()
   process.communicate()
@@ -673,8 +679,8 @@ def working(server, **fields):
   """A learner and an actor at work, and what stops them."""
   config = server.config(**fields)
   stop = threading.Event()
-  adder = replay.make_adder(config, server.client, stop.is_set)
-  iterator = replay.SampleIterator(config, [server.client], stop.is_set)
+  adder = replay_writer.make_adder(config, server.client, stop.is_set)
+  iterator = replay_reader.SampleIterator(config, [server.client], stop.is_set)
   actor = Doing(lambda: write_items(adder, 1), stop)
   learner = Doing(lambda: next(iterator), stop)
   yield learner, actor, stop
@@ -692,23 +698,23 @@ def test_a_server_that_comes_back_is_used_again(server):
     actor.go_on(10)
     learner.go_on(10)
     server.client.checkpoint()
-    size = replay.stats(server.client).size
+    size = replay_tables.stats(server.client).size
     server.kill()
     begin = time.monotonic()
-    assert replay.stats(server.client) is None
-    assert 'does not answer' in replay.describe(server.client)
+    assert replay_tables.stats(server.client) is None
+    assert 'does not answer' in replay_tables.describe(server.client)
     assert time.monotonic() - begin < 2.5
     assert learner.is_alive() and actor.is_alive()
     server.start()
     # Reverb tries again after ever longer pauses.
     actor.go_on(30)
     learner.go_on(30)
-    assert replay.stats(server.client).size > size
+    assert replay_tables.stats(server.client).size > size
 
 
 def test_nothing_written_is_lost_but_what_the_server_forgot(server):
   config = server.config()
-  adder = replay.make_adder(config, server.client)
+  adder = replay_writer.make_adder(config, server.client)
   write_items(adder, 3, skill=1)
   server.client.checkpoint()
   server.kill()
@@ -720,8 +726,10 @@ def test_nothing_written_is_lost_but_what_the_server_forgot(server):
   writer.join(30)
   assert not writer.is_alive()
   # The item on its way may have come twice.
-  assert replay.stats(server.client).size in (7, 8)
-  iterator = replay.SampleIterator(config, [server.client], fetch_size=100)
+  assert replay_tables.stats(server.client).size in (7, 8)
+  iterator = replay_reader.SampleIterator(
+    config, [server.client], fetch_size=100
+  )
   skills = next(iterator).extras['skill'][:, 0].tolist()
   assert set(skills) == {1, 2}
   iterator.close()
@@ -736,8 +744,8 @@ def test_whoever_waits_for_a_killed_server_stops_when_told_to(server):
     time.sleep(1.2)
     begin = time.monotonic()
     stop.set()
-    assert isinstance(learner.end(5), replay.StoppedError)
-    assert isinstance(actor.end(5), replay.StoppedError)
+    assert isinstance(learner.end(5), stalls.StoppedError)
+    assert isinstance(actor.end(5), stalls.StoppedError)
     assert time.monotonic() - begin < 1.5
 
 
@@ -749,7 +757,7 @@ def test_a_server_that_stays_away_ends_with_an_error(server):
     server.kill()
     for who, worker in [('learner', learner), ('actor', actor)]:
       error = worker.end(10)
-      assert isinstance(error, replay.ReplayStalledError), error
+      assert isinstance(error, stalls.ReplayStalledError), error
       assert f'the {who} has waited' in str(error)
       assert server.client.server_address in str(error)
       assert 'does not answer' in str(error)
@@ -760,7 +768,7 @@ def test_a_server_that_comes_late_is_waited_for(program, tmp_path):
   server = KillableServer(program, tmp_path)
   with working(server, timeout_s=2.0) as (learner, actor, _):
     for worker in (learner, actor):
-      assert isinstance(worker.end(8), replay.ReplayStalledError)
+      assert isinstance(worker.end(8), stalls.ReplayStalledError)
   # Nobody is left inside Reverb, where no stream was open yet.
   assert not reader_threads(server.client)
   with working(server) as (learner, actor, _):
@@ -780,8 +788,8 @@ from tests.agents import counting, replay_test
 fields = {'min_size': 2, 'samples_per_insert': None, 'timeout_s': 1.0}
 config = counting.make_config(replay=fields)
 client = acme_api.reverb.Client(sys.argv[1])
-adder = replay.make_adder(config, client)
-iterator = replay.SampleIterator(config, [client])
+adder = replay_writer.make_adder(config, client)
+iterator = replay_reader.SampleIterator(config, [client])
 replay_test.write_items(adder, 3)
 next(iterator)
 print('ready', flush=True)
@@ -790,7 +798,7 @@ for call in (lambda: next(iterator), lambda: replay_test.write_items(adder, 9)):
   try:
     while True:
       call()
-  except replay.ReplayStalledError:
+  except stalls.ReplayStalledError:
     pass
 """
 
@@ -869,7 +877,7 @@ def test_actor_and_learner_never_wait_for_each_other_for_ever(
     def run():
       try:
         call()
-      except replay.StoppedError:
+      except stalls.StoppedError:
         pass
       except BaseException as error:
         errors.append(error)
@@ -879,15 +887,15 @@ def test_actor_and_learner_never_wait_for_each_other_for_ever(
     return thread
 
   def act():
-    adder = replay.make_adder(config, client, stop.is_set)
+    adder = replay_writer.make_adder(config, client, stop.is_set)
     while not stop.is_set():
       write_items(adder, 1)
 
   def learn():
-    iterator = replay.SampleIterator(config, [client], stop.is_set)
+    iterator = replay_reader.SampleIterator(config, [client], stop.is_set)
     # Enough to leave the buffer's slack behind.
     for _ in range(
-      int(3 * replay.error_buffer(config, ratio) / batch_size) + 4
+      int(3 * replay_tables.error_buffer(config, ratio) / batch_size) + 4
     ):
       next(iterator)
       next(batches)
@@ -904,7 +912,7 @@ def test_the_default_buffer_follows_size_fetch_and_ratio():
   def buffer(**fields):
     batch_size = fields.pop('batch_size', 1)
     config = counting.make_config(batch_size=batch_size, replay=fields)
-    return replay.error_buffer(config, config.replay.samples_per_insert)
+    return replay_tables.error_buffer(config, config.replay.samples_per_insert)
 
   # A tenth of min_size * samples_per_insert: 0.1 * 1000 * 4.
   assert buffer(min_size=1000, samples_per_insert=4.0) == pytest.approx(400)
@@ -939,13 +947,13 @@ def test_skills_come_with_the_steps_before_them(serve, burn_in):
   )
   client = serve(config)
   environment = counting.CountingEnvironment(lengths)
-  witness = counting.Witness(replay.make_adder(config, client))
+  witness = counting.Witness(replay_writer.make_adder(config, client))
   counting.make_actor(config, environment, witness).run(len(lengths))
   written = witness.skills(T)
-  iterator = replay.SampleIterator(config, [client])
+  iterator = replay_reader.SampleIterator(config, [client])
   for skill in written:
     trajectory = jax.tree.map(
-      np.asarray, replay.to_trajectory(next(iterator), burn_in=burn_in)
+      np.asarray, replay_reader.to_trajectory(next(iterator), burn_in=burn_in)
     )
     # The skill is what it is without a prefix.
     assert counting.read(trajectory) == [skill]
@@ -983,7 +991,7 @@ def test_the_learner_remembers_what_the_actor_did(serve, burn_in):
   actor = builder.make_actor(
     jax.random.PRNGKey(0),
     agent.policy,
-    replay.make_adder(config, client),
+    replay_writer.make_adder(config, client),
     source,
   )
   lengths = [2 * T + 1, 1, 3 * T]
@@ -994,14 +1002,14 @@ def test_the_learner_remembers_what_the_actor_did(serve, burn_in):
   ).run(num_episodes=len(lengths))
   network = q_networks.make(RECURRENT, agent.problem, counting.NUM_SKILLS, 1)
   [variables] = source.get_variables(['policy'])
-  iterator = replay.SampleIterator(config, [client])
+  iterator = replay_reader.SampleIterator(config, [client])
   values = jax.jit(
     lambda trajectory: q_learning.action_values(
       network, variables.params, trajectory
     )
   )
   for _ in range(7):
-    trajectory = replay.to_trajectory(next(iterator), burn_in=burn_in)
+    trajectory = replay_reader.to_trajectory(next(iterator), burn_in=burn_in)
     # The memory that was noted at each step gives the same values as that
     # which the learner makes from the prefix.
     noted, _ = network.unroll(
@@ -1036,7 +1044,9 @@ def prioritized(exponent=1.0, **fields):
 
 def priorities_in(client, num_samples):
   """The priorities of items by their keys, as far as they are drawn."""
-  infos = [steps[0].info for steps in client.sample(replay.TABLE, num_samples)]
+  infos = [
+    steps[0].info for steps in client.sample(replay_tables.TABLE, num_samples)
+  ]
   return {int(info.key): info.priority for info in infos}
 
 
@@ -1045,7 +1055,9 @@ def keys_by_skill(iterator, number):
   keys = {}
   while len(keys) < number:
     item = next(iterator)
-    for skill, key in zip(item.extras['skill'][:, 0], item.extras[replay.KEY]):
+    for skill, key in zip(
+      item.extras['skill'][:, 0], item.extras[replay_reader.KEY]
+    ):
       keys[int(skill)] = key
   return np.stack([keys[skill] for skill in sorted(keys)])
 
@@ -1053,15 +1065,15 @@ def keys_by_skill(iterator, number):
 def test_items_are_drawn_as_their_priorities_say(serve):
   config = prioritized(0.5)
   client = serve(config)
-  adder = replay.make_adder(config, client)
+  adder = replay_writer.make_adder(config, client)
   for skill in range(4):
     write_items(adder, 1, skill=skill)
-  iterator = replay.SampleIterator(config, [client])
+  iterator = replay_reader.SampleIterator(config, [client])
   # At first all have the largest priority.
-  np.testing.assert_allclose(next(iterator).extras[replay.ODDS], 1.0)
+  np.testing.assert_allclose(next(iterator).extras[replay_reader.ODDS], 1.0)
   keys = keys_by_skill(iterator, 4)
   iterator.close()
-  writer = replay.PriorityWriter([client])
+  writer = priorities.PriorityWriter([client])
   writer.write(keys, [np.array([[4.0, 16.0], [36.0, 64.0]])])
   assert writer.flush(5)
   writer.close()
@@ -1070,13 +1082,13 @@ def test_items_are_drawn_as_their_priorities_say(serve):
   expected = dict(zip(keys.view(np.uint64)[:, 0].tolist(), (1, 4, 9, 16)))
   assert found == {key: value / 16 for key, value in expected.items()}
   # Square roots of the priorities: 1, 2, 3 and 4 tenths of all.
-  iterator = replay.SampleIterator(config, [client])
+  iterator = replay_reader.SampleIterator(config, [client])
   counts, odds = np.zeros(4), np.zeros(4)
   for _ in range(100):
     item = next(iterator)
     skill = item.extras['skill'][:, 0]
     np.add.at(counts, skill, 1)
-    odds[skill] = item.extras[replay.ODDS]
+    odds[skill] = item.extras[replay_reader.ODDS]
   np.testing.assert_allclose(odds, [0.4, 0.8, 1.2, 1.6], rtol=1e-5)
   # Of 800 the largest deviation, sqrt(800 * .24) = 14, five times.
   np.testing.assert_allclose(counts, [80, 160, 240, 320], atol=70)
@@ -1085,16 +1097,16 @@ def test_items_are_drawn_as_their_priorities_say(serve):
 def test_importance_makes_up_for_how_often_an_item_is_drawn():
   item = counting.item(problems.VECTOR, 3, 0)
   odds = np.array([4.0, 1.0, 0.25], np.float32)
-  item = item._replace(extras={**item.extras, replay.ODDS: odds})
+  item = item._replace(extras={**item.extras, replay_reader.ODDS: odds})
   for exponent, expected in (
     (0.5, [0.25, 0.5, 1.0]),
     (1.0, [1 / 16, 0.25, 1.0]),
     (0.0, [1.0, 1.0, 1.0]),
   ):
-    trajectory = replay.to_trajectory(item, importance_exponent=exponent)
+    trajectory = replay_reader.to_trajectory(item, importance_exponent=exponent)
     np.testing.assert_allclose(trajectory.importance, expected, rtol=1e-6)
   assert (
-    replay.to_trajectory(counting.item(problems.VECTOR, 3, 0)).importance
+    replay_reader.to_trajectory(counting.item(problems.VECTOR, 3, 0)).importance
     is None
   )
 
@@ -1108,7 +1120,7 @@ def test_a_step_writes_the_priorities_that_its_updates_computed(
   )
   clients = [serve(config), serve(config)]
   for i, client in enumerate(clients):
-    adder = replay.make_adder(config, client)
+    adder = replay_writer.make_adder(config, client)
     for skill in (2 * i, 2 * i + 1):
       write_items(adder, 1, skill=skill)
   builder = builder_lib.SkillBuilder(config)
@@ -1135,7 +1147,7 @@ def test_a_step_writes_the_priorities_that_its_updates_computed(
     lambda x: x.reshape(updates_per_step, 4, *x.shape[1:]), item
   )
   for i in range(updates_per_step):
-    batch = replay.to_trajectory(
+    batch = replay_reader.to_trajectory(
       jax.tree.map(operator.itemgetter(i), batches),
       importance_exponent=config.replay.importance_exponent,
     )
@@ -1146,7 +1158,7 @@ def test_a_step_writes_the_priorities_that_its_updates_computed(
     own = priorities[i::2]
     expected = dict(
       zip(
-        item.extras[replay.KEY].view(np.uint64)[i::2, 0].tolist(),
+        item.extras[replay_reader.KEY].view(np.uint64)[i::2, 0].tolist(),
         [priority / max(own) for priority in own],
       )
     )
@@ -1160,12 +1172,12 @@ def test_a_step_writes_the_priorities_that_its_updates_computed(
 def test_a_server_that_is_gone_keeps_nobody_from_writing_priorities(serve):
   config = prioritized()
   client = serve(config)
-  write_items(replay.make_adder(config, client), 2)
-  iterator = replay.SampleIterator(config, [client])
-  keys = next(iterator).extras[replay.KEY][:1]
+  write_items(replay_writer.make_adder(config, client), 2)
+  iterator = replay_reader.SampleIterator(config, [client])
+  keys = next(iterator).extras[replay_reader.KEY][:1]
   iterator.close()
   gone = acme_api.reverb.Client(f'localhost:{portpicker.pick_unused_port()}')
-  writer = replay.PriorityWriter([client, gone])
+  writer = priorities.PriorityWriter([client, gone])
   begin = time.monotonic()
   for value in range(100):
     writer.write(np.repeat(keys, 2, axis=0), [np.array([[1.0 + value, 3.0]])])
@@ -1174,7 +1186,7 @@ def test_a_server_that_is_gone_keeps_nobody_from_writing_priorities(serve):
   wait_until(lambda: not writer._waiting[0].unfinished_tasks, 5)
   begin = time.monotonic()
   writer.close()
-  assert time.monotonic() - begin < 4 * replay._POLL_S
+  assert time.monotonic() - begin < 4 * stalls.POLL_S
   assert all(
     'priorities' not in t.name or t.name.endswith(gone.server_address)
     for t in threading.enumerate()
@@ -1212,10 +1224,10 @@ def test_replay_that_cannot_serve_its_learner_is_refused(fields, message):
 def test_a_learner_that_diverges_leaves_priorities_alone(serve):
   config = prioritized()
   client = serve(config)
-  write_items(replay.make_adder(config, client), 1)
-  iterator = replay.SampleIterator(config, [client])
-  keys = next(iterator).extras[replay.KEY][:1]
-  writer = replay.PriorityWriter([client])
+  write_items(replay_writer.make_adder(config, client), 1)
+  iterator = replay_reader.SampleIterator(config, [client])
+  keys = next(iterator).extras[replay_reader.KEY][:1]
+  writer = priorities.PriorityWriter([client])
   for value in (np.nan, np.inf, 0.0):
     writer.write(keys, [np.array([[value]])])
   assert writer.flush(5)

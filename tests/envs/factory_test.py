@@ -11,7 +11,7 @@ import pytest
 
 from envs import factory
 from envs import gridworlds
-from envs import tabular
+from envs.tabular import environment as tabular_environment
 
 GRIDS = tuple(name for name in factory.names() if name.startswith('grid:'))
 # Of each large suite a few that differ; the rest is slow.
@@ -119,7 +119,7 @@ def test_every_name_makes_an_environment_of_its_own(name):
   first, second = factory.make(name), factory.make(name)
   first.reset()
   assert first is not second
-  assert isinstance(first, tabular.TabularEnvironment)
+  assert isinstance(first, tabular_environment.TabularEnvironment)
   assert second.state is None
   assert name == f'grid:{first.grid.name}'
 

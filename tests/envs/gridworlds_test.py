@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from envs import gridworlds
+from envs.tabular import functional as tabular_functional
+from tests import oracles
 
 NOOP, UP, DOWN, LEFT, RIGHT = range(5)
 
@@ -24,8 +26,8 @@ def test_release_grid_has_24_cells_of_which_8_steps_reach_23():
   assert grid.mdp.num_actions == 5
   assert grid.mdp.horizon == 8
   assert grid.start == 0
-  assert grid.mdp.reachable(8).sum() == 23
-  assert grid.mdp.reachable(9).sum() == 24
+  assert oracles.reachable(grid.mdp, 8).sum() == 23
+  assert oracles.reachable(grid.mdp, 9).sum() == 24
 
 
 def test_four_rooms_has_104_cells_and_exactly_20_steps_reach_all():
@@ -34,8 +36,8 @@ def test_four_rooms_has_104_cells_and_exactly_20_steps_reach_all():
   assert grid.mdp.num_states == 104
   assert grid.mdp.horizon == 20
   assert grid.start == 0
-  assert grid.mdp.reachable(20).all()
-  assert not grid.mdp.reachable(19).all()
+  assert oracles.reachable(grid.mdp, 20).all()
+  assert not oracles.reachable(grid.mdp, 19).all()
   # The first room is 5 by 5; its doors are at (3, 6) and (6, 2).
   in_first_room = (grid.positions <= 5).all(axis=1)
   assert in_first_room.sum() == 25
@@ -53,8 +55,8 @@ def test_open_grids_are_squares_without_walls_whose_episodes_never_end(size):
   assert not grid.mdp.rewards.any()
   # The centre, from which the corners are a row and a column walk away.
   assert grid.positions[grid.start].tolist() == [size // 2, size // 2]
-  assert grid.mdp.reachable(size - 1).all()
-  assert grid.mdp.reachable(size - 2).sum() == size**2 - 4
+  assert oracles.reachable(grid.mdp, size - 1).all()
+  assert oracles.reachable(grid.mdp, size - 2).sum() == size**2 - 4
 
 
 def test_every_step_that_leads_to_the_top_rows_or_stays_there_pays():
@@ -203,8 +205,8 @@ def test_an_open_grid_without_horizon_needs_no_walls():
   assert grid.mdp.num_states == 12
   assert grid.mdp.horizon is None
   # From the top-left corner, 2 rows and 3 columns away from the other one.
-  assert grid.mdp.reachable(5).all()
-  assert not grid.mdp.reachable(4).all()
+  assert oracles.reachable(grid.mdp, 5).all()
+  assert not oracles.reachable(grid.mdp, 4).all()
 
 
 @pytest.mark.parametrize(
@@ -367,8 +369,10 @@ def test_pure_view_starts_at_the_start(grid):
   assert functional.reset(None) == grid.start
   assert functional.horizon == grid.mdp.horizon
   marked = gridworlds.from_ascii('a', ' S')
-  assert marked.mdp.functional().reset(None) == 1
-  assert marked.mdp.functional().step(None, jnp.int32(1), jnp.int32(LEFT)) == (
+  assert tabular_functional.make(marked.mdp).reset(None) == 1
+  assert tabular_functional.make(marked.mdp).step(
+    None, jnp.int32(1), jnp.int32(LEFT)
+  ) == (
     0,
     0,
     1,

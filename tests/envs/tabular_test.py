@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import tabular
+from envs.tabular import environment as tabular_environment
+from envs.tabular import functional as tabular_functional
+from envs.tabular import mdp as tabular_mdp
 
 NUM_STATES = 6
 NUM_ACTIONS = 3
 
 
-def two_states(**changes) -> tabular.TabularMDP:
+def two_states(**changes) -> tabular_mdp.TabularMDP:
   """Action 1 goes from state 0 to 1 for reward 2, 1 back for 0; 0 stays.
 
   Staying pays 0 in state 0 and 1 in state 1.
@@ -29,10 +31,10 @@ def two_states(**changes) -> tabular.TabularMDP:
     'terminal': np.array([False, False]),
     'initial': [1, 0],
   }
-  return tabular.TabularMDP(**{**fields, **changes})
+  return tabular_mdp.TabularMDP(**{**fields, **changes})
 
 
-def corridor(**changes) -> tabular.TabularMDP:
+def corridor(**changes) -> tabular_mdp.TabularMDP:
   """States 0 -> 1 -> 2 by action 1, action 0 stays; 2 is terminal.
 
   The last move pays 3. What the terminal rows say must not matter.
@@ -47,12 +49,12 @@ def corridor(**changes) -> tabular.TabularMDP:
     'terminal': np.array([False, False, True]),
     'initial': [1, 0, 0],
   }
-  return tabular.TabularMDP(**{**fields, **changes})
+  return tabular_mdp.TabularMDP(**{**fields, **changes})
 
 
 def random_mdp(
   terminal=(False,) * NUM_STATES, horizon=None, seed=0
-) -> tabular.TabularMDP:
+) -> tabular_mdp.TabularMDP:
   """A stochastic MDP with impossible transitions and a random first state."""
   rng = np.random.default_rng(seed)
   transitions = rng.dirichlet(
@@ -62,7 +64,7 @@ def random_mdp(
   transitions[..., 1] += 1e-3
   transitions /= transitions.sum(axis=-1, keepdims=True)
   initial = rng.dirichlet(np.ones(NUM_STATES)) * ~np.array(terminal)
-  return tabular.TabularMDP(
+  return tabular_mdp.TabularMDP(
     transitions=transitions,
     rewards=rng.normal(size=(NUM_STATES, NUM_ACTIONS)),
     terminal=np.array(terminal),
@@ -71,7 +73,7 @@ def random_mdp(
   )
 
 
-def with_terminals(horizon=None) -> tabular.TabularMDP:
+def with_terminals(horizon=None) -> tabular_mdp.TabularMDP:
   return random_mdp((False, False, False, True, False, True), horizon)
 
 
@@ -91,18 +93,18 @@ class _Conformance(test_utils.EnvironmentTestMixin):
 
 class StochasticConformanceTest(_Conformance, absltest.TestCase):
   def make_object_under_test(self):
-    return tabular.TabularEnvironment(random_mdp(horizon=7))
+    return tabular_environment.TabularEnvironment(random_mdp(horizon=7))
 
 
 class TerminalConformanceTest(_Conformance, absltest.TestCase):
   def make_object_under_test(self):
-    return tabular.TabularEnvironment(with_terminals(horizon=30))
+    return tabular_environment.TabularEnvironment(with_terminals(horizon=30))
 
 
 class VectorConformanceTest(_Conformance, absltest.TestCase):
   def make_object_under_test(self):
     table = np.random.default_rng(0).normal(size=(NUM_STATES, 2))
-    return tabular.TabularEnvironment(
+    return tabular_environment.TabularEnvironment(
       with_terminals(), table, observation_name='features'
     )
 
@@ -206,7 +208,7 @@ def test_truth_agrees_with_averages_over_episodes(mdp):
   """Both views draw from what the formulas describe: occupancy and return."""
   num_episodes, num_steps, discount = 3000, 25, 0.7
   policy = random_policy(mdp)
-  functional = mdp.functional()
+  functional = tabular_functional.make(mdp)
   log_policy = jnp.log(jnp.asarray(policy, jnp.float32))
 
   def episode(key):
@@ -245,28 +247,6 @@ def test_truth_agrees_with_averages_over_episodes(mdp):
     assert (abs(counts / num_episodes - truth) <= 4 * error + 1e-3).all()
 
 
-def test_reachable_grows_by_one_cell_per_step_and_never_leaves_a_terminal():
-  mdp = corridor()
-  assert mdp.reachable(0).tolist() == [True, False, False]
-  assert mdp.reachable(1).tolist() == [True, True, False]
-  assert mdp.reachable(2).tolist() == [True, True, True]
-  through_terminal = corridor(terminal=np.array([False, True, False]))
-  assert through_terminal.reachable(9).tolist() == [True, True, False]
-
-
-def test_states_that_were_left_for_good_stay_reachable():
-  # The only action swaps the states, so that after any number of steps one of
-  # them cannot be occupied.
-  swap = tabular.TabularMDP(
-    transitions=[[[0, 1]], [[1, 0]]],
-    rewards=[[0], [0]],
-    terminal=np.array([False, False]),
-    initial=[1, 0],
-  )
-  assert swap.reachable(1).tolist() == [True, True]
-  assert swap.reachable(2).tolist() == [True, True]
-
-
 # The process itself.
 
 
@@ -292,7 +272,7 @@ def test_next_states_say_the_same_as_sure_transitions():
     'terminal': np.array([False, False, True]),
     'initial': [1, 0, 0],
   }
-  mdp = tabular.TabularMDP(successors=[[0, 1], [1, 2], [0, 0]], **given)
+  mdp = tabular_mdp.TabularMDP(successors=[[0, 1], [1, 2], [0, 0]], **given)
   dense = corridor()
   assert mdp.successors.tolist() == [[0, 1], [1, 2], [2, 2]]
   assert mdp.successors.dtype == np.int32
@@ -304,15 +284,15 @@ def test_next_states_say_the_same_as_sure_transitions():
 
 def test_the_large_table_of_a_sure_world_is_made_only_when_asked_for():
   states = np.arange(1681)
-  mdp = tabular.TabularMDP(
+  mdp = tabular_mdp.TabularMDP(
     successors=np.stack([states, np.roll(states, -1)], axis=1),
     rewards=np.zeros((1681, 2)),
     terminal=np.zeros(1681, bool),
     initial=np.eye(1681)[0],
     horizon=10,
   )
-  tabular.TabularEnvironment(mdp).reset()
-  mdp.functional()
+  tabular_environment.TabularEnvironment(mdp).reset()
+  tabular_functional.make(mdp)
   assert mdp.reachable(2).sum() == 3
   policy = np.full((1681, 2), 0.5)
   # Heads or tails, twice.
@@ -358,7 +338,7 @@ def test_next_states_that_cannot_be_are_refused(changes, message):
     'initial': [1],
   }
   with pytest.raises(ValueError, match=re.escape(message)):
-    tabular.TabularMDP(**{**fields, **changes})
+    tabular_mdp.TabularMDP(**{**fields, **changes})
 
 
 def test_what_is_given_for_terminal_states_is_replaced_by_absorption():
@@ -449,7 +429,7 @@ def test_float32_probabilities_are_rescaled_and_sampling_stays_possible():
   rows = np.full((3, 1, 3), 1 / 3, dtype=np.float32)
   rows[:, :, 2] = 0
   rows[:, :, :2] = np.float32(0.5) - np.float32(1e-7)
-  mdp = tabular.TabularMDP(
+  mdp = tabular_mdp.TabularMDP(
     transitions=rows,
     rewards=np.zeros((3, 1)),
     terminal=np.zeros(3, dtype=bool),
@@ -463,7 +443,7 @@ def test_sampling_cannot_reach_an_outcome_of_probability_zero():
   # Ten times 0.1 sums to 1 - 1e-16: the largest u below 1 is beyond it.
   probabilities = np.array([0.0] + [0.1] * 10 + [0.0, 0.0])
   assert np.cumsum(probabilities)[-1] < 1
-  cumulative = tabular._cumulative(probabilities)
+  cumulative = tabular_mdp.cumulative(probabilities)
   largest = np.nextafter(1.0, 0.0)
   assert cumulative.searchsorted(largest, 'right') == 10
   assert cumulative.searchsorted(0.0, 'right') == 1
@@ -477,7 +457,7 @@ def test_sampling_cannot_reach_an_outcome_of_probability_zero():
   'mdp', [two_states(), corridor(), two_states(initial=[0.5, 0.5])]
 )
 def test_pure_step_equals_dm_env_step_where_transitions_are_sure(mdp):
-  environment = tabular.TabularEnvironment(mdp)
+  environment = tabular_environment.TabularEnvironment(mdp)
   functional = environment.functional()
   for state in np.flatnonzero(~mdp.terminal):
     for action in range(mdp.num_actions):
@@ -495,8 +475,8 @@ def test_pure_step_equals_dm_env_step_where_transitions_are_sure(mdp):
 
 def test_both_views_step_with_the_given_probabilities():
   mdp = with_terminals()
-  environment = tabular.TabularEnvironment(mdp, seed=3)
-  functional = mdp.functional()
+  environment = tabular_environment.TabularEnvironment(mdp, seed=3)
+  functional = tabular_functional.make(mdp)
   num_draws = 2000
   keys = jax.random.split(jax.random.PRNGKey(0), num_draws)
   pure_step = jax.jit(jax.vmap(functional.step, in_axes=(0, None, None)))
@@ -528,9 +508,11 @@ def test_both_views_start_with_the_given_probabilities():
   num_draws = 3000
   bound = 4 * np.sqrt(mdp.initial * (1 - mdp.initial) / num_draws)
   keys = jax.random.split(jax.random.PRNGKey(1), num_draws)
-  pure = np.bincount(jax.vmap(mdp.functional().reset)(keys), minlength=6)
+  pure = np.bincount(
+    jax.vmap(tabular_functional.make(mdp).reset)(keys), minlength=6
+  )
   assert (abs(pure / num_draws - mdp.initial) <= bound).all()
-  environment = tabular.TabularEnvironment(mdp, seed=1)
+  environment = tabular_environment.TabularEnvironment(mdp, seed=1)
   starts = [int(environment.reset().observation) for _ in range(num_draws)]
   frequency = np.bincount(starts, minlength=6) / num_draws
   assert (abs(frequency - mdp.initial) <= bound).all()
@@ -538,7 +520,9 @@ def test_both_views_start_with_the_given_probabilities():
 
 @pytest.mark.parametrize('mdp', [two_states(), corridor(), with_terminals()])
 def test_pure_functions_give_the_same_under_jit_and_vmap(mdp):
-  functional = mdp.functional(np.arange(mdp.num_states)[:, None] * 2.0)
+  functional = tabular_functional.make(
+    mdp, np.arange(mdp.num_states)[:, None] * 2.0
+  )
   keys = jax.random.split(jax.random.PRNGKey(0), 8)
   states = jnp.arange(8, dtype=jnp.int32) % mdp.num_states
   actions = jnp.arange(8, dtype=jnp.int32) % mdp.num_actions
@@ -559,19 +543,21 @@ def test_pure_functions_give_the_same_under_jit_and_vmap(mdp):
 
 
 def test_pure_view_of_a_deterministic_process_needs_no_keys():
-  functional = two_states(horizon=4).functional()
+  functional = tabular_functional.make(two_states(horizon=4))
   assert functional.is_deterministic
   assert (functional.num_states, functional.num_actions) == (2, 2)
   assert functional.horizon == 4
   assert functional.reset(None) == 0
   assert functional.step(None, jnp.int32(0), jnp.int32(1))[0] == 1
-  assert not random_mdp().functional().is_deterministic
-  assert not two_states(initial=[0.5, 0.5]).functional().is_deterministic
+  assert not tabular_functional.make(random_mdp()).is_deterministic
+  assert not tabular_functional.make(
+    two_states(initial=[0.5, 0.5])
+  ).is_deterministic
 
 
 def test_pure_step_without_rewards_and_terminals_reads_one_table_only():
   mdp = two_states(rewards=np.zeros((2, 2)))
-  jaxpr = jax.make_jaxpr(mdp.functional().step)(
+  jaxpr = jax.make_jaxpr(tabular_functional.make(mdp).step)(
     None, jnp.int32(0), jnp.int32(1)
   )
   assert str(jaxpr).count(' gather[') == 1
@@ -582,7 +568,7 @@ def test_pure_step_without_rewards_and_terminals_reads_one_table_only():
 
 
 def test_horizon_truncates_with_discount_one_and_the_next_step_begins_anew():
-  environment = tabular.TabularEnvironment(two_states(horizon=3))
+  environment = tabular_environment.TabularEnvironment(two_states(horizon=3))
   assert environment.state is None
   assert environment.step(1).first()
   timesteps = [environment.step(1) for _ in range(4)]
@@ -602,7 +588,9 @@ def test_horizon_truncates_with_discount_one_and_the_next_step_begins_anew():
 
 @pytest.mark.parametrize('horizon', [None, 2, 5])
 def test_terminal_state_ends_with_discount_zero_also_at_the_horizon(horizon):
-  environment = tabular.TabularEnvironment(corridor(horizon=horizon))
+  environment = tabular_environment.TabularEnvironment(
+    corridor(horizon=horizon)
+  )
   environment.reset()
   assert environment.step(1).mid()
   timestep = environment.step(1)
@@ -612,20 +600,20 @@ def test_terminal_state_ends_with_discount_zero_also_at_the_horizon(horizon):
 
 
 def test_without_a_horizon_nothing_ends():
-  environment = tabular.TabularEnvironment(two_states())
+  environment = tabular_environment.TabularEnvironment(two_states())
   environment.reset()
   assert all(environment.step(1).mid() for _ in range(500))
 
 
 def test_dtypes_are_strict():
-  environment = tabular.TabularEnvironment(random_mdp(horizon=2))
+  environment = tabular_environment.TabularEnvironment(random_mdp(horizon=2))
   for timestep in [environment.reset(), environment.step(0)]:
     assert timestep.observation.dtype == np.int32
     assert timestep.observation.shape == ()
   assert timestep.reward.dtype == np.float32
   assert timestep.discount.dtype == np.float32
   assert environment.step(0).discount.dtype == np.float32
-  terminal = tabular.TabularEnvironment(corridor())
+  terminal = tabular_environment.TabularEnvironment(corridor())
   terminal.reset()
   terminal.step(1)
   assert terminal.step(1).discount.dtype == np.float32
@@ -633,7 +621,7 @@ def test_dtypes_are_strict():
 
 def test_specs_have_names_and_bounds():
   # Compared as text, since equality of specs leaves out their names.
-  environment = tabular.TabularEnvironment(two_states())
+  environment = tabular_environment.TabularEnvironment(two_states())
   for spec, expected in [
     (
       environment.observation_spec(),
@@ -651,7 +639,7 @@ def test_specs_have_names_and_bounds():
   ]:
     assert repr(spec) == repr(expected)
   table = np.array([[0.5, 2.0], [-1.0, 0.0]])
-  environment = tabular.TabularEnvironment(
+  environment = tabular_environment.TabularEnvironment(
     two_states(), table, observation_name='features'
   )
   assert repr(environment.observation_spec()) == repr(
@@ -661,7 +649,9 @@ def test_specs_have_names_and_bounds():
 
 
 def test_states_that_look_alike_share_an_observation():
-  environment = tabular.TabularEnvironment(corridor(), np.array([4, 0, 4]))
+  environment = tabular_environment.TabularEnvironment(
+    corridor(), np.array([4, 0, 4])
+  )
   assert environment.observation_spec().num_values == 5
   seen = [int(environment.reset().observation)]
   seen += [int(environment.step(1).observation) for _ in range(2)]
@@ -671,7 +661,7 @@ def test_states_that_look_alike_share_an_observation():
 
 
 def test_actions_may_be_any_integer_scalar():
-  environment = tabular.TabularEnvironment(two_states())
+  environment = tabular_environment.TabularEnvironment(two_states())
   environment.reset()
   for action in (1, np.int32(1), np.array(1, np.int32), jnp.int32(1)):
     before = environment.state
@@ -681,7 +671,7 @@ def test_actions_may_be_any_integer_scalar():
 
 @pytest.mark.parametrize('action', [2, -1, 0.0, np.array([1]), None, 'up'])
 def test_an_action_that_does_not_exist_is_refused_and_changes_nothing(action):
-  environment = tabular.TabularEnvironment(two_states())
+  environment = tabular_environment.TabularEnvironment(two_states())
   environment.reset()
   before = environment.save()
   with pytest.raises(
@@ -694,11 +684,11 @@ def test_an_action_that_does_not_exist_is_refused_and_changes_nothing(action):
 
 def test_wrong_observations_and_seeds_are_refused():
   with pytest.raises(ValueError, match='observations must have 2 rows'):
-    tabular.TabularEnvironment(two_states(), np.zeros((3, 4)))
+    tabular_environment.TabularEnvironment(two_states(), np.zeros((3, 4)))
   with pytest.raises(ValueError, match='observations must have 2 rows'):
-    two_states().functional(np.float32(1.0))
+    tabular_functional.make(two_states(), np.float32(1.0))
   with pytest.raises(ValueError, match='seed must be an integer >= 0, got -1'):
-    tabular.TabularEnvironment(two_states(), seed=-1)
+    tabular_environment.TabularEnvironment(two_states(), seed=-1)
 
 
 def rollout(environment, num_steps=200):
@@ -711,7 +701,9 @@ def rollout(environment, num_steps=200):
 
 def test_the_seed_decides_everything():
   def run(seed):
-    return rollout(tabular.TabularEnvironment(with_terminals(9), seed=seed))
+    return rollout(
+      tabular_environment.TabularEnvironment(with_terminals(9), seed=seed)
+    )
 
   assert run(0) == run(0)
   assert run(0) != run(1)
@@ -720,11 +712,11 @@ def test_the_seed_decides_everything():
 @pytest.mark.parametrize('num_steps', [0, 1, 13, 50])
 def test_a_restored_environment_continues_bit_for_bit(num_steps):
   mdp = with_terminals(horizon=5)
-  environment = tabular.TabularEnvironment(mdp, seed=0)
+  environment = tabular_environment.TabularEnvironment(mdp, seed=0)
   rollout(environment, num_steps)
   saved = environment.save()
   expected = rollout(environment)
-  other = tabular.TabularEnvironment(mdp, seed=77)
+  other = tabular_environment.TabularEnvironment(mdp, seed=77)
   rollout(other, 3)
   other.restore(saved)
   assert rollout(other) == expected
@@ -734,11 +726,11 @@ def test_a_restored_environment_continues_bit_for_bit(num_steps):
 
 
 def test_the_step_count_is_part_of_what_is_saved():
-  environment = tabular.TabularEnvironment(two_states(horizon=3))
+  environment = tabular_environment.TabularEnvironment(two_states(horizon=3))
   environment.reset()
   environment.step(0)
   saved = environment.save()
-  other = tabular.TabularEnvironment(two_states(horizon=3))
+  other = tabular_environment.TabularEnvironment(two_states(horizon=3))
   other.restore(saved)
   assert other.step(0).mid()
   assert other.step(0).last()
@@ -748,7 +740,7 @@ def test_the_step_count_is_part_of_what_is_saved():
 
 
 def test_something_else_than_a_saved_environment_is_refused():
-  environment = tabular.TabularEnvironment(two_states())
+  environment = tabular_environment.TabularEnvironment(two_states())
   with pytest.raises(ValueError, match='saved must have the keys'):
     environment.restore({'state': 0})
   with pytest.raises(ValueError, match='saved state must be None or in 0..1'):
@@ -756,6 +748,6 @@ def test_something_else_than_a_saved_environment_is_refused():
 
 
 def test_observations_cannot_be_changed_by_who_receives_them():
-  environment = tabular.TabularEnvironment(two_states(), np.eye(2))
+  environment = tabular_environment.TabularEnvironment(two_states(), np.eye(2))
   with pytest.raises(ValueError, match='read-only'):
     environment.reset().observation[0] = 5

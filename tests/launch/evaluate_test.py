@@ -1,4 +1,4 @@
-"""Tests of launch/evaluate.py and launch/policy_sets.py."""
+"""Tests of launch/evaluate.py and launch/reporting/policy_evaluation.py."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from launch import evaluate
-from launch import policy_sets
+from launch.reporting import policy_evaluation
 from tests import runs
 
 # What it pays depends on where the body is, and not on what it is told.
@@ -194,12 +194,15 @@ def test_the_best_of_the_trials_is_the_one_that_is_played_again(
 
 def test_runs_are_told_apart_by_what_differs(folders):
   loaded = {
-    name: policy_sets.load(folder, 0) for name, folder in folders.items()
+    name: policy_evaluation.load(folder, 0) for name, folder in folders.items()
   }
   sets = [loaded['set'], loaded['other']]
-  assert policy_sets.labels_of(sets) == ['alpha=0.5', 'alpha=0.9']
-  assert policy_sets.labels_of([loaded['set']] * 2) == ['domino', 'domino']
-  labels = policy_sets.labels_of([loaded['set'], loaded['single']])
+  assert policy_evaluation.labels_of(sets) == ['alpha=0.5', 'alpha=0.9']
+  assert policy_evaluation.labels_of([loaded['set']] * 2) == [
+    'domino',
+    'domino',
+  ]
+  labels = policy_evaluation.labels_of([loaded['set'], loaded['single']])
   assert labels[0].startswith('domino') and 'num_skills=3' in labels[0]
   assert labels[1].startswith('extrinsic') and 'num_skills=1' in labels[1]
   assert 'alpha' not in labels[0]
@@ -235,7 +238,7 @@ def test_a_grid_that_pays_nothing_has_maps_and_no_ratios(
 
 
 def test_pictures_of_a_control_task_include_a_film(tmp_path, folders):
-  run = policy_sets.load(folders['set'], 0)
+  run = policy_evaluation.load(folders['set'], 0)
   world = run.experiment.make_environment(0)
   world.reset()
   try:

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from launch import experiment as experiment_lib
 from launch import finetune
-from launch import local
-from launch import results
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.training import local
 from skills import loading
 from skills.agents import learning
 from tests import runs
@@ -208,7 +208,7 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
   ]
   assert len(returns) == 3
   best = int(np.argmax(returns))
-  summary = json.loads((out / results.SUMMARY_FILE).read_text())
+  summary = json.loads((out / run_files.SUMMARY_FILE).read_text())
   assert summary['best_skill'] == best
   assert summary['steps_of_trying'] == 3 * 100
   # The policy is the skills'; all else is that of the run from scratch.
@@ -238,7 +238,7 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
     own = experiment_lib.load(str(out / name))
     assert own.config.fixed_skill == best
     assert own.agent == 'extrinsic'
-    assert (out / name / results.LEARNING_CURVE).exists()
+    assert (out / name / run_files.LEARNING_CURVE).exists()
   assert summary['finetuned']['environment_steps'] == 400
   assert summary['scratch']['environment_steps'] == 700
   assert (out / finetune.PICTURE).read_bytes().startswith(b'\x89PNG')
@@ -280,7 +280,7 @@ def test_an_interrupted_command_goes_on_where_it_was(
     assert finetune.main(['finetune']) == 130
   assert 'To continue: the same command and --resume' in capsys.readouterr().err
   assert not (out / finetune.CURVES).exists()
-  before = json.loads((out / results.SUMMARY_FILE).read_text())
+  before = json.loads((out / run_files.SUMMARY_FILE).read_text())
   assert before['finetuned']['complete']
   assert not before['scratch']['complete']
   tried = (out / finetune.SKILL_RETURNS).stat().st_mtime_ns
@@ -291,7 +291,7 @@ def test_an_interrupted_command_goes_on_where_it_was(
   assert 'seed cannot change' in error
   with flagsaver.flagsaver(**given, resume=True):
     assert finetune.main(['finetune']) == 0
-  summary = json.loads((out / results.SUMMARY_FILE).read_text())
+  summary = json.loads((out / run_files.SUMMARY_FILE).read_text())
   assert (out / finetune.SKILL_RETURNS).stat().st_mtime_ns == tried
   for name in ('finetuned', 'scratch'):
     assert summary[name]['complete']

@@ -10,10 +10,10 @@ import jax
 import pytest
 
 from envs import gridworlds
-from launch import experiment as experiment_lib
-from launch import local
 from launch import run_local
 from launch import run_on_device
+from launch.runs import experiment as experiment_lib
+from launch.training import local
 from skills import checkpoints
 from skills import loading
 from skills import presets

@@ -12,16 +12,17 @@ import sys
 import numpy as np
 import pytest
 
-from launch import experiment as experiment_lib
-from launch import local
-from launch import page
 from launch import report
-from launch import report_pages
-from launch import results
-from launch import run_folder
 from launch import run_on_device
-from launch import run_record
-from skills.evaluation import exhibits
+from launch.reporting import page
+from launch.reporting import report_pages
+from launch.reporting import run_folder
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.runs import run_record
+from launch.training import finish
+from launch.training import local
+from skills.evaluation.figures import figures
 from tests import browser
 
 pytestmark = pytest.mark.integration
@@ -154,7 +155,7 @@ def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
   grid_run, chromium, width
 ):
   # The run wrote it by itself.
-  path = grid_run / results.REPORT_FILE
+  path = grid_run / run_files.REPORT_FILE
   with browser.opened(chromium, path, width=width) as opened:
     check_self_contained(opened, path)
     check_accessible(opened)
@@ -181,7 +182,7 @@ def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
 
 
 def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
-  path = control_run / results.REPORT_FILE
+  path = control_run / run_files.REPORT_FILE
   with browser.opened(chromium, path) as opened:
     check_self_contained(opened, path)
     check_accessible(opened)
@@ -190,8 +191,8 @@ def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
     assert points['steps per second'][0] >= 1
     films = [
       each
-      for each in exhibits.load(control_run)
-      if isinstance(each, exhibits.Film)
+      for each in figures.load(control_run)
+      if isinstance(each, figures.Film)
     ]
     assert films and all(film.num_frames > 1 for film in films)
     # What the browser makes of them.
@@ -333,10 +334,10 @@ def test_what_is_no_run_ends_in_one_line(tmp_path, name, content, message):
 
 
 def test_what_is_no_run_but_has_exhibits_is_shown(tmp_path):
-  table = exhibits.Table(
+  table = figures.Table(
     title='A <result>', caption='Ours.', columns=('it',), rows=[(0.25,)]
   )
-  exhibits.save(tmp_path, [table])
+  figures.save(tmp_path, [table])
   run_record.write(tmp_path)
   text = report_pages.of_exhibits(tmp_path)
   assert 'A &lt;result&gt;' in text and '>0.25</th>' in text
@@ -398,9 +399,9 @@ def test_a_watched_run_is_drawn_until_it_ends_or_the_user_has_enough(
 def test_a_page_that_cannot_be_made_spoils_no_run(tmp_path, monkeypatch):
   said = []
   monkeypatch.setattr(
-    results.logging, 'warning', lambda text, *rest: said.append(text % rest)
+    finish.logging, 'warning', lambda text, *rest: said.append(text % rest)
   )
-  results.write_page(tmp_path / 'nothing')
+  finish.write_page(tmp_path / 'nothing')
   [line] = said
   assert 'there is no run in' in line
   assert f'python -m launch.report {tmp_path}/nothing' in line

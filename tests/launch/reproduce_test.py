@@ -7,10 +7,10 @@ from absl.testing import flagsaver
 import pytest
 
 from launch import reproduce
-from launch.reproductions import running
+from launch.reproductions import comparison_table
+from launch.reproductions import parallel
 from launch.reproductions import training
-from launch.reproductions import verdicts
-from skills.evaluation import exhibits
+from skills.evaluation.figures import figures
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def parsed_flags():
 def found(low=None, high=None):
   """A result whose quantity is 2 and 4."""
   return [
-    verdicts.Quantity(
+    comparison_table.Quantity(
       name='skills', paper='none', ours=(2.0, 4.0), low=low, high=high
     )
   ]
@@ -38,10 +38,10 @@ def test_what_was_trained_is_shown_and_written(tmp_path, monkeypatch, capsys):
       num_updates=100,
     )
     runs = training.train_all({'vic': variant}, request)
-    skills = verdicts.Quantity(
+    skills = comparison_table.Quantity(
       name='skills',
       paper='none',
-      ours=running.each(runs['vic'], 'skills_learned'),
+      ours=parallel.each(runs['vic'], 'skills_learned'),
       low=0.0,
     )
     return [skills], runs
@@ -54,7 +54,7 @@ def test_what_was_trained_is_shown_and_written(tmp_path, monkeypatch, capsys):
   assert written['seeds'] == [3, 5]
   assert len(written['quantities'][0]['ours']) == 2
   assert written['wall_time_s'] > 0
-  table, curve = exhibits.load(tmp_path / 'tiny')
+  table, curve = figures.load(tmp_path / 'tiny')
   assert len(table.rows) == 1
   assert len(curve.lines['vic'][1]) == 50
   first, second = written['quantities'][0]['ours']

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from envs import factory
-from launch import experiment as experiment_lib
-from launch import local
-from launch import run_on_device
-from launch import snapshots
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_checkpoints
+from launch.training import local
+from launch.training import on_device_run
 from skills import acting
 from skills import checkpoints
 from skills import types
@@ -138,10 +138,10 @@ def test_the_same_actions_after_a_run_through_acme(tmp_path):
 
 def test_the_same_actions_after_a_run_on_device(tmp_path):
   experiment = make(tmp_path, num_steps=16 * 8 * 500)
-  run_on_device.run(experiment)
-  _, agent, program = run_on_device.make_parts(experiment)
+  on_device_run.run(experiment)
+  _, agent, program = on_device_run.make_parts(experiment)
   like = jax.eval_shape(program.init, jax.random.PRNGKey(0))
-  state, _ = checkpoints.load(snapshots.newest(tmp_path), like._asdict())
+  state, _ = checkpoints.load(run_checkpoints.newest(tmp_path), like._asdict())
   variables = agent.learner.variables(jax.device_put(state['learner']))
   runs, actions = run_each_skill(agent, variables)
   assert in_a_fresh_process(tmp_path, runs)[0] == actions

@@ -20,13 +20,13 @@ import jax
 import numpy as np
 import pytest
 
-from launch import commands
-from launch import experiment as experiment_lib
-from launch import local
-from launch import results
 from launch import run_local
+from launch.cli import command
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.training import local
 from skills import checkpoints
-from skills.agents import replay
+from skills.agents.replay import tables as replay_tables
 
 pytestmark = pytest.mark.integration
 
@@ -40,10 +40,10 @@ SMALL = (
 )
 
 
-def run(*arguments, command=COMMAND, timeout=120):
+def run(*arguments, program=COMMAND, timeout=120):
   """Runs a command to its end."""
   return subprocess.run(
-    [*command, *arguments],
+    [*program, *arguments],
     cwd=ROOT,
     stdin=subprocess.DEVNULL,
     capture_output=True,
@@ -87,14 +87,14 @@ def wait_for(condition, process, seconds=90):
 
 
 def learner_steps(folder):
-  rows = results.read_metrics(folder / 'learner' / 'metrics.csv')
+  rows = run_files.read_metrics(folder / 'learner' / 'metrics.csv')
   return float(rows[-1]['learner_steps']) if rows else 0
 
 
 def newest(folder):
   """Step of the newest checkpoint; -1 if there is none."""
   with contextlib.suppress(checkpoints.CheckpointError):
-    return int(checkpoints.latest(folder / commands.CHECKPOINTS).name)
+    return int(checkpoints.latest(folder / command.CHECKPOINTS).name)
   return -1
 
 
@@ -257,18 +257,18 @@ def test_a_short_run_leaves_everything_that_it_promises(tmp_path):
   config = experiment.config
   ratio = config.replay.samples_per_insert
   ideal = (375 - 32) * ratio / config.batch_size
-  slack = replay.error_buffer(config, ratio) + 2 * config.fetch_size
+  slack = replay_tables.error_buffer(config, ratio) + 2 * config.fetch_size
   slack /= config.batch_size
   assert abs(summary['learner_steps'] - ideal) <= slack + 1
   assert summary['learner_steps'] % config.updates_per_step == 0
 
   for label in ('actor', 'learner', 'evaluator'):
-    rows = results.read_metrics(folder / label / 'metrics.csv')
+    rows = run_files.read_metrics(folder / label / 'metrics.csv')
     assert rows and all('actor_steps' in row for row in rows), label
     assert list((folder / 'tensorboard' / label).iterdir())
-  rows = results.read_metrics(folder / 'evaluator' / 'metrics.csv')
+  rows = run_files.read_metrics(folder / 'evaluator' / 'metrics.csv')
   assert {'skills_learned', 'coverage', 'episode_return'} <= set(rows[0])
-  for picture in (results.LEARNING_CURVE, results.SKILL_MAP):
+  for picture in (run_files.LEARNING_CURVE, run_files.SKILL_MAP):
     assert (folder / picture).read_bytes().startswith(b'\x89PNG')
     assert str(folder / picture) in result.stdout
   assert newest(folder) == 3000
@@ -287,7 +287,7 @@ def assert_restores_what_was_saved(folder):
   Returns:
     Its counts.
   """
-  checkpoint = checkpoints.latest(folder / commands.CHECKPOINTS)
+  checkpoint = checkpoints.latest(folder / command.CHECKPOINTS)
   meta = json.loads((checkpoint / 'meta.json').read_text())
   with np.load(checkpoint / 'state.npz') as file:
     saved = dict(file)
@@ -307,7 +307,7 @@ def assert_restores_what_was_saved(folder):
     assert the_run.learner.save().steps == meta['counts']['learner_steps']
     # One skill an episode; none is lost, and the one that was being written
     # when the run was stopped may be there.
-    info = the_run.client.server_info()[replay.TABLE]
+    info = the_run.client.server_info()[replay_tables.TABLE]
     episodes = meta['counts']['actor_episodes']
     assert info.current_size - episodes in (0, 1)
     limiter = info.rate_limiter_info
@@ -363,7 +363,7 @@ def test_an_interrupted_and_a_killed_run_continue_where_they_were(tmp_path):
   assert outcome.summary['environment_steps'] == killed_at + 4000
   assert outcome.summary['learner_steps'] > later['learner_steps']
   assert outcome.summary['wall_time_s'] > summary['wall_time_s']
-  rows = results.read_metrics(folder / 'evaluator' / 'metrics.csv')
+  rows = run_files.read_metrics(folder / 'evaluator' / 'metrics.csv')
   steps = [float(row['actor_steps']) for row in rows]
   assert steps == sorted(set(steps))
   assert steps[0] < interrupted_at < steps[-1]
@@ -408,7 +408,7 @@ def test_an_error_in_the_world_ends_the_run_with_its_traceback(tmp_path):
     f'--output_dir={tmp_path / "run"}',
     '--num_steps=100000',
     *SMALL,
-    command=(sys.executable, '-m', 'tests.launch.failing_run'),
+    program=(sys.executable, '-m', 'tests.programs.failing_run'),
     timeout=100,
   )
   assert result.returncode not in (0, 2)

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from launch import commands
-from launch import experiment as experiment_lib
-from launch import run_on_device
+from launch.cli import command
+from launch.runs import experiment as experiment_lib
+from launch.training import on_device_run
 from skills import checkpoints
 
 STEPS = 3_840_000  # 30,000 updates of 16 trajectories of 8 steps.
@@ -40,7 +40,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def newest(output_dir: pathlib.Path) -> pathlib.Path:
-  return checkpoints.latest(output_dir / commands.CHECKPOINTS)
+  return checkpoints.latest(output_dir / command.CHECKPOINTS)
 
 
 def wait_for_checkpoint(
@@ -134,5 +134,5 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     output_dir=str(tmp_path / 'run'),
   )
   with pytest.raises(ValueError, match=message):
-    run_on_device.make_parts(experiment)
+    on_device_run.make_parts(experiment)
   assert not (tmp_path / 'run').exists()

@@ -13,8 +13,8 @@ import types
 import cloudpickle
 import pytest
 
-from launch import experiment as experiment_lib
-from launch import program as program_lib
+from launch.distributed import program as program_lib
+from launch.runs import experiment as experiment_lib
 from skills.agents import acme_api
 
 pytestmark = pytest.mark.integration

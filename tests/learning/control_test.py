@@ -2,8 +2,8 @@
 
 import pytest
 
-from launch import experiment as experiment_lib
-from launch import local
+from launch.runs import experiment as experiment_lib
+from launch.training import local
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from envs import factory
-from launch import experiment
-from launch import local
-from launch import on_device
-from launch import results
+from launch.runs import experiment
+from launch.runs import run_files
+from launch.training import local
+from launch.training import on_device
 from skills import registry
 
 SEEDS = (0, 1, 2)
@@ -113,7 +113,7 @@ def test_it_learns_to_keep_a_pole_up_and_does_not_lose_it(tmp_path, seed):
   )
   experiment.save(made)
   local.run(made)
-  rows = results.read_metrics(tmp_path / 'evaluator' / 'metrics.csv')
+  rows = run_files.read_metrics(tmp_path / 'evaluator' / 'metrics.csv')
   found = [float(row['episode_return']) for row in rows]
   print(f'cartpole, seed {seed}: {found}')
   # Nothing is learned before the first evaluation.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from envs import gridworlds
-from launch import experiment
-from launch import on_device
+from launch.runs import experiment
+from launch.training import on_device
 from skills import presets
 from skills import registry
 from skills.evaluation import measure

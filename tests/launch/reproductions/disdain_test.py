@@ -4,9 +4,9 @@ import pathlib
 
 import pytest
 
-from launch import results
 from launch.reproductions import disdain
-from launch.reproductions import running
+from launch.reproductions import parallel
+from launch.runs import run_files
 
 
 def flag(command, name):
@@ -36,8 +36,8 @@ def test_each_way_must_learn_as_many_skills_as_run_local_within_15_percent(
     folder.mkdir(parents=True)
     offset = int(flag(command, 'seed')) - 4
     skills = by_threads if '--lp_launch_type=local_mt' in command else 16.0
-    results.write_json(
-      folder / results.SUMMARY_FILE,
+    run_files.write_json(
+      folder / run_files.SUMMARY_FILE,
       {
         'skills_learned': skills + offset,
         'environment_steps': int(flag(command, 'num_steps')),
@@ -48,7 +48,7 @@ def test_each_way_must_learn_as_many_skills_as_run_local_within_15_percent(
   leftover = tmp_path / 'run_local-3'
   leftover.mkdir(parents=True)
   quantities, runs = disdain.release_grid_at_any_scale(
-    running.Request(seeds=(3, 5), processes=2, folder=tmp_path)
+    parallel.Request(seeds=(3, 5), processes=2, folder=tmp_path)
   )
   assert [len(each) for each in runs.values()] == [2, 2, 2]
   assert len(commands) == 6
@@ -66,6 +66,6 @@ def test_disdain_learns_as_much_by_processes_and_threads_as_by_run_local(
   tmp_path,
 ):
   quantities, _ = disdain.release_grid_at_any_scale(
-    running.Request(seeds=(0, 1, 2), processes=1, folder=tmp_path)
+    parallel.Request(seeds=(0, 1, 2), processes=1, folder=tmp_path)
   )
   assert 'MISSED' not in [quantity.verdict for quantity in quantities]

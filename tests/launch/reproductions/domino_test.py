@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from envs import gridworlds
-from launch import commands
-from launch import experiment as experiment_lib
-from launch import local
-from launch import results
+from launch.cli import command
 from launch.reproductions import domino
 from launch.reproductions import training
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_files
+from launch.training import local
 
 
 def test_sets_of_policies_are_judged_by_true_occupancies():
@@ -102,8 +102,8 @@ def test_a_control_set_is_trained_again_only_if_unfinished_or_changed(
     assert experiment_lib.load(experiment.output_dir) == experiment
     trained.append(experiment.config.objective.alpha)
     if received is None:
-      results.write_json(folder / results.SUMMARY_FILE, {})
-    return commands.Outcome({}, received)
+      run_files.write_json(folder / run_files.SUMMARY_FILE, {})
+    return command.Outcome({}, received)
 
   def train(alpha):
     return domino._control_set(folder, 0, 'domino', {'objective.alpha': alpha})

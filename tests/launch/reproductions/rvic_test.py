@@ -4,11 +4,11 @@ import pathlib
 
 import pytest
 
-from launch.reproductions import running
+from launch.reproductions import parallel
 from launch.reproductions import rvic as rvic_lib
 from launch.reproductions import training
 
-REQUEST = running.Request(
+REQUEST = parallel.Request(
   seeds=(0, 1), processes=1, folder=pathlib.Path('unused')
 )
 

@@ -1,0 +1,81 @@
+"""Worlds without end, cut into episodes for programs that need them."""
+
+from typing import Any
+
+import dm_env
+import numpy as np
+
+from envs import wrappers
+from skills import checks
+
+
+class Segments(wrappers.Wrapper):
+  """Goes on with the same world after each episode, without resetting it.
+
+  An episode ends after some steps, with the discount of its last step as it is:
+  that is no terminal state. The next one begins where it ended. If the world
+  itself ends, it is reset.
+
+  What the world has besides the interface of dm_env, such as its map, is still
+  there.
+  """
+
+  def __init__(self, environment: dm_env.Environment, num_steps: int):
+    """Initialises the environment.
+
+    Args:
+      environment: the world; one that can be saved, for that.
+      num_steps: steps of an episode, at least 1.
+
+    Raises:
+      ValueError: if `num_steps` is below 1.
+    """
+    checks.integer('num_steps', num_steps, 1)
+    super().__init__(environment)
+    self._segment_length = num_steps
+    # Where the world goes on; None if it must be reset.
+    self._observation: Any = None
+    self._segment_step = 0
+    self._needs_reset = True
+
+  def reset(self) -> dm_env.TimeStep:
+    """Begins an episode where the world is."""
+    self._segment_step = 0
+    self._needs_reset = False
+    if self._observation is None:
+      timestep = self._environment.reset()
+      self._observation = timestep.observation
+      return timestep
+    return dm_env.restart(self._observation)
+
+  def step(self, action: Any) -> dm_env.TimeStep:
+    """Takes a step, or begins an episode if none is under way."""
+    if self._needs_reset:
+      return self.reset()
+    timestep = self._environment.step(action)
+    self._segment_step += 1
+    self._observation = None if timestep.last() else timestep.observation
+    self._needs_reset = (
+      timestep.last() or self._segment_step >= self._segment_length
+    )
+    if self._needs_reset:
+      timestep = timestep._replace(step_type=dm_env.StepType.LAST)
+    return timestep
+
+  def save(self) -> dict[str, Any]:
+    """What a continued run needs, between episodes, as JSON can hold it."""
+    observation = self._observation
+    return {
+      'environment': self._environment.save(),
+      'observation': None if observation is None else observation.tolist(),
+    }
+
+  def restore(self, saved: dict[str, Any]) -> None:
+    """Continues from what `save` gave, with a new episode."""
+    self._environment.restore(saved['environment'])
+    observation = saved['observation']
+    if observation is not None:
+      dtype = self.observation_spec().dtype
+      observation = np.asarray(observation, dtype)
+    self._observation = observation
+    self._needs_reset = True

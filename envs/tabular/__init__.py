@@ -1,0 +1,1 @@
+"""Finite Markov decision processes: exact, as JAX functions, behind dm_env."""

@@ -1,0 +1,1 @@
+"""What every command does alike: its start and end, and its progress line."""

@@ -1,0 +1,1 @@
+"""One experiment as a Launchpad program, on one host or several."""

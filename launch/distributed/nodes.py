@@ -1,0 +1,579 @@
+"""What the nodes of a distributed program do.
+
+Each class is one kind of node. A node is made in its own process (or thread),
+finds there whatever an earlier one of its name left behind, and works until
+the program stops: it looks at Launchpad's stop event wherever it may wait.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent import futures
+import contextlib
+import os
+import pathlib
+import pickle
+import queue
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+import dm_env
+import jax
+import numpy as np
+
+from launch.distributed import remote
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_checkpoints
+from launch.runs import run_loggers
+from launch.training import finish
+from launch.training import interruptible
+from launch.training import observers
+from skills import acting
+from skills.agents import acme_api
+from skills.agents import builder as builder_lib
+from skills.agents import evaluation
+from skills.agents import learning
+from skills.agents import sharding
+from skills.agents.replay import stalls
+from skills.agents.replay import tables as replay_tables
+
+_POLL_S = 0.5
+
+# A call to the learner or to an inference server is made anew after this long.
+_RETRY_AFTER_S = 5.0
+
+# How often an actor tells how many steps it made, and how often the counter
+# looks whether these are enough: runs are longer than asked for by as much.
+_COUNT_EVERY_S = 0.2
+
+# How long an inference server waits for the rest of a batch.
+_BATCHING_S = 0.002
+
+lp = acme_api.launchpad
+
+EnvironmentFactory = Callable[[int], dm_env.Environment]
+
+
+class Node:
+  """What all nodes have: the experiment, and when to stop."""
+
+  def __init__(self, experiment: experiment_lib.Experiment):
+    """Initialises the node, in its own thread or process."""
+    self._experiment = experiment
+    self._config = experiment.config
+    self._folder = pathlib.Path(experiment.output_dir)
+    self._stop: threading.Event = lp.stop_event()
+
+  def _connect(
+    self,
+    client: lp.CourierClient,
+    name: str,
+    retry_after_s: float | None = _RETRY_AFTER_S,
+  ) -> remote.Remote:
+    return remote.Remote(
+      client,
+      name,
+      self._stop.is_set,
+      self._config.replay.timeout_s,
+      retry_after_s,
+    )
+
+  def _connect_to_counter(self, client: lp.CourierClient) -> Any:
+    # Counting twice would be wrong.
+    return self._connect(client, 'counter', retry_after_s=None)
+
+
+class Counter(acme_api.counting.Counter):
+  """Counts for everybody, stops the program, and knows the newest numbers."""
+
+  def __init__(self, experiment: experiment_lib.Experiment, linger_s: float):
+    """Continues where the newest checkpoint was.
+
+    Args:
+      experiment: what is run.
+      linger_s: seconds that it counts after the stop, for others to leave.
+    """
+    super().__init__()
+    self._stop: threading.Event = lp.stop_event()
+    self._linger_s = linger_s
+    self._num_steps = experiment.num_steps
+    self._numbers: dict[str, float] = {}
+    self.increment(
+      **run_checkpoints.counts(pathlib.Path(experiment.output_dir))
+    )
+
+  def publish(self, numbers: Mapping[str, float]) -> None:
+    """Keeps numbers for whoever shows progress."""
+    self._numbers = {**self._numbers, **numbers}
+
+  def status(self) -> dict[str, Any]:
+    """The 'counts', and the 'numbers' that nodes have published."""
+    return {'counts': self.get_counts(), 'numbers': self._numbers}
+
+  def run(self) -> None:
+    """Stops the program when it has made all its steps."""
+    while not self._stop.wait(_COUNT_EVERY_S):
+      if self.get_counts()['actor_steps'] >= self._num_steps:
+        lp.stop()
+        self._stop.wait()
+    threading.Event().wait(self._linger_s)
+
+
+class Replay(lp.ReverbNode):
+  """A replay server that holds what the newest checkpoint has for it."""
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    shard: int,
+    make_tables: Callable[[], list[acme_api.reverb.Table]],
+    linger_s: float | None,
+  ):
+    """Initialises the node, not yet in its own process.
+
+    Args:
+      experiment: what is run.
+      shard: number of the server.
+      make_tables: makes what it serves.
+      linger_s: seconds that it serves after the stop, for others to leave;
+        None for as long as its process lives.
+    """
+    super().__init__(make_tables)
+    self._folder = pathlib.Path(experiment.output_dir)
+    self._shard = shard
+    self._linger_s = linger_s
+
+  def run(self) -> None:
+    """Serves until the program stops."""
+    server = run_checkpoints.make_replay_server(
+      self._folder,
+      self._shard,
+      self._priority_tables_fn(),
+      lp.get_port_from_address(self.reverb_address.resolve()),
+    )
+    lp.wait_for_stop()
+    threading.Event().wait(self._linger_s)
+    server.stop()
+
+
+class _Published(acme_api.loggers.Logger):
+  """Tells the counter how far behind the actors' parameters are."""
+
+  def __init__(
+    self,
+    counter: lp.CourierClient,
+    replay_clients: Sequence[acme_api.reverb.Client],
+  ):
+    self._counter = counter
+    self._replay_clients = replay_clients
+
+  def write(self, data: Mapping[str, Any]) -> None:
+    numbers = {'parameter_age': float(data['parameter_age'])}
+    found = [replay_tables.stats(client) for client in self._replay_clients]
+    stats = [each for each in found if each is not None]
+    if len(stats) == len(found):
+      numbers['replay_size'] = sum(each.size for each in stats)
+      inserts = sum(each.inserts for each in stats)
+      samples = sum(each.samples for each in stats)
+      numbers['samples_per_insert'] = samples / max(inserts, 1)
+    # Nobody waits for the answer.
+    self._counter.futures.publish(numbers)
+
+  def close(self) -> None:
+    pass
+
+
+class Learner(Node):
+  """Learns, hands out variables, and writes the run's checkpoints.
+
+  Several of them share each update's batch; the first one speaks for all.
+  """
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    environment_spec: acme_api.specs.EnvironmentSpec,
+    index: int,
+    addresses: Sequence[lp.Address],
+    replay_clients: Sequence[acme_api.reverb.Client],
+    counter: lp.CourierClient,
+  ):
+    """Initialises the node.
+
+    Args:
+      experiment: what is run.
+      environment_spec: of its environment.
+      index: which learner this is.
+      addresses: of each learner, where learners meet; empty if there is one.
+      replay_clients: of all replay servers.
+      counter: counts updates.
+    """
+    super().__init__(experiment)
+    num_learners = max(len(addresses), 1)
+    if addresses:
+      host = addresses[index].resolve().rpartition(':')[0]
+      sharding.join(addresses[0].resolve(), num_learners, index, host)
+    self._is_first = index == 0
+    self._is_one_of_several = num_learners > 1
+    self._started = time.monotonic()
+    self._earlier_s = 0.0
+    self._replay_clients = list(replay_clients)
+    self._counter = self._connect_to_counter(counter)
+    config = self._config
+    beside = [_Published(counter, replay_clients)]
+    self._logger = (
+      run_loggers.make(
+        self._folder, 'learner', beside=beside, wandb=experiment.wandb
+      )
+      if self._is_first
+      else acme_api.loggers.NoOpLogger()
+    )
+    builder = builder_lib.SkillBuilder(
+      config,
+      logger_fn=lambda: self._logger,
+      should_stop=self._stop.is_set,
+    )
+    self._iterator = builder.make_dataset_iterator(self._replay_clients)
+    self._learner = builder.make_learner(
+      jax.random.PRNGKey(experiment.seed_for('learner')),
+      builder_lib.make_agent(config, environment_spec),
+      self._iterator,
+      self._replay_clients,
+      counter=acme_api.counting.Counter(
+        self._counter if self._is_first else None, 'learner'
+      ),
+    )
+    checkpoint = run_checkpoints.newest(self._folder)
+    if checkpoint is not None:
+      state, meta = run_checkpoints.load(checkpoint, self._learner.save())
+      self._learner.restore(state)
+      self._earlier_s = meta['wall_time_s']
+    if self._is_first:
+      # What a learner that died had learned since then is lost.
+      steps = int(self._learner.save().steps)
+      counted = self._counter.get_counts()['learner_steps']
+      self._counter.increment(learner_steps=steps - counted)
+
+  def get_variables(self, names: Sequence[str]) -> list[Any]:
+    """Copies of the newest variables, by name."""
+    return self._learner.get_variables(names)
+
+  def run(self) -> None:
+    """Learns until the program stops; saves now and then, and at the end."""
+    try:
+      self._learn()
+    except Exception:
+      if not self._is_one_of_several:
+        raise
+      # On its way out JAX would wait for the others, who wait for this one.
+      traceback.print_exc()
+      sys.stderr.flush()
+      os._exit(1)
+    if self._is_first:
+      self._save()
+
+  def _learn(self) -> None:
+    last_save = time.monotonic()
+    try:
+      while not self._stop.is_set():
+        self._learner.step()
+        every = self._experiment.checkpoint_every_s
+        if self._is_first and time.monotonic() - last_save > every:
+          last_save = time.monotonic()
+          self._save()
+    except stalls.StoppedError:
+      # If it was another learner that ended, the launcher will say why.
+      self._stop.wait()
+    finally:
+      self._iterator.close()
+      self._learner.close()
+      self._logger.close()
+
+  def _save(self) -> None:
+    run_checkpoints.save(
+      self._folder,
+      self._learner.save(),
+      self._counter.get_counts(),
+      self._earlier_s + time.monotonic() - self._started,
+      self._replay_clients,
+    )
+
+
+class InferenceServer(Node):
+  """Selects actions for several actors at once.
+
+  It keeps nothing between calls: an actor sends the state of its policy along.
+  """
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    environment_spec: acme_api.specs.EnvironmentSpec,
+    index: int,
+    learner: lp.CourierClient,
+    num_actors: int,
+  ):
+    """Initialises the node.
+
+    Args:
+      experiment: what is run.
+      environment_spec: of its environment.
+      index: which server this is.
+      learner: where variables are.
+      num_actors: that it serves.
+    """
+    super().__init__(experiment)
+    policy = builder_lib.make_agent(self._config, environment_spec).policy
+    [device] = jax.local_devices()[index % jax.local_device_count() :][:1]
+    self._variables = acme_api.variable_utils.VariableClient(
+      remote.RemoteLearner(self._connect(learner, 'learner')),
+      learning.POLICY,
+      update_period=builder_lib.fetch_period(self._config),
+      device=device,
+    )
+    like, self._structure = jax.tree.flatten(
+      _request_like(policy, environment_spec)
+    )
+    self._select = jax.jit(
+      jax.vmap(policy.select_action, (None, 0, 0)), device=device
+    )
+    self._num_actors = num_actors
+    self._requests: queue.Queue[
+      tuple[tuple[Any, ...], futures.Future[tuple[Any, ...]]]
+    ] = queue.Queue()
+    # Compiled before the first actor waits for it.
+    self._select_actions([tuple(np.zeros(x.shape, x.dtype) for x in like)])
+
+  def select_action(self, request: bytes) -> bytes:
+    """Selects an action.
+
+    Args:
+      request: an observation and the leaves of the policy's state, pickled:
+        Courier takes arrays as results but hangs on those among arguments.
+
+    Returns:
+      The action and the leaves of the next state, pickled.
+    """
+    answer: futures.Future[tuple[Any, ...]] = futures.Future()
+    self._requests.put((pickle.loads(request), answer))
+    return pickle.dumps(answer.result())
+
+  def run(self) -> None:
+    """Answers until the program stops."""
+    while not self._stop.is_set():
+      try:
+        waiting = [self._requests.get(timeout=_POLL_S)]
+      except queue.Empty:
+        continue
+      deadline = time.monotonic() + _BATCHING_S
+      with contextlib.suppress(queue.Empty):
+        while len(waiting) < self._num_actors:
+          left = max(deadline - time.monotonic(), 0)
+          waiting.append(self._requests.get(timeout=left))
+      answers = self._select_actions([request for request, _ in waiting])
+      for (_, answer), result in zip(waiting, answers, strict=True):
+        answer.set_result(result)
+
+  def _select_actions(
+    self, requests: list[tuple[Any, ...]]
+  ) -> list[tuple[Any, ...]]:
+    self._variables.update()
+    # Batches of one size are compiled once.
+    missing = self._num_actors - len(requests)
+    padded = requests + requests[-1:] * missing
+    batch = [np.stack(leaves) for leaves in zip(*padded, strict=True)]
+    observation, state = jax.tree.unflatten(self._structure, batch)
+    answer = self._select(self._variables.params, observation, state)
+    leaves = jax.tree.leaves(learning.to_host(answer))
+    return [tuple(leaf[i] for leaf in leaves) for i in range(len(requests))]
+
+
+def _request_like(
+  policy: acting.PolicyCore, environment_spec: acme_api.specs.EnvironmentSpec
+) -> Any:
+  """Shapes of an observation and of a policy's state."""
+  state = jax.eval_shape(policy.init, jax.random.PRNGKey(0))
+  return environment_spec.observations.generate_value(), state
+
+
+def _served_policy(
+  policy: acting.PolicyCore,
+  server: remote.Remote,
+) -> acting.PolicyCore:
+  """A policy whose actions are selected by an inference server."""
+
+  def select_action(variables, observation, state):
+    del variables  # The server has them.
+    leaves, structure = jax.tree.flatten(state)
+    request = (np.asarray(observation), *map(np.asarray, leaves))
+    answer = server.select_action(pickle.dumps(request))
+    action, *leaves = pickle.loads(answer)
+    return action, jax.tree.unflatten(structure, leaves)
+
+  return acting.PolicyCore(
+    jax.jit(policy.init), select_action, policy.get_extras
+  )
+
+
+class Actor(Node):
+  """Acts in an environment of its own and writes to one replay server."""
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    make_environment: EnvironmentFactory,
+    index: int,
+    replay_client: acme_api.reverb.Client,
+    learner: lp.CourierClient,
+    counter: lp.CourierClient,
+    inference: lp.CourierClient | None,
+  ):
+    """Initialises the node.
+
+    Args:
+      experiment: what is run.
+      make_environment: seed -> environment.
+      index: which actor this is.
+      replay_client: of its replay server.
+      learner: where variables are.
+      counter: counts episodes and steps.
+      inference: selects its actions; None if it does that itself.
+    """
+    super().__init__(experiment)
+    remote_counter = self._connect_to_counter(counter)
+    started_at = remote_counter.get_counts()['actor_steps']
+    self._environment = interruptible.Interruptible(
+      make_environment(experiment.seed_for('environment', index, started_at)),
+      self._stop.is_set,
+    )
+    builder = builder_lib.SkillBuilder(
+      self._config, should_stop=self._stop.is_set
+    )
+    self._adder = builder.make_adder(replay_client)
+    policy = builder_lib.make_agent(
+      self._config, acme_api.specs.make_environment_spec(self._environment)
+    ).policy
+    key = jax.random.PRNGKey(experiment.seed_for('actor', index, started_at))
+    if inference is None:
+      source = remote.RemoteLearner(self._connect(learner, 'learner'))
+      actor = builder.make_actor(key, policy, self._adder, source)
+    else:
+      server = self._connect(inference, 'inference server')
+      actor = builder_lib.SkillActor(
+        acme_api.actor_core.ActorCore(*_served_policy(policy, server)),
+        key,
+        None,
+        self._adder,
+        jit=False,
+      )
+    self._logger = run_loggers.make(
+      self._folder, f'actor-{index}', wandb=experiment.wandb
+    )
+    self._counts = acme_api.counting.Counter(
+      remote_counter, 'actor', time_delta=_COUNT_EVERY_S
+    )
+    self._counts.get_counts()  # So that the first row has all columns.
+    self._loop = acme_api.environment_loop.EnvironmentLoop(
+      self._environment,
+      actor,
+      counter=self._counts,
+      logger=self._logger,
+      observers=observers.make(self._environment),
+    )
+
+  def run(self) -> None:
+    """Acts until the program stops."""
+    try:
+      while not self._stop.is_set():
+        self._environment.steps = 0
+        result = self._loop.run_episode()
+        self._logger.write(result)
+        if result['actor_steps'] >= self._experiment.num_steps:
+          # Of these, some have not been told to the counter yet.
+          while not self._stop.wait(_COUNT_EVERY_S):
+            self._counts.get_counts()
+    except stalls.StoppedError:
+      # What was done of the episode counts too.
+      self._counts.increment(steps=self._environment.steps)
+    finally:
+      self._adder.close()
+      self._logger.close()
+    # Brings the last counts home.
+    self._counts.restore(self._counts.save())
+    self._counts.get_counts()
+
+
+class Evaluator(Node):
+  """Measures skills in an environment of its own, now and then."""
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    make_environment: EnvironmentFactory,
+    index: int,
+    learner: lp.CourierClient,
+    counter: lp.CourierClient,
+  ):
+    """Initialises the node.
+
+    Args:
+      experiment: what is run.
+      make_environment: seed -> environment.
+      index: which evaluator this is; the first one's numbers are shown.
+      learner: where variables are.
+      counter: says when to evaluate.
+    """
+    super().__init__(experiment)
+    self._index = index
+    self._counter = self._connect_to_counter(counter)
+    self._started_at = self._counter.get_counts()['actor_steps']
+    environment = interruptible.Interruptible(
+      make_environment(
+        experiment.seed_for('evaluator environment', index, self._started_at)
+      ),
+      self._stop.is_set,
+    )
+    builder = builder_lib.SkillBuilder(
+      self._config, should_stop=self._stop.is_set
+    )
+    self._source = remote.RemoteLearner(self._connect(learner, 'learner'))
+    self._evaluator = evaluation.Evaluator(
+      builder_lib.make_agent(
+        self._config, acme_api.specs.make_environment_spec(environment)
+      ),
+      builder,
+      environment,
+      self._source,
+      jax.random.PRNGKey(
+        experiment.seed_for('evaluator', index, self._started_at)
+      ),
+      observers.make(environment),
+    )
+    label = 'evaluator' if index == 0 else f'evaluator-{index}'
+    self._logger = run_loggers.make(
+      self._folder, label, every_s=0, wandb=experiment.wandb
+    )
+
+  def run(self) -> None:
+    """Evaluates until the program stops."""
+    next_evaluation = self._started_at
+    try:
+      while not self._stop.wait(_POLL_S):
+        counts = self._counter.get_counts()
+        if counts['actor_steps'] < next_evaluation:
+          continue
+        next_evaluation = (
+          counts['actor_steps'] + self._experiment.steps_per_evaluation
+        )
+        _, numbers = self._evaluator.run(*self._experiment.evaluation_size)
+        self._logger.write({**numbers, **counts})
+        finish.check_finite(self._source.get_variables([learning.POLICY]))
+        if self._index == 0:
+          self._counter.publish(numbers)
+    except stalls.StoppedError:
+      pass
+    finally:
+      self._logger.close()

@@ -1,0 +1,1 @@
+"""Rollouts, figures and pages of runs."""

@@ -1,0 +1,1 @@
+"""Experiments, and the files of their runs."""

@@ -1,0 +1,289 @@
+"""An experiment: one value that says what is run, whatever runs it."""
+
+from collections.abc import Mapping
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import dm_env
+import numpy as np
+
+from envs import endless
+from envs import factory
+from skills import checks
+from skills import config as config_lib
+from skills import config_io
+from skills import loading
+from skills import presets
+from skills import registry
+from skills import types
+
+# Of an evaluation that is not told its episodes, whichever is less.
+_EVALUATION_SKILLS = 128
+_EVALUATION_STEPS = 4_000
+# Acme's loops run whole episodes. A world without end is cut into some of so
+# many skills, after which it goes on.
+_SKILLS_PER_EPISODE = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """What is run.
+
+  Attributes:
+    agent: name of the agent, one of `presets.AGENTS`.
+    environment: name of the world, 'suite:task'.
+    environment_options: the suite's options.
+    skills: folder of the run whose skills the agent 'hierarchy' chooses among;
+      None for every other agent.
+    skills_discount: gamma per step while they run, which that agent's
+      environment hands up.
+    seed: of all random numbers.
+    num_steps: environment steps of training; with `skills`, choices.
+    config: the agent's settings.
+    problem: the world's shapes.
+    evaluation_episodes: episodes of an evaluation; None for as many as hold 128
+      skills or 4000 steps.
+    evaluation_every: environment steps between evaluations; None for 30 of
+      them in all.
+    checkpoint_every_s: seconds between checkpoints.
+    output_dir: the run's folder.
+    wandb: whether metrics go to Weights & Biases, too; of this start alone, and
+      not kept in `config.json`.
+  """
+
+  agent: str
+  environment: str
+  environment_options: Mapping[str, Any] = dataclasses.field(
+    default_factory=dict
+  )
+  skills: str | None = None
+  skills_discount: float = 0.99
+  seed: int = 0
+  num_steps: int
+  config: config_lib.SkillAgentConfig
+  problem: types.ProblemSpec
+  evaluation_episodes: int | None = None
+  evaluation_every: int | None = None
+  checkpoint_every_s: float = 60.0
+  output_dir: str
+  wandb: bool = False
+
+  def __post_init__(self) -> None:
+    """Refuses what cannot run."""
+    for name in ('num_steps', 'evaluation_episodes', 'evaluation_every'):
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ValueError(f'{name} must be >= 1, got {value}.')
+    if not 0 <= self.skills_discount <= 1:
+      raise ValueError(
+        f'skills_discount must be in [0, 1], got {self.skills_discount}.'
+      )
+    if not 0 <= self.seed < 2**32:
+      raise ValueError(f'seed must be in [0, 2**32), got {self.seed}.')
+    if self.checkpoint_every_s <= 0:
+      raise ValueError(
+        f'checkpoint_every_s must be positive, got {self.checkpoint_every_s}.'
+      )
+
+  @property
+  def steps_per_evaluation(self) -> int:
+    """Environment steps between evaluations."""
+    return self.evaluation_every or max(self.num_steps // 30, 1)
+
+  @property
+  def evaluation_size(self) -> tuple[int, int]:
+    """Episodes and skills that an evaluation has at least."""
+    if self.evaluation_episodes is None:
+      skills = _EVALUATION_STEPS // self.config.skill_length
+      return 1, min(max(skills, 1), _EVALUATION_SKILLS)
+    return self.evaluation_episodes, 1
+
+  def seed_for(self, part: str, index: int = 0, started_at: int = 0) -> int:
+    """A seed of its own for each part of the run.
+
+    Args:
+      part: 'learner', 'actor', 'evaluator' or 'environment'.
+      index: which of several.
+      started_at: actor steps of the run when the part was started, so that one
+        that is started again does not repeat itself.
+
+    Returns:
+      A number in [0, 2**32).
+    """
+    sequence = np.random.SeedSequence(
+      [self.seed, index, started_at, *part.encode()]
+    )
+    return int(sequence.generate_state(1)[0])
+
+  def make_environment(self, seed: int) -> dm_env.Environment:
+    """A new environment of this experiment, whose episodes end.
+
+    If the world never does, the next episode goes on where the last one was.
+    """
+    environment = factory.make(
+      self.environment, seed=seed, **self.environment_options
+    )
+    if getattr(environment, 'is_endless', False):
+      environment = endless.Segments(
+        environment, _SKILLS_PER_EPISODE * self.config.skill_length
+      )
+    return _with_skills(environment, self.skills, self.skills_discount, seed)
+
+
+def _with_skills(
+  environment: dm_env.Environment,
+  trained: str | None,
+  discount: float,
+  seed: int = 0,
+) -> dm_env.Environment:
+  if trained is None:
+    return environment
+  # Imported here: it takes seconds, for which most experiments need not wait.
+  from skills.agents import hierarchy
+
+  return hierarchy.HierarchicalEnvironment(
+    environment, loading.load(trained), discount=discount, seed=seed
+  )
+
+
+def problem_of(environment: dm_env.Environment) -> types.ProblemSpec:
+  """The environment's shapes."""
+  return types.ProblemSpec.from_specs(
+    environment.observation_spec(), environment.action_spec()
+  )
+
+
+def make(
+  *,
+  agent: str,
+  environment: str,
+  environment_options: Mapping[str, Any] | None = None,
+  settings: Mapping[str, Any] | None = None,
+  skills: str | None = None,
+  skills_discount: float = Experiment.skills_discount,
+  **fields: Any,
+) -> Experiment:
+  """Makes an experiment from names, and refuses one that cannot run.
+
+  Args:
+    agent: name of the agent.
+    environment: name of the world.
+    environment_options: the suite's options.
+    settings: changes to the agent's settings for this world.
+    skills: folder of a run whose skills the agent chooses among.
+    skills_discount: gamma per step while they run.
+    **fields: the other fields of `Experiment`.
+
+  Raises:
+    ValueError: naming what is wrong, what is allowed and the nearest match.
+  """
+  checks.one_of('agent', agent, presets.AGENTS)
+  _check_skills(agent, skills)
+  options = dict(environment_options or {})
+  if skills is not None:
+    skills = os.path.abspath(skills)  # It is asked for from anywhere.
+  problem = problem_of(
+    _with_skills(factory.make(environment, **options), skills, skills_discount)
+  )
+  config = presets.make(agent, environment, problem)
+  config = config_io.apply_changes(config, settings or {})
+  # Whatever the parts would refuse is refused now.
+  _check_agent(agent, config, problem)
+  return Experiment(
+    agent=agent,
+    environment=environment,
+    environment_options=options,
+    skills=skills,
+    skills_discount=skills_discount,
+    config=config,
+    problem=problem,
+    **fields,
+  )
+
+
+def changed(
+  experiment: Experiment, *, settings: Mapping[str, Any], **fields: Any
+) -> Experiment:
+  """Another experiment, with changes to the agent's settings and to fields.
+
+  Args:
+    experiment: to start from.
+    settings: changes to the agent's settings, by their paths.
+    **fields: other values of fields of `Experiment`.
+
+  Raises:
+    ValueError: if that cannot run.
+  """
+  config = config_io.apply_changes(experiment.config, settings)
+  _check_agent(experiment.agent, config, experiment.problem)
+  return dataclasses.replace(experiment, config=config, **fields)
+
+
+def _check_skills(agent: str, trained: str | None) -> None:
+  if agent == presets.HIERARCHY and trained is None:
+    raise ValueError(
+      f'agent {agent!r} needs skills: the folder of a run that trained some, '
+      'got None.'
+    )
+  if agent != presets.HIERARCHY and trained is not None:
+    raise ValueError(
+      f'agent {agent!r} does not choose among trained skills: skills must be '
+      f'None, got {trained!r}. The one that does is {presets.HIERARCHY!r}.'
+    )
+
+
+def _check_agent(
+  agent: str, config: config_lib.SkillAgentConfig, problem: types.ProblemSpec
+) -> None:
+  registry.make_agent(config, problem)
+  if agent == presets.HIERARCHY and config.learner.discount != 1:
+    raise ValueError(
+      f'learner.discount must be 1 for agent {agent!r}, got '
+      f'{config.learner.discount}: its environment discounts already, by '
+      'skills_discount.'
+    )
+
+
+# What `config.json` holds in a form of its own, or not at all.
+_ELSEWHERE = ('config', 'problem', 'output_dir', 'wandb')
+
+
+def save(experiment: Experiment) -> None:
+  """Writes the experiment into its folder."""
+  fields = {
+    field.name: getattr(experiment, field.name)
+    for field in dataclasses.fields(experiment)
+    if field.name not in _ELSEWHERE
+  }
+  loading.write_description(
+    experiment.output_dir,
+    loading.Description(experiment.config, experiment.problem, fields),
+  )
+
+
+def load(output_dir: str) -> Experiment:
+  """Reads the experiment of a run.
+
+  Raises:
+    ValueError: if there is none, or one that this version cannot read.
+  """
+  config, problem, fields = loading.read_description(output_dir)
+  path = pathlib.Path(output_dir) / loading.CONFIG_FILE
+  known = {field.name for field in dataclasses.fields(Experiment)}
+  needed = {'agent', 'environment', 'num_steps'}
+  if not needed <= set(fields) <= known - set(_ELSEWHERE):
+    raise ValueError(f'{path} is broken: it holds no experiment.')
+  checks.one_of('agent', fields['agent'], presets.AGENTS)
+  _check_skills(fields['agent'], fields.get('skills'))
+  experiment = Experiment(
+    config=config, problem=problem, output_dir=output_dir, **fields
+  )
+  if problem_of(experiment.make_environment(0)) != problem:
+    raise ValueError(
+      f'{path} is of a world {experiment.environment!r} with other '
+      'observations or actions than it has now.'
+    )
+  _check_agent(experiment.agent, config, problem)
+  return experiment

@@ -1,0 +1,76 @@
+"""Names of a run's files; reads and writes its JSON and CSV."""
+
+import csv
+import json
+import os
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
+SUMMARY_FILE = 'summary.json'
+
+LEARNING_CURVE = 'learning_curve.png'
+
+SKILL_MAP = 'skill_map.png'
+
+SKILL_ENDS = 'skill_ends.png'
+
+REPORT_FILE = 'report.html'
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+  """Writes a file that is either whole or not there."""
+  path = pathlib.Path(path)
+  unfinished = path.with_name(f'.{path.name}.unfinished')
+  unfinished.write_text(json.dumps(content, indent=2) + '\n')
+  os.replace(unfinished, path)
+
+
+class Metrics(NamedTuple):
+  """What a metrics file holds.
+
+  Attributes:
+    rows: without those that a resumed run made again.
+    num_unreadable: rows that were left out because they are cut short.
+  """
+
+  rows: list[dict[str, str]]
+  num_unreadable: int
+
+
+def metrics_of(path: str | os.PathLike[str]) -> Metrics:
+  """Reads a metrics file, however much of it there is.
+
+  Raises:
+    ValueError: if it is no such file.
+  """
+  try:
+    with open(path, newline='') as file:
+      text = file.read()
+    # What does not end in the end of a line is still being written.
+    whole, end, rest = text.rpartition('\n')
+    rows = list(csv.DictReader((whole + end).splitlines()))
+  except (FileNotFoundError, NotADirectoryError):
+    return Metrics([], 0)
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise ValueError(f'{path} is broken: {error}.') from error
+  num_unreadable = int(bool(rest))
+  kept: list[dict[str, str]] = []
+  for row in rows:
+    try:
+      # Too few entries leave None in some place, too many in that of None.
+      if None in row or None in row.values():
+        raise ValueError(row)
+      steps = float(row['actor_steps'])
+    except (KeyError, ValueError):
+      num_unreadable += 1
+      continue
+    while kept and float(kept[-1]['actor_steps']) >= steps:
+      kept.pop()
+    kept.append(row)
+  return Metrics(kept, num_unreadable)
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+  """Rows of a metrics file; see `metrics_of`."""
+  return metrics_of(path).rows

@@ -1,0 +1,1 @@
+"""Training in one process and on device, and how every run ends."""

@@ -1,0 +1,139 @@
+"""The end of a run: final evaluation, summary, figures and page."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+import dm_env
+import jax
+import numpy as np
+
+from launch.cli import command
+from launch.reporting import page
+from launch.reporting import report_pages
+from launch.reporting import run_figures
+from launch.reporting import run_folder
+from launch.reporting import run_plots
+from launch.runs import experiment as experiment_lib
+from launch.runs import final as final_lib
+from launch.runs import run_files
+from launch.runs import run_record
+from skills import registry
+from skills import types
+from skills.agents import acme_api
+from skills.agents import evaluation
+from skills.agents import learning
+
+
+def check_finite(parameters: types.Params) -> None:
+  """Ends a run that cannot come to anything.
+
+  Args:
+    parameters: of the policy.
+
+  Raises:
+    FloatingPointError: if one is infinite or no number, with what to change.
+  """
+  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+    raise FloatingPointError(
+      'learning diverged: action values are no longer finite. Lower '
+      'learner.learning_rate, or raise batch_size.'
+    )
+
+
+def finish(
+  experiment: experiment_lib.Experiment,
+  agent: registry.Agent,
+  evaluator: evaluation.Evaluator,
+  environment: dm_env.Environment,
+  variable_source: acme_api.core.VariableSource,
+  counts: dict[str, int],
+  wall_time_s: float,
+  received: Sequence[int],
+) -> command.Outcome:
+  """Measures the final policy, and writes summary, pictures and exhibits.
+
+  Args:
+    experiment: what was run.
+    agent: its parts.
+    evaluator: of the final policy.
+    environment: the world.
+    variable_source: where the variables and the objective's state are.
+    counts: 'environment_steps' and 'learner_steps'.
+    wall_time_s: seconds since the run began.
+    received: signals that interrupted the run, to which others may be added
+      while this goes on.
+  """
+  # Whoever interrupts a run does not want to wait.
+  interrupted_by = received[0] if received else None
+  size = (
+    experiment.evaluation_size if received else final_lib.final_size(experiment)
+  )
+  trajectory, numbers = evaluator.run(*size)
+  variables, objective_state = variable_source.get_variables(
+    [learning.POLICY, learning.OBJECTIVE]
+  )
+  summary = {
+    'complete': counts['environment_steps'] >= experiment.num_steps,
+    **numbers,
+    **counts,
+    'evaluation_episodes': evaluator.num_episodes,
+    'wall_time_s': wall_time_s,
+  }
+  final = final_lib.Final(
+    agent, variables, objective_state, environment, trajectory
+  )
+  write(experiment, final, summary, lambda: bool(received))
+  return command.Outcome(summary, interrupted_by)
+
+
+def write(
+  experiment: experiment_lib.Experiment,
+  final: final_lib.Final,
+  summary: dict[str, Any],
+  is_stopped: Callable[[], bool],
+) -> None:
+  """Writes the summary, pictures, exhibits and the page that shows them.
+
+  Args:
+    experiment: what was run.
+    final: what it ended with.
+    summary: final numbers.
+    is_stopped: whether it was interrupted, so that nobody wants to wait.
+  """
+  folder = pathlib.Path(experiment.output_dir)
+  summary = {
+    'agent': experiment.agent,
+    'environment': experiment.environment,
+    'seed': experiment.seed,
+    'num_skills': experiment.config.num_skills,
+    **summary,
+    'versions': run_record.versions(),
+  }
+  run_files.write_json(folder / run_files.SUMMARY_FILE, summary)
+  run_plots.draw_learning_curve(experiment)
+  if final.agent.objective.discriminator is not None:
+    run_plots.draw_skills(experiment, final, summary)
+  run_figures.leave(experiment, final, is_stopped)
+  write_page(folder)
+
+
+def write_page(folder: str | os.PathLike[str]) -> None:
+  """Writes the page of a run that has just ended, into its folder.
+
+  Nothing that goes wrong here may spoil the run: it ends in a warning.
+  """
+  try:
+    text = report_pages.of_run(run_folder.read(folder))
+    page.write(pathlib.Path(folder) / run_files.REPORT_FILE, text)
+  except Exception as error:
+    logging.warning(
+      'The page of the run could not be made (%s: %s). To try again: python '
+      '-m launch.report %s',
+      type(error).__name__,
+      error,
+      os.fspath(folder),
+    )

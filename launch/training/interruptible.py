@@ -1,0 +1,40 @@
+"""Environments that stop in the middle of an episode."""
+
+from typing import Any
+
+import dm_env
+
+from skills.agents import acme_api
+from skills.agents.replay import stalls
+
+
+class Interruptible(acme_api.wrappers.EnvironmentWrapper):
+  """An environment that does not outlive the program.
+
+  Attributes:
+    steps: made since the episode began, or since somebody set it to 0.
+  """
+
+  def __init__(
+    self, environment: dm_env.Environment, should_stop: stalls.ShouldStop
+  ):
+    """Initialises the wrapper; `should_stop` is asked before each step."""
+    super().__init__(environment)
+    self._should_stop = should_stop
+    self.steps = 0
+
+  def reset(self) -> dm_env.TimeStep:
+    """Begins an episode."""
+    self.steps = 0
+    return self._environment.reset()
+
+  def step(self, action: Any) -> dm_env.TimeStep:
+    """Makes a step.
+
+    Raises:
+      StoppedError: if the program is stopping.
+    """
+    if self._should_stop():
+      raise stalls.StoppedError
+    self.steps += 1
+    return self._environment.step(action)

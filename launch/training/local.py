@@ -1,0 +1,374 @@
+"""One experiment in one process: Acme's loop, Reverb, learner and evaluator.
+
+Actor and learner are threads on either side of a real Reverb server; its rate
+limiter keeps their ratio. The main thread watches them, evaluates and shows
+progress, so that it always answers to Ctrl-C.
+"""
+
+from collections.abc import Callable
+import faulthandler
+import pathlib
+import sys
+import threading
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from launch.cli import command
+from launch.cli import progress as progress_lib
+from launch.runs import experiment as experiment_lib
+from launch.runs import run_checkpoints
+from launch.runs import run_loggers
+from launch.training import finish
+from launch.training import interruptible
+from launch.training import observers
+from skills.agents import acme_api
+from skills.agents import builder as builder_lib
+from skills.agents import evaluation
+from skills.agents import learning
+from skills.agents.replay import stalls
+from skills.learners import base
+
+_POLL_S = 0.1
+_JOIN_S = 12.0
+
+# How long an actor may take to end its episode when a run is over.
+_EPISODE_S = 2.0
+
+# Seconds between rows. Evaluations are few, and none is left out.
+_LOGGERS = {
+  'actor': run_loggers.EVERY_S,
+  'learner': run_loggers.EVERY_S,
+  'evaluator': 0.0,
+}
+
+
+class Worker(threading.Thread):
+  """A thread that keeps its exception for whoever watches it."""
+
+  def __init__(self, name: str, work: Callable[[], None]):
+    """Initialises the thread; `work` is its body."""
+    super().__init__(name=name, daemon=True)
+    self._work = work
+    self.error: BaseException | None = None
+
+  def run(self) -> None:
+    """Runs the body."""
+    try:
+      self._work()
+    except stalls.StoppedError:
+      pass
+    except BaseException as error:
+      self.error = error
+
+
+class Run:
+  """The parts of a run, and what they do together."""
+
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    begin: Callable[[base.State], base.State] | None = None,
+  ):
+    """Makes the parts, replay server included; `close` them.
+
+    Continues from the newest checkpoint, if the experiment's folder has one.
+
+    Args:
+      experiment: what to run.
+      begin: fresh state of the learner -> the one to begin with, if there is no
+        checkpoint; None to begin with the fresh one.
+    """
+    self.experiment = experiment
+    self.folder = pathlib.Path(experiment.output_dir)
+    self.stop = threading.Event()
+    self.save_asked = threading.Event()
+    self.is_abandoned = threading.Event()
+    config = experiment.config
+    checkpoint = run_checkpoints.newest(self.folder)
+    counts = run_checkpoints.counts(self.folder)
+    # Whatever cannot be saved begins anew, and not where the run began.
+    started_at = counts['actor_steps']
+    self.environment = interruptible.Interruptible(
+      experiment.make_environment(
+        experiment.seed_for('environment', 0, started_at)
+      ),
+      self.is_abandoned.is_set,
+    )
+    spec = acme_api.specs.make_environment_spec(self.environment)
+    self.agent = builder_lib.make_agent(config, spec)
+
+    self.loggers = [
+      run_loggers.make(
+        self.folder, label, every_s=every_s, wandb=experiment.wandb
+      )
+      for label, every_s in _LOGGERS.items()
+    ]
+    builder = builder_lib.SkillBuilder(
+      config,
+      logger_fn=lambda: self.loggers[1],
+      should_stop=self.stop.is_set,
+    )
+    self.server = run_checkpoints.make_replay_server(
+      self.folder, 0, builder.make_replay_tables(spec)
+    )
+    self.client = acme_api.reverb.Client(f'localhost:{self.server.port}')
+    self.counter = acme_api.counting.Counter()
+    self.iterator = builder.make_dataset_iterator(self.client)
+    self.learner = builder.make_learner(
+      jax.random.PRNGKey(experiment.seed_for('learner')),
+      self.agent,
+      self.iterator,
+      self.client,
+      counter=acme_api.counting.Counter(
+        self.counter, 'learner', time_delta=0.0
+      ),
+    )
+    self.adder = builder.make_adder(self.client)
+    self.actor = builder.make_actor(
+      jax.random.PRNGKey(experiment.seed_for('actor', 0, started_at)),
+      builder.make_policy(self.agent),
+      self.adder,
+      self.learner,
+    )
+    self.loop = acme_api.environment_loop.EnvironmentLoop(
+      self.environment,
+      self.actor,
+      counter=acme_api.counting.Counter(self.counter, 'actor', time_delta=0.0),
+      logger=self.loggers[0],
+      observers=observers.make(self.environment),
+    )
+    evaluator_environment = experiment.make_environment(
+      experiment.seed_for('evaluator environment', 0, started_at)
+    )
+    self.evaluator = evaluation.Evaluator(
+      self.agent,
+      builder,
+      evaluator_environment,
+      self.learner,
+      jax.random.PRNGKey(experiment.seed_for('evaluator', 0, started_at)),
+      observers.make(evaluator_environment),
+    )
+    self.counter.increment(**counts)
+    self.earlier_s = 0.0
+    if checkpoint is not None:
+      self._restore(checkpoint)
+    elif begin is not None:
+      self.learner.restore(begin(self.learner.save()))
+    self.started = time.monotonic()
+    self.workers = [
+      Worker('actor', self._act),
+      Worker('learner', self._learn),
+    ]
+
+  def start(self) -> None:
+    """Starts to act and to learn."""
+    for worker in self.workers:
+      worker.start()
+
+  # What the threads do.
+
+  def _act(self) -> None:
+    while not self.stop.is_set():
+      if self.save_asked.is_set():
+        # Between episodes nothing of the actor's is on its way to replay.
+        self.save()
+        self.save_asked.clear()
+      if self.counts()['actor_steps'] >= self.experiment.num_steps:
+        return
+      self.environment.steps = 0
+      try:
+        self.loggers[0].write(self.loop.run_episode())
+      except stalls.StoppedError:
+        # What was done of the episode counts too.
+        self.counter.increment(actor_steps=self.environment.steps)
+        raise
+
+  def _learn(self) -> None:
+    while not self.stop.is_set():
+      self.learner.step()
+
+  def counts(self) -> dict[str, int]:
+    """'actor_steps' of the environment, 'learner_steps' and more."""
+    return {name: int(n) for name, n in self.counter.get_counts().items()}
+
+  def wall_time_s(self) -> float:
+    """Seconds since the start, those before an interruption included."""
+    return self.earlier_s + time.monotonic() - self.started
+
+  # Checkpoints.
+
+  def save(self) -> None:
+    """Writes a checkpoint; the actor must be between episodes."""
+    run_checkpoints.save(
+      self.folder,
+      self.learner.save(),  # The learner goes on meanwhile.
+      self.counts(),
+      self.wall_time_s(),
+      [self.client],
+      {
+        'key': np.asarray(self.actor.save()).tolist(),
+        'environment': save_environment(self.environment),
+      },
+    )
+
+  def _restore(self, checkpoint: pathlib.Path) -> None:
+    state, meta = run_checkpoints.load(checkpoint, self.learner.save())
+    self.learner.restore(state)
+    self.earlier_s = meta['wall_time_s']
+    # A distributed run has several actors, which begin anew.
+    if meta['actor'] is not None:
+      self.actor.restore(jnp.asarray(meta['actor']['key'], jnp.uint32))
+      restore_environment(self.environment, meta['actor']['environment'])
+
+  # The main thread.
+
+  def watch(self, interrupted: Callable[[], bool]) -> dict[str, float]:
+    """Evaluates and shows progress until the run is complete or stopped.
+
+    Returns:
+      The numbers of the last evaluation.
+    """
+    experiment = self.experiment
+    self.start()
+    done = self.counts()['actor_steps']
+    numbers = {}
+    next_evaluation = done
+    last_save = time.monotonic()
+    with progress_lib.Progress(experiment.num_steps, done) as display:
+      while not interrupted():
+        counts = self.counts()
+        display.update(counts['actor_steps'], counts['learner_steps'], numbers)
+        for worker in self.workers:
+          if worker.error is not None:
+            raise worker.error
+        if not self.workers[0].is_alive():
+          break
+        if counts['actor_steps'] >= next_evaluation:
+          next_evaluation = (
+            counts['actor_steps'] + experiment.steps_per_evaluation
+          )
+          numbers = self.evaluate()
+        if time.monotonic() - last_save > experiment.checkpoint_every_s:
+          self.save_asked.set()
+          last_save = time.monotonic()
+        time.sleep(_POLL_S)
+      self.halt()
+      display.update(**self.final_counts(), numbers=numbers)
+    return numbers
+
+  def evaluate(self) -> dict[str, float]:
+    """Numbers of fresh episodes, which are also logged."""
+    counts = self.counts()
+    _, numbers = self.evaluator.run(*self.experiment.evaluation_size)
+    self.loggers[2].write({**numbers, **counts})
+    finish.check_finite(self.learner.get_variables([learning.POLICY]))
+    return numbers
+
+  def final_counts(self) -> dict[str, int]:
+    """The counts under the names that a summary gives them."""
+    counts = self.counts()
+    return {
+      'environment_steps': counts['actor_steps'],
+      'learner_steps': counts['learner_steps'],
+    }
+
+  def halt(self) -> None:
+    """Asks the threads to stop, and gives them time to."""
+    self.stop.set()
+    if self.workers[0].is_alive():
+      self.workers[0].join(_EPISODE_S)
+    self.is_abandoned.set()
+    for worker in self.workers:
+      if worker.is_alive():
+        worker.join(_JOIN_S)
+
+  def close(self) -> None:
+    """Lets go of everything; safe to call at any time."""
+    self.halt()
+    for worker in self.workers:
+      if worker.is_alive():
+        print(f'the {worker.name} did not stop; threads:', file=sys.stderr)
+        faulthandler.dump_traceback(all_threads=True)
+    self.iterator.close()
+    self.learner.close()
+    self.adder.close()
+    self.server.stop()
+    for logger in self.loggers:
+      logger.close()
+    run_checkpoints.remove_leftovers(self.folder)
+
+
+def save_environment(environment: Any) -> dict[str, Any] | None:
+  """The environment's random state, where it has one to give."""
+  return environment.save() if hasattr(environment, 'save') else None
+
+
+def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
+  """Continues from what `save_environment` gave."""
+  if state is not None:
+    environment.restore(state)
+
+
+def run(
+  experiment: experiment_lib.Experiment,
+  begin: Callable[[base.State], base.State] | None = None,
+) -> command.Outcome:
+  """Trains, and leaves a complete run's folder behind.
+
+  Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
+  If the folder has a checkpoint, the run continues from it.
+
+  Args:
+    experiment: what to run.
+    begin: as `Run` takes it.
+
+  Returns:
+    How it ended.
+
+  Raises:
+    ValueError: if the experiment cannot run or cannot be continued.
+    Exception: whatever the actor or learner raised.
+  """
+  check(experiment)
+  run_checkpoints.check_shards(pathlib.Path(experiment.output_dir), 1)
+  with command.caught_signals() as received:
+    the_run = Run(experiment, begin)
+    try:
+      the_run.watch(lambda: bool(received))
+      the_run.save()
+      return finish.finish(
+        experiment,
+        the_run.agent,
+        the_run.evaluator,
+        experiment.make_environment(0),
+        the_run.learner,
+        the_run.final_counts(),
+        the_run.wall_time_s(),
+        received,
+      )
+    finally:
+      the_run.close()
+
+
+def check(experiment: experiment_lib.Experiment) -> None:
+  """Refuses what would start but never learn.
+
+  Raises:
+    ValueError: naming the setting.
+  """
+  config = experiment.config
+  trajectories = experiment.num_steps // config.skill_length
+  needed = max(config.replay.min_size, config.fetch_size)
+  if config.replay.kind == 'queue':
+    needed = config.fetch_size
+  if trajectories < needed:
+    raise ValueError(
+      f'num_steps must be at least {needed * config.skill_length} for learning '
+      f'to start (replay.min_size or batch_size * updates_per_step, {needed} '
+      f'trajectories of {config.skill_length} steps), got '
+      f'{experiment.num_steps}.'
+    )

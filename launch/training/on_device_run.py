@@ -1,0 +1,214 @@
+"""The run of an experiment on device: training, checkpoints and its end."""
+
+from collections.abc import Sequence
+import pathlib
+import time
+from typing import Any
+from typing import NamedTuple
+
+import jax
+
+from launch.cli import command
+from launch.cli import progress as progress_lib
+from launch.runs import experiment as experiment_lib
+from launch.runs import final as final_lib
+from launch.runs import run_loggers
+from launch.training import finish
+from launch.training import on_device
+from skills import checkpoints
+from skills import registry
+from skills import types
+from skills.evaluation import measure
+
+# Updates in one call: short enough to answer to Ctrl-C.
+_CHUNK = 10 * on_device.BLOCK
+
+# Enough to count which skill leads from where to where.
+_COUNTED_SKILLS = 2**17
+
+
+class _Parts(NamedTuple):
+  """What an experiment on device is made of."""
+
+  environment: Any
+  agent: registry.Agent
+  program: on_device.Program
+
+
+def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
+  """Makes the world, the agent and the program.
+
+  Raises:
+    ValueError: if they cannot be compiled together, naming why.
+  """
+  if experiment.skills is not None:
+    raise ValueError(
+      f'agent {experiment.agent!r} cannot run on device; use launch.run_local.'
+    )
+  environment: Any = experiment.make_environment(experiment.seed)
+  if not hasattr(environment, 'functional'):
+    raise ValueError(
+      f'environment {experiment.environment!r} is no JAX function, so it '
+      'cannot run on device; use launch.run_local.'
+    )
+  agent = registry.make_agent(
+    experiment.config, experiment_lib.problem_of(environment)
+  )
+  program = on_device.make(agent, environment.functional())
+  return _Parts(environment, agent, program)
+
+
+def run(
+  experiment: experiment_lib.Experiment, *, resume: bool = False
+) -> command.Outcome:
+  """Trains, and leaves a complete run's folder behind.
+
+  An interrupted run continues bit for bit, wherever it was interrupted.
+
+  Args:
+    experiment: what to run.
+    resume: whether to continue from the folder's newest checkpoint.
+
+  Returns:
+    How it ended.
+
+  Raises:
+    ValueError: if the experiment cannot run or cannot be continued.
+  """
+  with command.caught_signals() as received:
+    the_run = _Run(experiment, resume)
+    the_run.train(received)
+    return the_run.finish(received)
+
+
+class _Run:
+  """The parts of a run, and what they do together."""
+
+  def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
+    self.experiment = experiment
+    self.folder = pathlib.Path(experiment.output_dir)
+    self.environment, self.agent, program = make_parts(experiment)
+    key, self.evaluation_key = jax.random.split(
+      jax.random.PRNGKey(experiment.seed)
+    )
+    self.state = jax.jit(program.init)(key)
+    self._train = jax.jit(program.train, static_argnums=1, donate_argnums=0)
+    self._evaluate = jax.jit(program.evaluate, static_argnums=2)
+    self._measure = jax.jit(
+      measure.measure(self.agent.objective, self.agent.problem)
+    )
+    self.steps_per_update = (
+      experiment.config.batch_size * experiment.config.skill_length
+    )
+    self.num_updates = max(experiment.num_steps // self.steps_per_update, 1)
+    self.loggers = [
+      run_loggers.make(self.folder, label, every_s=0, wandb=experiment.wandb)
+      for label in ('learner', 'evaluator')
+    ]
+    self.earlier_s = 0.0
+    if resume:
+      newest = checkpoints.latest(self.folder / command.CHECKPOINTS)
+      state, meta = checkpoints.load(newest, self.state._asdict())
+      self.state = jax.device_put(on_device.State(**state))
+      self.earlier_s = meta['wall_time_s']
+    self.started = time.monotonic()
+
+  @property
+  def updates(self) -> int:
+    return int(self.state.learner.steps)
+
+  def counts(self) -> dict[str, int]:
+    return {
+      'actor_steps': self.updates * self.steps_per_update,
+      'learner_steps': self.updates,
+    }
+
+  def wall_time_s(self) -> float:
+    return self.earlier_s + time.monotonic() - self.started
+
+  def save(self) -> None:
+    checkpoints.save(
+      self.folder / command.CHECKPOINTS,
+      self.counts()['actor_steps'],
+      self.state._asdict(),
+      {'counts': self.counts(), 'wall_time_s': self.wall_time_s()},
+    )
+
+  def train(self, received: list[int]) -> None:
+    """Trains until the run is complete or a signal was received."""
+    experiment = self.experiment
+    every = experiment.steps_per_evaluation
+    next_evaluation = self.counts()['actor_steps'] + every
+    numbers: dict[str, float] = {}
+    last_save = time.monotonic()
+    with progress_lib.Progress(
+      experiment.num_steps, self.counts()['actor_steps']
+    ) as display:
+      while self.updates < self.num_updates and not received:
+        # Cut at the same places in every run, so that it can be continued.
+        size = min(
+          _CHUNK - self.updates % _CHUNK, self.num_updates - self.updates
+        )
+        self.state, learner_metrics = self._train(self.state, size)
+        counts = self.counts()
+        if counts['actor_steps'] >= next_evaluation:
+          next_evaluation = counts['actor_steps'] + every
+          _, numbers = self.evaluate(max(experiment.evaluation_size))
+          self.loggers[0].write({**learner_metrics, **counts})
+          self.loggers[1].write({**numbers, **counts})
+        display.update(counts['actor_steps'], counts['learner_steps'], numbers)
+        if time.monotonic() - last_save > experiment.checkpoint_every_s:
+          self.save()
+          last_save = time.monotonic()
+    self.save()
+
+  def evaluate(
+    self, episodes: int
+  ) -> tuple[types.Trajectory, dict[str, float]]:
+    # Does not touch the state: how often one looks changes nothing.
+    key = jax.random.fold_in(self.evaluation_key, self.updates)
+    trajectory = self._evaluate(self.state, key, episodes)
+    finish.check_finite(self.state.learner.params)
+    numbers = self._measure(self.state.learner.objective, trajectory)
+    return trajectory, {name: float(value) for name, value in numbers.items()}
+
+  def information(self) -> dict[str, float]:
+    """What states tell of skills, in grids in which skills are chained."""
+    if (
+      not getattr(self.environment, 'is_endless', False)
+      or not hasattr(self.environment, 'grid')
+      or self.agent.problem.num_states is None
+    ):
+      return {}
+    key = jax.random.fold_in(self.evaluation_key, self.updates)
+    trajectory = self._evaluate(self.state, key, _COUNTED_SKILLS)
+    return measure.information(trajectory, self.environment.grid.positions)
+
+  def finish(self, received: Sequence[int]) -> command.Outcome:
+    """Measures the final policy, and writes summary, pictures and exhibits."""
+    interrupted_by = received[0] if received else None
+    experiment = self.experiment
+    wall_time_s = self.wall_time_s()
+    episodes = max(final_lib.final_size(experiment))  # Each is one skill.
+    trajectory, numbers = self.evaluate(episodes)
+    numbers |= self.information()
+    for logger in self.loggers:
+      logger.close()
+    summary = {
+      'complete': self.updates >= self.num_updates,
+      **numbers,
+      'environment_steps': self.counts()['actor_steps'],
+      'learner_steps': self.updates,
+      'evaluation_episodes': episodes,
+      'wall_time_s': wall_time_s,
+    }
+    learner = self.state.learner
+    final = final_lib.Final(
+      self.agent,
+      self.agent.learner.variables(learner),
+      learner.objective,
+      self.environment,
+      trajectory,
+    )
+    finish.write(experiment, final, summary, lambda: bool(received))
+    return command.Outcome(summary, interrupted_by)

@@ -1,0 +1,158 @@
+"""The same agents under the signatures of Acme's GitHub HEAD.
+
+HEAD replaced the layouts of dm-acme 0.4.0 by `acme.jax.experiments`, whose
+builders are told more:
+
+    experiments.run_experiment(
+      experiments.ExperimentConfig(
+        builder=HeadBuilder(config),
+        network_factory=make_network_factory(config),
+        environment_factory=...,
+        max_num_actor_steps=...,
+        seed=0,
+      )
+    )
+
+HEAD itself wants a newer Reverb than the one that this project installs.
+`run_experiment` acts, learns and evaluates in turns: while it does one, nobody
+does the others, so `replay.timeout_s` must exceed the time of an evaluation.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from acme import core
+from acme import specs
+from acme.adders import reverb as adders
+from acme.agents.jax import actor_core
+from acme.utils import counting
+from acme.utils import loggers
+import jax
+import reverb
+
+from skills import acting
+from skills import config as config_lib
+from skills import registry
+from skills import types
+from skills.agents import builder
+from skills.agents import learning
+from skills.agents.replay import stalls
+
+_LEARNER = 'learner'
+
+
+def make_network_factory(
+  config: config_lib.SkillAgentConfig,
+) -> Callable[[specs.EnvironmentSpec], registry.Agent]:
+  """Makes what HEAD calls a network factory; our networks are an agent."""
+  return lambda environment_spec: builder.make_agent(config, environment_spec)
+
+
+class HeadBuilder:
+  """A `SkillBuilder`, called as HEAD calls builders."""
+
+  def __init__(
+    self,
+    config: config_lib.SkillAgentConfig,
+    *,
+    should_stop: stalls.ShouldStop = stalls.never_stop,
+  ):
+    """Initialises the builder.
+
+    Args:
+      config: of the agent.
+      should_stop: whether the program is stopping, asked by whoever waits for
+        replay.
+
+    Raises:
+      ValueError: if nothing but the caller would keep the ratio of samples to
+        inserts, as 0.4.0's layouts do and HEAD does not.
+    """
+    if config.replay.kind == 'uniform':
+      if config.replay.samples_per_insert is None:
+        raise ValueError(
+          "replay.samples_per_insert must be a number, got None: Acme's "
+          'experiments leave the ratio to replay.'
+        )
+    self._config = config
+    self._should_stop = should_stop
+    self._builder = builder.SkillBuilder(config, should_stop=should_stop)
+
+  def make_policy(
+    self,
+    networks: registry.Agent,
+    environment_spec: specs.EnvironmentSpec,
+    evaluation: bool = False,
+  ) -> actor_core.ActorCore:
+    """How the agent acts."""
+    del environment_spec
+    return actor_core.ActorCore(
+      *self._builder.make_policy(networks, evaluation)
+    )
+
+  def make_replay_tables(
+    self,
+    environment_spec: specs.EnvironmentSpec,
+    policy: actor_core.ActorCore,
+  ) -> list[reverb.Table]:
+    """One table, whose items are skills."""
+    del policy  # What it writes is known from the configuration.
+    return self._builder.make_replay_tables(environment_spec)
+
+  def make_dataset_iterator(
+    self, replay_client: reverb.Client
+  ) -> Iterator[adders.base.Trajectory]:
+    """Batches for one step of the learner, on its device."""
+    # HEAD reads in a thread of its own, which thus copies ahead of the learner.
+    return map(
+      jax.device_put, self._builder.make_dataset_iterator(replay_client)
+    )
+
+  def make_adder(
+    self,
+    replay_client: reverb.Client,
+    environment_spec: specs.EnvironmentSpec | None = None,
+    policy: actor_core.ActorCore | None = None,
+  ) -> adders.SequenceAdder:
+    """Writes one item a skill."""
+    del environment_spec, policy
+    return self._builder.make_adder(replay_client)
+
+  def make_actor(
+    self,
+    random_key: types.PRNGKey,
+    policy: actor_core.ActorCore,
+    environment_spec: specs.EnvironmentSpec,
+    variable_source: core.VariableSource | None = None,
+    adder: Any = None,
+  ) -> core.Actor:
+    """Acts, and fetches the newest variables every few skills."""
+    del environment_spec
+    return self._builder.make_actor(
+      random_key,
+      acting.PolicyCore(policy.init, policy.select_action, policy.get_extras),
+      adder,
+      variable_source,
+    )
+
+  def make_learner(
+    self,
+    random_key: types.PRNGKey,
+    networks: registry.Agent,
+    dataset: Iterator[adders.base.Trajectory],
+    logger_fn: Callable[..., loggers.Logger],
+    environment_spec: specs.EnvironmentSpec,
+    replay_client: reverb.Client | None = None,
+    counter: counting.Counter | None = None,
+  ) -> learning.SkillLearner:
+    """Learns from what the iterator gives."""
+    del environment_spec
+    with_logger = builder.SkillBuilder(
+      self._config,
+      logger_fn=lambda: logger_fn(_LEARNER, steps_key='learner_steps'),
+      should_stop=self._should_stop,
+    )
+    return with_logger.make_learner(
+      random_key, networks, dataset, replay_client, counter
+    )

@@ -1,0 +1,1 @@
+"""Trajectories through Reverb: tables, writer, reader and priorities."""

@@ -1,0 +1,201 @@
+"""Writes trajectories to Reverb, one skill an item.
+
+An item is one skill: T steps and the T + 1 observations around them, and before
+them the `ReplayConfig.burn_in` steps that led to it. Where an episode begins,
+these are rows of zeros, whose 'skill_step' is 0 as that of all padding.
+"""
+
+from collections.abc import Callable
+import contextlib
+import time
+from typing import Any
+import weakref
+
+from acme.adders import reverb as adders
+import dm_env
+import jax
+import numpy as np
+import reverb
+
+from skills import config as config_lib
+from skills.agents.replay import stalls
+from skills.agents.replay import tables as replay_tables
+
+
+class _PatientWriter:
+  """A trajectory writer whose blocking calls come back to look around.
+
+  While its server is away, these calls time out as they do at a full table, and
+  Reverb keeps what was written. Once the server is back, Reverb sends all that
+  it had not confirmed: nothing is lost but what the server itself forgot, and
+  an item whose confirmation was on its way may come twice.
+  """
+
+  def __init__(
+    self, writer: reverb.TrajectoryWriter, watchdog: stalls.Watchdog
+  ):
+    self._writer = writer
+    self._watchdog = watchdog
+    self._is_closed = False
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._writer, name)
+
+  def flush(
+    self, block_until_num_items: int = 0, timeout_ms: int | None = None
+  ):
+    if timeout_ms is None:
+      self._patiently(self._writer.flush, block_until_num_items)
+      return
+    # Only an adder that is deleted bounds its wait. It must not wait for long,
+    # nor fail: whoever stalled has said so before.
+    if not self._is_closed:
+      with contextlib.suppress(reverb.DeadlineExceededError):
+        self._writer.flush(
+          block_until_num_items, timeout_ms=int(1000 * stalls.POLL_S)
+        )
+
+  def end_episode(
+    self, clear_buffers: bool = True, timeout_ms: int | None = None
+  ):
+    del timeout_ms
+    self._patiently(self._writer.end_episode, clear_buffers)
+
+  def close(self) -> None:
+    # The adder flushes and closes once more when it is deleted.
+    if not self._is_closed:
+      self._is_closed = True
+      self._writer.close()
+
+  def _patiently(self, call: Callable[..., None], argument: Any) -> None:
+    while True:
+      since = time.monotonic()
+      try:
+        call(argument, timeout_ms=int(1000 * stalls.POLL_S))
+        self._watchdog.served()
+        return
+      except reverb.DeadlineExceededError:
+        pass
+      except RuntimeError:
+        if self._is_closed:  # By somebody else, to end this call.
+          raise stalls.StoppedError from None
+        raise
+      self._watchdog.still_waiting(since)
+
+
+class _PatientClient(reverb.Client):
+  """A Reverb client that hands out patient writers."""
+
+  def __init__(self, client: reverb.Client, watchdog: stalls.Watchdog):
+    super().__init__(client.server_address)
+    self._watchdog = watchdog
+    self._newest: _PatientWriter | None = None
+
+  def trajectory_writer(
+    self, *args: Any, get_signature_timeout_ms: int | None = None, **kwargs: Any
+  ) -> Any:
+    # It asks the server what items look like; Acme would wait 300 s for it.
+    del get_signature_timeout_ms
+    while True:
+      since = time.monotonic()
+      try:
+        writer = super().trajectory_writer(
+          *args,
+          get_signature_timeout_ms=1000 * replay_tables.ANSWER_S,
+          **kwargs,
+        )
+        self._watchdog.served()
+        self._newest = _PatientWriter(writer, self._watchdog)
+        return self._newest
+      except RuntimeError:  # Nobody answered.
+        pass
+      self._watchdog.still_waiting(since)
+
+  def close(self) -> None:
+    if self._newest is not None:
+      self._newest.close()
+
+
+class SkillAdder(adders.SequenceAdder):
+  """Acme's adder, which can be closed, and begins episodes with padding."""
+
+  def __init__(self, client: _PatientClient, *, padding: int, **kwargs: Any):
+    """Takes what Acme's adder takes.
+
+    Args:
+      client: of the replay server.
+      padding: rows of zeros before an episode's first step.
+      **kwargs: of Acme's adder.
+    """
+    super().__init__(client=client, **kwargs)
+    self._padding = padding
+    self._first: dm_env.TimeStep | None = None
+    self._patient_client = client
+    # Else it would be closed while the interpreter goes, part by part.
+    weakref.finalize(self, client.close)
+
+  def add_first(self, timestep: dm_env.TimeStep) -> None:
+    """Begins an episode."""
+    if not self._padding:
+      super().add_first(timestep)
+      return
+    # What a whole row looks like is known with the first action.
+    self._first = timestep
+
+  def add(
+    self, action: Any, next_timestep: dm_env.TimeStep, extras: Any = ()
+  ) -> None:
+    """Records a step."""
+    if self._first is not None:
+      first, self._first = self._first, None
+      row = {
+        'observation': first.observation,
+        'start_of_episode': first.first(),
+        'action': action,
+        'reward': next_timestep.reward,
+        'discount': next_timestep.discount,
+        'extras': extras,
+      }
+      row = jax.tree.map(np.zeros_like, row)
+      for _ in range(self._padding):
+        self._writer.append(row)
+      super().add_first(first)
+    super().add(action, next_timestep, extras)
+
+  def close(self) -> None:
+    """Ends the connection, for which a server that stops would wait long.
+
+    What was not yet written is lost.
+    """
+    self._patient_client.close()
+
+
+def make_adder(
+  config: config_lib.SkillAgentConfig,
+  client: reverb.Client,
+  should_stop: stalls.ShouldStop = stalls.never_stop,
+) -> SkillAdder:
+  """Makes an adder that writes one item a skill.
+
+  Items of an episode share the observation at which one skill follows the other
+  and, with `burn_in`, the steps before it; the server keeps these once. The
+  last item of an episode that ends within a skill is padded, and the first ones
+  have padding in place of steps before them; the extra 'skill_step' is 0 there.
+
+  Args:
+    config: of the agent.
+    client: of the replay server.
+    should_stop: whether the program is stopping.
+  """
+  watchdog = stalls.Watchdog(
+    client, 'actor', config.replay.timeout_s, should_stop
+  )
+  return SkillAdder(
+    _PatientClient(client, watchdog),
+    padding=config.replay.burn_in,
+    sequence_length=replay_tables.sequence_length(config),
+    period=config.skill_length,
+    priority_fns={replay_tables.TABLE: None},  # 1, the largest that there is.
+    max_in_flight_items=2 * config.batch_size,
+    end_of_episode_behavior=adders.EndBehavior.ZERO_PAD,
+  )

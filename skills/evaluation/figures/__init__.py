@@ -1,0 +1,1 @@
+"""Figures: values that describe what is drawn, and their drawing."""

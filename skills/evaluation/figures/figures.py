@@ -1,0 +1,343 @@
+"""What a report shows of a run, as values.
+
+Whoever makes exhibits knows nothing of pages, and whoever draws a page knows
+nothing of skills. All of them are small enough to be kept in the run's folder
+(`save`, `load`), so that a page can be made again without playing a single
+episode.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from skills import files
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exhibit:
+  """What every exhibit has.
+
+  Attributes:
+    title: a heading of a few words.
+    caption: what is to be seen, with units, in a sentence or two; also what
+      those are told who cannot see it.
+  """
+
+  title: str
+  caption: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table(Exhibit):
+  """Rows of numbers and words.
+
+  Attributes:
+    columns: headings.
+    rows: one entry for each heading; None where there is none.
+  """
+
+  columns: Sequence[str]
+  rows: Sequence[Sequence[str | float | int | None]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curves(Exhibit):
+  """Lines over one axis.
+
+  Attributes:
+    xlabel: what the axis is, with its unit.
+    ylabel: what the lines are, with their unit.
+    lines: name -> x `[n]` and y `[n]`.
+    bands: of some of the lines, between which values `[n]` they may lie, such
+      as the ends of an interval.
+    parts: of some of the lines, x and y of what they summarise, such as each
+      seed.
+    levels: name -> y, of horizontal lines to compare with.
+  """
+
+  xlabel: str
+  ylabel: str
+  lines: Mapping[str, tuple[np.ndarray, np.ndarray]]
+  bands: Mapping[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(
+    default_factory=dict
+  )
+  parts: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]] = (
+    dataclasses.field(default_factory=dict)
+  )
+  levels: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Map(Exhibit):
+  """A value for each cell of a rectangle: a world, or a matrix.
+
+  Attributes:
+    values: `[H, W]`; NaN where there is nothing, such as walls.
+    unit: of the values.
+    xlabel: what columns are.
+    ylabel: what rows are.
+    text: for each cell, `[H, W]`; None for none.
+  """
+
+  values: np.ndarray
+  unit: str
+  xlabel: str = ''
+  ylabel: str = ''
+  text: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Points(Exhibit):
+  """Points or paths in a plane, each of one group.
+
+  Attributes:
+    xlabel: of the first coordinate, with its unit.
+    ylabel: of the second.
+    paths: each `[n, 2]`; of one point where it is no path.
+    groups: for each path, such as its skill.
+  """
+
+  xlabel: str
+  ylabel: str
+  paths: Sequence[np.ndarray]
+  groups: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Film(Exhibit):
+  """A film or a picture, as the bytes of a file.
+
+  Attributes:
+    mime: such as 'image/webp', 'video/mp4' or 'image/png'.
+    content: of the file.
+    num_frames: 1 for a picture.
+  """
+
+  mime: str
+  content: bytes
+  num_frames: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Missing(Exhibit):
+  """Something that could not be made; the caption says why, and what to do."""
+
+
+FORMAT_VERSION = 1
+
+EXHIBITS_FILE = 'exhibits.json'
+# Beside that file: arrays, films and pictures, named by what is in them.
+_PARTS = 'exhibits'
+
+_KINDS = {
+  kind.__name__: kind for kind in (Table, Curves, Map, Points, Film, Missing)
+}
+# What a value that JSON cannot hold begins with.
+_ARRAY, _FILE, _FLOAT, _MAPPING = 'array', 'file', 'float', 'mapping'
+
+
+def save(
+  folder: str | os.PathLike[str], exhibits: Sequence[Exhibit]
+) -> pathlib.Path:
+  """Writes exhibits into a folder, in place of those that are there.
+
+  Arrays, films and pictures lie in files beside `exhibits.json`, whose names
+  are made of their contents. So the old ones are whole until the new ones are,
+  whenever the program is killed.
+
+  Args:
+    folder: where to; it is made if there is none.
+    exhibits: in the order in which they are shown.
+
+  Returns:
+    The path of `exhibits.json`.
+  """
+  folder = pathlib.Path(folder)
+  parts = folder / _PARTS
+  parts.mkdir(parents=True, exist_ok=True)
+  writer = _Writer()
+  described = [
+    {
+      'kind': type(exhibit).__name__,
+      **{
+        field.name: writer.encode(getattr(exhibit, field.name))
+        for field in dataclasses.fields(exhibit)
+      },
+    }
+    for exhibit in exhibits
+  ]
+  arrays = writer.add_file(writer.arrays_file(), '.npz')
+  for name, content in writer.files.items():
+    _replace(parts / name, content)
+  text = json.dumps(
+    {
+      'format_version': FORMAT_VERSION,
+      'arrays': arrays,
+      'exhibits': described,
+    },
+    allow_nan=False,
+  )
+  path = folder / EXHIBITS_FILE
+  _replace(path, f'{text}\n'.encode())
+  for old in parts.iterdir():
+    if old.name not in writer.files:
+      old.unlink()
+  return path
+
+
+def load(folder: str | os.PathLike[str]) -> list[Exhibit]:
+  """Reads what `save` wrote.
+
+  Args:
+    folder: where it is; it may have been moved.
+
+  Returns:
+    The exhibits; sequences in them are tuples.
+
+  Raises:
+    ValueError: if there are none, or some that are broken, cut short or of
+      another format; it names the file.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / EXHIBITS_FILE
+  try:
+    content = files.read(path, FORMAT_VERSION, 'exhibits')
+  except (FileNotFoundError, NotADirectoryError) as error:
+    raise ValueError(
+      f'there are no exhibits in {os.fspath(folder)!r} ({EXHIBITS_FILE} is '
+      'missing).'
+    ) from error
+  reader = _Reader(folder / _PARTS)
+  try:
+    reader.read_arrays(content['arrays'])
+    return [_restored(reader, dict(each)) for each in content['exhibits']]
+  except _PartError as error:
+    raise ValueError(str(error)) from error
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(f'{path} is broken: {error!r}.') from error
+
+
+def _restored(reader: '_Reader', fields: dict[str, Any]) -> Exhibit:
+  kind = _KINDS[fields.pop('kind')]
+  return kind(**{name: reader.decode(value) for name, value in fields.items()})
+
+
+class _PartError(Exception):
+  """A file beside `exhibits.json` that cannot be used, and why."""
+
+
+class _Writer:
+  """Turns values into what JSON can hold, and files for the rest.
+
+  Attributes:
+    files: content of each by its name.
+  """
+
+  def __init__(self):
+    self.files: dict[str, bytes] = {}
+    # Of each dtype, entries of all arrays one after another: films of a
+
+    self._entries: dict[str, list[np.ndarray]] = {}
+    self._lengths: dict[str, int] = {}
+
+  def encode(self, value: Any) -> Any:
+    """One value; refuses what no exhibit holds."""
+    if isinstance(value, np.generic):
+      value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+      return {_FLOAT: repr(value)}
+    if value is None or isinstance(value, (str, bool, int, float)):
+      return value
+    if isinstance(value, bytes):
+      return {_FILE: self.add_file(value, '')}
+    if isinstance(value, Mapping):
+      return {_MAPPING: [[key, self.encode(x)] for key, x in value.items()]}
+    if isinstance(value, Sequence):
+      return [self.encode(each) for each in value]
+    array = np.asarray(value)
+    if array.dtype.kind not in 'biufU':
+      raise TypeError(f'exhibits hold no arrays of {array.dtype}.')
+    dtype = array.dtype.str
+    first = self._lengths.get(dtype, 0)
+    self._entries.setdefault(dtype, []).append(array.ravel())
+    self._lengths[dtype] = first + array.size
+    return {_ARRAY: [dtype, first, list(array.shape)]}
+
+  def add_file(self, content: bytes, suffix: str) -> str:
+    """Adds a file; returns its name."""
+    name = hashlib.sha256(content).hexdigest() + suffix
+    self.files[name] = content
+    return name
+
+  def arrays_file(self) -> bytes:
+    """The file of all arrays."""
+    file = io.BytesIO()
+    np.savez_compressed(
+      file,
+      **{
+        dtype: np.concatenate(parts) for dtype, parts in self._entries.items()
+      },
+    )
+    return file.getvalue()
+
+
+class _Reader:
+  """Turns them back."""
+
+  def __init__(self, parts: pathlib.Path):
+    self._parts = parts
+    self._entries: dict[str, np.ndarray] = {}
+
+  def read_arrays(self, name: str) -> None:
+    """Reads the file of all arrays."""
+    content = self.read_file(name)
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+      self._entries = dict(file)
+
+  def read_file(self, name: str) -> bytes:
+    """What a file holds, if that is what was written into it."""
+    path = self._parts / name
+    try:
+      content = path.read_bytes()
+    except OSError as error:
+      raise _PartError(f'{path} cannot be read: {error.strerror}.') from error
+    if hashlib.sha256(content).hexdigest() != name.partition('.')[0]:
+      raise _PartError(
+        f'{path} is broken: it does not hold what was written into it.'
+      )
+    return content
+
+  def decode(self, value: Any) -> Any:
+    """One value."""
+    if isinstance(value, list):
+      return tuple(self.decode(each) for each in value)
+    if not isinstance(value, dict):
+      return value
+    [(kind, content)] = value.items()
+    if kind == _FLOAT:
+      return float(content)
+    if kind == _FILE:
+      return self.read_file(content)
+    if kind == _MAPPING:
+      return {key: self.decode(x) for key, x in content}
+    if kind != _ARRAY:
+      raise ValueError(f'{kind!r} is unknown')
+    dtype, first, shape = content
+    entries = self._entries[dtype][first : first + math.prod(shape)]
+    return entries.reshape(shape)
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file that is either whole or as it was."""
+  unfinished = path.with_name(f'.{path.name}.unfinished')
+  unfinished.write_bytes(content)
+  os.replace(unfinished, path)

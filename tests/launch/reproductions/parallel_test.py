@@ -1,0 +1,107 @@
+"""Tests of launch/reproductions/parallel.py."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from launch.reproductions import parallel
+
+
+def _cores(name):
+  """A job: where it may run."""
+  return name, os.sched_getaffinity(0)
+
+
+def _touch(path):
+  """A job that leaves a trace."""
+  path.touch()
+  time.sleep(0.2)
+
+
+def _stop():
+  """A job that ends as an interrupted run does."""
+  raise SystemExit(130)
+
+
+def test_seeds_are_compared_one_by_one():
+  runs = {'a': [{'x': 3}, {'x': 0.5}], 'b': [{'x': 1}, {'x': 2}]}
+  assert parallel.difference(runs, 'a', 'b', 'x') == (2, -1.5)
+  with pytest.raises(ValueError):
+    parallel.difference({**runs, 'b': runs['b'][:1]}, 'a', 'b', 'x')
+
+
+def test_each_job_has_a_core_and_results_keep_their_names():
+  jobs = {name: functools.partial(_cores, name) for name in ('a', 'b', 'c')}
+  found = parallel.run_each(jobs, processes=2)
+  assert {name: own for name, (own, _) in found.items()} == {
+    'a': 'a',
+    'b': 'b',
+    'c': 'c',
+  }
+  assert all(len(cores) == 1 for _, cores in found.values())
+
+
+def test_what_has_not_begun_when_a_job_stops_never_does(tmp_path):
+  jobs = {
+    'slow': functools.partial(_touch, tmp_path / 'slow'),
+    'stopped': _stop,
+    **{
+      str(i): functools.partial(_touch, tmp_path / f'later-{i}')
+      for i in range(40)
+    },
+  }
+  with pytest.raises(SystemExit) as stopped:
+    parallel.run_each(jobs, processes=2)
+  assert stopped.value.code == 130
+  # A few had been handed out already.
+  assert (tmp_path / 'slow').exists()
+  assert len(list(tmp_path.glob('later-*'))) < 10
+
+
+def _wait(folder):
+  """A job that says where it runs and does not end."""
+  (folder / str(os.getpid())).touch()
+  time.sleep(600)
+
+
+def wait_side_by_side(folder):
+  """Two such jobs, for a process of their own."""
+  parallel.run_each(dict.fromkeys('ab', functools.partial(_wait, folder)), 2)
+
+
+def _is_alive(pid):
+  try:
+    with open(f'/proc/{pid}/stat') as file:
+      return file.read().rpartition(')')[2].split()[0] != 'Z'
+  except FileNotFoundError:
+    return False
+
+
+def _until(condition, timeout_s=60):
+  end = time.monotonic() + timeout_s
+  while not condition() and time.monotonic() < end:
+    time.sleep(0.05)
+  return condition()
+
+
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
+def test_no_job_outlives_the_command(tmp_path, how):
+  code = (
+    'import pathlib; from tests.launch.reproductions import running_test; '
+    f'running_test.wait_side_by_side(pathlib.Path({str(tmp_path)!r}))'
+  )
+  command = subprocess.Popen([sys.executable, '-c', code])
+  try:
+    assert _until(lambda: len(list(tmp_path.iterdir())) == 2)
+    jobs = [int(path.name) for path in tmp_path.iterdir()]
+    assert all(_is_alive(pid) for pid in jobs)
+    command.send_signal(how)
+    command.wait(60)
+    assert _until(lambda: not any(_is_alive(pid) for pid in jobs))
+  finally:
+    command.kill()
