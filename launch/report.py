@@ -31,7 +31,7 @@ from launch.reporting import report_pages
 from launch.reporting import run_folder
 from launch.runs import run_files
 from skills import loading
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 _OUTPUT = flags.DEFINE_string(
   'output',
@@ -80,8 +80,8 @@ def _wait(duration_s: float, received: Sequence[int]) -> None:
 def _page_of(folder: str) -> str:
   path = pathlib.Path(folder)
   is_run = (path / loading.CONFIG_FILE).exists()
-  if not is_run and (path / figures.EXHIBITS_FILE).exists():
-    return report_pages.of_exhibits(folder)
+  if not is_run and (path / figure_types.FIGURES_FILE).exists():
+    return report_pages.of_figures(folder)
   return report_pages.of_run(run_folder.read(folder))
 
 
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
       text = _page_of(folders[0])
     else:
       text = report_pages.of_runs(
-        [run_folder.read(folder, with_exhibits=False) for folder in folders]
+        [run_folder.read(folder, with_figures=False) for folder in folders]
       )
     page.write(path, text)
   print(path)

@@ -4,7 +4,7 @@
   python -m launch.reproduce disdain_release_grid --seeds=0,1,2
 
 Prints a table of quantities, what the paper has, what came out for each seed,
-and a verdict; writes the same as JSON, and exhibits of it; ends with status 1
+and a verdict; writes the same as JSON, and figures of it; ends with status 1
 if a quantity lies outside its tolerance.
 """
 
@@ -29,7 +29,7 @@ from launch.reproductions import self_consistency
 from launch.runs import run_files
 from launch.runs import run_record
 from skills import checks
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 _LIST = flags.DEFINE_bool('list', False, 'Show the results that there are.')
 _SEEDS = flags.DEFINE_list(
@@ -113,8 +113,8 @@ def main(argv: Sequence[str]) -> int:
     'runs': runs,
   }
   run_files.write_json(path, content)
-  figures.save(folder, result_figures.make(content))
-  print(f'{wall_time_s:.0f} s. {path}, {folder / figures.EXHIBITS_FILE}')
+  figure_types.save(folder, result_figures.make(content))
+  print(f'{wall_time_s:.0f} s. {path}, {folder / figures.FIGURES_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 
 

@@ -1,4 +1,4 @@
-"""Exhibits as one HTML page that needs nothing but itself.
+"""Figures as one HTML page that needs nothing but itself.
 
 Charts are drawn by plotly.js, which is in the page once. A policy in the page
 forbids every request, so that it shows the same from a disk, from a mail and
@@ -31,7 +31,7 @@ except ImportError as error:
     "pip install 'skill-discovery-suite[plots]'."
   ) from error
 
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 from skills.evaluation.figures import plots
 
 _DASHES = ('solid', 'dash', 'dashdot', 'dot')
@@ -59,14 +59,14 @@ class Section:
     title: its heading.
     text: below it; nothing if empty.
     notes: sentences to mind, one below the other.
-    shown: its exhibits.
+    shown: its figures.
     sections: parts of the part, one level deep.
   """
 
   title: str
   text: str = ''
   notes: Sequence[str] = ()
-  shown: Sequence[figures.Exhibit] = ()
+  shown: Sequence[figure_types.Figure] = ()
   sections: Sequence['Section'] = ()
 
 
@@ -200,25 +200,25 @@ def _section(section: Section, identity: str, numbers: Iterable[int]) -> str:
 
 
 def _grid(
-  shown: Sequence[figures.Exhibit], level: int, numbers: Iterable[int]
+  shown: Sequence[figure_types.Figure], level: int, numbers: Iterable[int]
 ) -> str:
   if not shown:
     return ''
-  figures = (
-    _figure(each, level, f'exhibit-{i}') for each, i in zip(shown, numbers)
+  rendered = (
+    _figure(each, level, f'figure-{i}') for each, i in zip(shown, numbers)
   )
-  return f'<div class="grid">\n{"".join(figures)}</div>\n'
+  return f'<div class="grid">\n{"".join(rendered)}</div>\n'
 
 
-def _figure(exhibit: figures.Exhibit, level: int, identity: str) -> str:
-  """One exhibit, with its heading and caption."""
-  kind, content = _content(exhibit, identity)
-  caption = exhibit.caption
-  if isinstance(exhibit, figures.Film) and exhibit.num_frames > 1:
-    caption += f' {exhibit.num_frames} frames.'
+def _figure(figure: figure_types.Figure, level: int, identity: str) -> str:
+  """One figure, with its heading and caption."""
+  kind, content = _content(figure, identity)
+  caption = figure.caption
+  if isinstance(figure, figure_types.Film) and figure.num_frames > 1:
+    caption += f' {figure.num_frames} frames.'
   heading = (
     f'<h{level} class="title" id="{identity}-title">'
-    f'{html.escape(exhibit.title)}</h{level}>'
+    f'{html.escape(figure.title)}</h{level}>'
   )
   return (
     f'<figure class="{kind}" aria-labelledby="{identity}-title">'
@@ -227,25 +227,25 @@ def _figure(exhibit: figures.Exhibit, level: int, identity: str) -> str:
   )
 
 
-def _content(exhibit: figures.Exhibit, identity: str) -> tuple[str, str]:
+def _content(figure: figure_types.Figure, identity: str) -> tuple[str, str]:
   """The class of a figure, and what is in it."""
-  if isinstance(exhibit, figures.Table):
-    return 'wide', _table(exhibit)
-  if isinstance(exhibit, figures.Film):
-    return 'film wide', _film(exhibit)
-  if isinstance(exhibit, figures.Missing):
+  if isinstance(figure, figure_types.Table):
+    return 'wide', _table(figure)
+  if isinstance(figure, figure_types.Film):
+    return 'film wide', _film(figure)
+  if isinstance(figure, figure_types.Missing):
     return 'wide notice', ''
-  figure, told = _CHARTS[type(exhibit)](exhibit)
-  label = html.escape(f'{exhibit.title}. {exhibit.caption} {told}')
-  tall = '' if isinstance(exhibit, figures.Curves) else ' tall'
+  chart, told = _CHARTS[type(figure)](figure)
+  label = html.escape(f'{figure.title}. {figure.caption} {told}')
+  tall = '' if isinstance(figure, figure_types.Curves) else ' tall'
   return 'chart-figure', (
     f'<div class="chart{tall}" id="{identity}" role="img" '
     f'aria-label="{label}"></div>'
-    + _data(f'{identity}-data', figure.to_plotly_json())
+    + _data(f'{identity}-data', chart.to_plotly_json())
   )
 
 
-def _table(table: figures.Table) -> str:
+def _table(table: figure_types.Table) -> str:
   is_number = [
     any(_is_number(row[i]) for row in table.rows)
     and all(row[i] is None or _is_number(row[i]) for row in table.rows)
@@ -277,7 +277,7 @@ def _is_number(value: Any) -> bool:
   )
 
 
-def _film(film: figures.Film) -> str:
+def _film(film: figure_types.Film) -> str:
   source = f'data:{film.mime};base64,{base64.b64encode(film.content).decode()}'
   told = html.escape(f'{film.title}. {film.caption}')
   frames = f'data-frames="{film.num_frames}"'
@@ -348,7 +348,7 @@ def _numbers(values: Any) -> np.ndarray:
   return values.astype(np.float32) if values.dtype.kind == 'f' else values
 
 
-def _curves(shown: figures.Curves) -> tuple[go.Figure, str]:
+def _curves(shown: figure_types.Curves) -> tuple[go.Figure, str]:
   figure = _new_figure(
     xaxis={'title': {'text': shown.xlabel}},
     yaxis={'title': {'text': shown.ylabel}},
@@ -425,7 +425,7 @@ def _course(x: np.ndarray, y: np.ndarray) -> str:
   )
 
 
-def _map(shown: figures.Map) -> tuple[go.Figure, str]:
+def _map(shown: figure_types.Map) -> tuple[go.Figure, str]:
   values = np.asarray(shown.values, float)
   known = values[np.isfinite(values)]
   low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
@@ -485,7 +485,7 @@ def _map(shown: figures.Map) -> tuple[go.Figure, str]:
   return figure, f'{told}.'
 
 
-def _points(shown: figures.Points) -> tuple[go.Figure, str]:
+def _points(shown: figure_types.Points) -> tuple[go.Figure, str]:
   groups = list(dict.fromkeys(shown.groups))
   figure = _new_figure(
     xaxis={'title': {'text': shown.xlabel}},
@@ -529,7 +529,7 @@ def _points(shown: figures.Points) -> tuple[go.Figure, str]:
 
 
 _CHARTS: dict[type, Callable[[Any], tuple[go.Figure, str]]] = {
-  figures.Curves: _curves,
-  figures.Map: _map,
-  figures.Points: _points,
+  figure_types.Curves: _curves,
+  figure_types.Map: _map,
+  figure_types.Points: _points,
 }

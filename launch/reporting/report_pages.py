@@ -17,7 +17,7 @@ from launch.reporting import page
 from launch.reporting import run_folder
 from launch.runs import run_record
 from skills.evaluation import comparison
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 # Parts of the learning curves, and which columns belong there: the first that
 # fits.
@@ -87,7 +87,7 @@ def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
       page.Section(title='What was run', shown=[_facts(run), *_changes(run)]),
       _learning_curves({run.agent: [run]}),
       page.Section(
-        title='What was learned', shown=[*_final_numbers(run), *run.exhibits]
+        title='What was learned', shown=[*_final_numbers(run), *run.figures]
       ),
     ],
     footer=_FOOTER,
@@ -95,16 +95,16 @@ def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
   )
 
 
-def of_exhibits(folder: str | os.PathLike[str]) -> str:
-  """The page of what is no run but has exhibits, such as a reproduced result.
+def of_figures(folder: str | os.PathLike[str]) -> str:
+  """The page of what is no run but has figures, such as a reproduced result.
 
   Args:
-    folder: with `figures.json`, and perhaps `run.json`.
+    folder: with `figure_types.json`, and perhaps `run.json`.
 
   Raises:
     ValueError: if either cannot be read.
   """
-  shown = figures.load(folder)
+  shown = figure_types.load(folder)
   record = run_record.read(folder) or {}
   name = pathlib.Path(folder).resolve().name
   facts = _table_of_facts(name, _how(record, record.get('versions')))
@@ -247,7 +247,9 @@ def _learning_curves(
   loggers: dict[str, set[str]] = {}
   for column, who in keys:
     loggers.setdefault(column, set()).add(who)
-  parts: dict[str, list[figures.Exhibit]] = {title: [] for title, _ in _PARTS}
+  parts: dict[str, list[figure_types.Figure]] = {
+    title: [] for title, _ in _PARTS
+  }
   for column, who in keys:
     title = column.replace('_', ' ')
     if len(loggers[column]) > 1:
@@ -274,7 +276,7 @@ def _chart(
   who: str,
   title: str,
   groups: Mapping[str, Sequence[run_folder.Run]],
-) -> figures.Curves | None:
+) -> figure_types.Curves | None:
   """One column of all groups; None if there is nothing to draw."""
   lines, bands, parts = {}, {}, {}
   for name, runs in groups.items():
@@ -301,7 +303,7 @@ def _chart(
   meaning = next(
     (text for start, text in _MEANING.items() if column.startswith(start)), ''
   )
-  return figures.Curves(
+  return figure_types.Curves(
     title=title,
     caption=meaning or f'{column}, as the {who} logged it.',
     xlabel='environment steps',
@@ -316,7 +318,7 @@ def _chart(
 # One run.
 
 
-def _facts(run: run_folder.Run) -> figures.Table:
+def _facts(run: run_folder.Run) -> figure_types.Table:
   config, summary = run.config, run.summary or {}
   rows = [
     ('agent', run.agent),
@@ -360,8 +362,8 @@ def _how(record: Mapping[str, Any], versions: Any) -> list[tuple[str, Any]]:
 
 def _table_of_facts(
   name: str, rows: Sequence[tuple[str, Any]]
-) -> figures.Table:
-  return figures.Table(
+) -> figure_types.Table:
+  return figure_types.Table(
     title='The run',
     caption=f'As its folder {name} says.',
     columns=('what', 'value'),
@@ -397,11 +399,11 @@ def _machine(machine: Any) -> str | None:
   return ', '.join(parts)
 
 
-def _changes(run: run_folder.Run) -> list[figures.Table]:
+def _changes(run: run_folder.Run) -> list[figure_types.Table]:
   if not run.changes:
     return []
   return [
-    figures.Table(
+    figure_types.Table(
       title='Settings that differ from the preset',
       caption=f'Of the agent {run.agent} in {run.environment}.',
       columns=('setting', 'here', 'preset'),
@@ -413,11 +415,11 @@ def _changes(run: run_folder.Run) -> list[figures.Table]:
   ]
 
 
-def _final_numbers(run: run_folder.Run) -> list[figures.Table]:
+def _final_numbers(run: run_folder.Run) -> list[figure_types.Table]:
   if not run.final:
     return []
   return [
-    figures.Table(
+    figure_types.Table(
       title='Final numbers',
       caption='Of the policy that the run ended with, in fresh episodes.',
       columns=('number', 'value'),
@@ -449,7 +451,7 @@ def _finals(
 
 def _group_numbers(
   groups: Mapping[str, Sequence[run_folder.Run]],
-) -> list[figures.Table]:
+) -> list[figure_types.Table]:
   rows = []
   for group, runs in groups.items():
     for name, by_seed in _finals(runs).items():
@@ -471,7 +473,7 @@ def _group_numbers(
   # One number of all groups after the other.
   names = list(dict.fromkeys(name for name, *_ in rows))
   return [
-    figures.Table(
+    figure_types.Table(
       title='By group',
       caption='Interquartile means over seeds, with the ends of a 95% '
       'bootstrap interval, and the smallest and largest seed.',
@@ -483,7 +485,7 @@ def _group_numbers(
 
 def _differences(
   groups: Mapping[str, Sequence[run_folder.Run]],
-) -> list[figures.Exhibit]:
+) -> list[figure_types.Figure]:
   if len(groups) < 2:
     return []
   (base, first), *others = [
@@ -508,14 +510,14 @@ def _differences(
         )
   if not rows:
     return [
-      figures.Missing(
+      figure_types.Missing(
         title='Paired differences',
         caption=f'No seed is in {base!r} and in another group, in complete '
         'runs. Train the groups with the same seeds to compare them in pairs.',
       )
     ]
   return [
-    figures.Table(
+    figure_types.Table(
       title='Paired differences',
       caption='Of runs with the same seed: the interquartile mean of the '
       'differences, a 95% bootstrap interval, and in how many pairs the first '
@@ -538,8 +540,8 @@ def _ends(low: np.ndarray, high: np.ndarray) -> tuple[float | None, ...]:
   return tuple(float(end) if np.isfinite(end) else None for end in (low, high))
 
 
-def _runs(groups: Mapping[str, Sequence[run_folder.Run]]) -> figures.Table:
-  return figures.Table(
+def _runs(groups: Mapping[str, Sequence[run_folder.Run]]) -> figure_types.Table:
+  return figure_types.Table(
     title='The runs',
     caption='Each has a page of its own, with what was learned.',
     columns=(
@@ -567,12 +569,12 @@ def _runs(groups: Mapping[str, Sequence[run_folder.Run]]) -> figures.Table:
 
 def _settings(
   groups: Mapping[str, Sequence[run_folder.Run]],
-) -> list[figures.Table]:
+) -> list[figure_types.Table]:
   differing = _differing(list(groups.values()))
   if not differing:
     return []
   return [
-    figures.Table(
+    figure_types.Table(
       title='What differs',
       caption='Fields and settings that differ from group to group, of those '
       'that are not as their agent has them by default.',

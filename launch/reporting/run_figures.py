@@ -1,7 +1,7 @@
 """What a run leaves behind to be looked at: tables, maps and films.
 
 Made when a run ends, of its final policy, and kept in its folder
-(`skills.evaluation.figures.figures`); a report draws them. Whatever cannot be
+(`skills.evaluation.figures.figure_types`); a report draws them. Whatever cannot be
 made is said to be missing, and why: no run fails for it.
 """
 
@@ -27,7 +27,7 @@ from launch.runs import run_loggers
 from skills.evaluation import feature_maps
 from skills.evaluation import measure
 from skills.evaluation import metrics
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 from skills.evaluation.figures import policy_plots
 from skills.evaluation.figures import skill_figures
 from skills.learners import model_value
@@ -58,7 +58,7 @@ _COVERAGES = {
   'lifetime_coverage': 'places in which the avatar was in all evaluations',
 }
 
-Exhibits = list[figures.Exhibit]
+Figures = list[figure_types.Figure]
 
 
 def leave(
@@ -66,7 +66,7 @@ def leave(
   final: final_lib.Final,
   is_stopped: Callable[[], bool],
 ) -> None:
-  """Makes the exhibits of a run and writes them into its folder.
+  """Makes the figures of a run and writes them into its folder.
 
   Never fails: a run that is complete stays so.
 
@@ -76,10 +76,12 @@ def leave(
     is_stopped: whether it was interrupted, so that nobody wants to wait.
   """
   try:
-    figures.save(experiment.output_dir, make(experiment, final, is_stopped))
+    figure_types.save(
+      experiment.output_dir, make(experiment, final, is_stopped)
+    )
   except Exception as error:
     logging.warning(
-      'the exhibits of %s could not be written: %s',
+      'the figures of %s could not be written: %s',
       experiment.output_dir,
       _in_a_line(error),
     )
@@ -89,22 +91,22 @@ def make(
   experiment: experiment_lib.Experiment,
   final: final_lib.Final,
   is_stopped: Callable[[], bool],
-) -> Exhibits:
-  """The exhibits of a run, or for what could not be made the reason.
+) -> Figures:
+  """The figures of a run, or for what could not be made the reason.
 
   Args:
     experiment: what was run.
     final: what it ended with.
     is_stopped: whether it was interrupted: then there are no films.
   """
-  makers: tuple[tuple[str, Callable[[], Exhibits]], ...] = (
+  makers: tuple[tuple[str, Callable[[], Figures]], ...] = (
     ('Skills', lambda: _of_skills(final)),
     ('Films of the skills', lambda: _films(experiment, final, is_stopped)),
     ('Policies as a set', lambda: _of_set(experiment, final, is_stopped)),
     ('Model and value', lambda: _of_model(final)),
     ('Coverage', lambda: _coverage(experiment)),
   )
-  found: Exhibits = []
+  found: Figures = []
   failed = []
   for title, maker in makers:
     try:
@@ -113,13 +115,13 @@ def make(
       reason = _in_a_line(error)
       failed.append(f'{title}: {reason}')
       found.append(
-        figures.Missing(
+        figure_types.Missing(
           title=title, caption=f'This could not be made: {reason}'
         )
       )
   if failed:
     logging.warning(
-      'not all exhibits of %s could be made. %s',
+      'not all figures of %s could be made. %s',
       experiment.output_dir,
       ' '.join(failed),
     )
@@ -134,7 +136,7 @@ def _in_a_line(error: Exception) -> str:
 # What each skill does, and what its discriminators make of it.
 
 
-def _of_skills(final: final_lib.Final) -> Exhibits:
+def _of_skills(final: final_lib.Final) -> Figures:
   """The table of skills and, as far as the world has them, maps."""
   config, trajectory = final.agent.config, final.trajectory
   world: Any = final.environment
@@ -226,7 +228,7 @@ def _discrimination(final: final_lib.Final) -> metrics.Discrimination | None:
 
 def _of_states(
   final: final_lib.Final, grid: skill_figures.Grid | None
-) -> Exhibits:
+) -> Figures:
   """What the discriminators make of each cell."""
   if final.agent.objective.discriminator is None or grid is None:
     return []
@@ -235,7 +237,7 @@ def _of_states(
     final.agent, world.observations, final.objective_state, world.grid.start
   )
   posterior = np.mean(jax.nn.softmax(logits), axis=0)
-  shown: Exhibits = []
+  shown: Figures = []
   if len(logits) > 1:
     shown.append(
       skill_figures.disagreement(
@@ -252,7 +254,7 @@ def _of_set(
   experiment: experiment_lib.Experiment,
   final: final_lib.Final,
   is_stopped: Callable[[], bool],
-) -> Exhibits:
+) -> Figures:
   """Distances and values of policies that are all to solve a task."""
   config = final.agent.config
   if not isinstance(config.objective, domino.DominoConfig):
@@ -282,7 +284,7 @@ def _of_set(
     return []
   features = np.stack([feature_maps.expected(ruler, [own]) for own in visited])
   returns = np.array([own.total for own in played])
-  shown: Exhibits = [
+  shown: Figures = [
     skill_figures.distances(features, ruler.what),
     skill_figures.policies(returns, features),
   ]
@@ -296,7 +298,7 @@ def _of_set(
 # Models and values.
 
 
-def _of_model(final: final_lib.Final) -> Exhibits:
+def _of_model(final: final_lib.Final) -> Figures:
   """Where model and value disagree, and where the value is wrong."""
   config, world = final.agent.config, final.environment
   learner = config.learner
@@ -322,7 +324,7 @@ def _of_model(final: final_lib.Final) -> Exhibits:
   # Nothing is learned of states in which nothing is done.
   is_terminal = mdp.terminal
   grid = _grid(world)
-  shown: Exhibits = []
+  shown: Figures = []
   if grid is not None:
     spread = np.where(is_terminal, np.nan, ive.spread(members))
     shown.append(skill_figures.inconsistency(spread, _IMAGINED_STEPS, grid))
@@ -344,10 +346,10 @@ def _of_model(final: final_lib.Final) -> Exhibits:
 # The course of training.
 
 
-def _coverage(experiment: experiment_lib.Experiment) -> Exhibits:
+def _coverage(experiment: experiment_lib.Experiment) -> Figures:
   folder = pathlib.Path(experiment.output_dir)
   rows = run_files.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
-  shown: Exhibits = []
+  shown: Figures = []
   for column, what in _COVERAGES.items():
     points = [
       (float(row['actor_steps']), float(row[column]))
@@ -369,7 +371,7 @@ def _films(
   experiment: experiment_lib.Experiment,
   final: final_lib.Final,
   is_stopped: Callable[[], bool],
-) -> Exhibits:
+) -> Figures:
   """Skills side by side, from the same start."""
   world: Any = final.environment
   if not rollouts.can_film(world):
@@ -380,7 +382,7 @@ def _films(
   is_game = not hasattr(world, 'physics')
   if not is_game and os.environ.get('MUJOCO_GL') == 'disable':
     return [
-      figures.Missing(
+      figure_types.Missing(
         title=title,
         caption=(
           'MuJoCo cannot draw here: neither EGL nor OSMesa was found, or '
@@ -429,7 +431,7 @@ def _films(
       'number.'
     )
   return [
-    figures.Film(
+    figure_types.Film(
       title='The skills side by side',
       caption=caption,
       mime='image/webp',
@@ -453,7 +455,7 @@ def _play(
   )
   played = player.play(
     lambda episode: experiment.make_environment(
-      experiment.seed_for('exhibits', episode)
+      experiment.seed_for('figures', episode)
     ),
     policies,
     [0],
@@ -464,8 +466,8 @@ def _play(
   return [own for [own] in played]
 
 
-def _interrupted(title: str) -> figures.Missing:
-  return figures.Missing(
+def _interrupted(title: str) -> figure_types.Missing:
+  return figure_types.Missing(
     title=title,
     caption=(
       'The run was interrupted, and nobody was to wait for more episodes. This '

@@ -19,7 +19,7 @@ from skills import config_io
 from skills import loading
 from skills import presets
 from skills.evaluation import comparison
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 STEPS = 'actor_steps'
 # Columns that say how far a run was, which steps say already.
@@ -49,7 +49,7 @@ class Run:
     summary: final numbers; None if there are none.
     curves: (column, who logged it) -> steps and values.
     steps: environment steps that were done, as far as is known.
-    exhibits: what was learned.
+    figures: what was learned.
     missing: what could not be read and why, in sentences.
   """
 
@@ -64,7 +64,7 @@ class Run:
   summary: Mapping[str, Any] | None
   curves: Mapping[tuple[str, str], comparison.Curve]
   steps: int
-  exhibits: Sequence[figures.Exhibit]
+  figures: Sequence[figure_types.Figure]
   missing: Sequence[str]
 
   @property
@@ -98,12 +98,12 @@ class Run:
     }
 
 
-def read(folder: str | os.PathLike[str], *, with_exhibits: bool = True) -> Run:
+def read(folder: str | os.PathLike[str], *, with_figures: bool = True) -> Run:
   """Reads a run, finished or not.
 
   Args:
     folder: of the run.
-    with_exhibits: whether to read what was learned.
+    with_figures: whether to read what was learned.
 
   Raises:
     ValueError: if there is no run, or if what was run cannot be read; whatever
@@ -166,8 +166,8 @@ def read(folder: str | os.PathLike[str], *, with_exhibits: bool = True) -> Run:
     summary=summary,
     curves=curves,
     steps=steps,
-    exhibits=(
-      _exhibits(folder, summary is not None, missing) if with_exhibits else ()
+    figures=(
+      _figures(folder, summary is not None, missing) if with_figures else ()
     ),
     missing=missing,
   )
@@ -256,20 +256,20 @@ def _number(text: str) -> float:
   return value if math.isfinite(value) else math.nan
 
 
-def _exhibits(
+def _figures(
   folder: pathlib.Path, has_ended: bool, missing: list[str]
-) -> list[figures.Exhibit]:
-  if not (folder / figures.EXHIBITS_FILE).exists():
+) -> list[figure_types.Figure]:
+  if not (folder / figure_types.FIGURES_FILE).exists():
     missing.append(
       'What was learned, such as maps and films: it is gathered when a run '
       'ends.'
       if not has_ended
       else 'What was learned, such as maps and films: the run is older than '
-      f'{figures.EXHIBITS_FILE}, or it could not be written.'
+      f'{figures.FIGURES_FILE}, or it could not be written.'
     )
     return []
   try:
-    return figures.load(folder)
+    return figure_types.load(folder)
   except ValueError as error:
     missing.append(str(error))
     return []

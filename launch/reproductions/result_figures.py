@@ -1,4 +1,4 @@
-"""What there is to see of a reproduced result, as exhibits.
+"""What there is to see of a reproduced result, as figures.
 
 Made of nothing but what `launch.reproduce` writes as JSON.
 """
@@ -12,17 +12,17 @@ import numpy as np
 from envs import gridworlds
 from launch.reproductions import comparison_table
 from launch.reproductions import half_grid
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 from skills.evaluation.figures import skill_figures
 
 
-def make(content: Mapping[str, Any]) -> list[figures.Exhibit]:
+def make(content: Mapping[str, Any]) -> list[figure_types.Figure]:
   """The table, curves of training, and of IVE's grid the maps.
 
   Args:
     content: of the JSON file: `name`, `seeds`, `quantities` and `runs`.
   """
-  shown: list[figures.Exhibit] = [_table(content)]
+  shown: list[figure_types.Figure] = [_table(content)]
   lines = {
     name: line
     for name, runs in content['runs'].items()
@@ -31,7 +31,7 @@ def make(content: Mapping[str, Any]) -> list[figures.Exhibit]:
   if lines:
     is_counted = all('updates' in runs[0] for runs in content['runs'].values())
     shown.append(
-      figures.Curves(
+      figure_types.Curves(
         title='Course of learning',
         caption=(
           'Means over seeds, of what the result is about: see the table.'
@@ -48,9 +48,9 @@ def make(content: Mapping[str, Any]) -> list[figures.Exhibit]:
   return shown
 
 
-def _table(content: Mapping[str, Any]) -> figures.Table:
+def _table(content: Mapping[str, Any]) -> figure_types.Table:
   seeds = content['seeds']
-  return figures.Table(
+  return figure_types.Table(
     title=content['name'].replace('_', ' '),
     caption=(
       'What the paper has, what came out, and whether the mean over '
@@ -92,12 +92,12 @@ def _mean_curve(
   return np.asarray(steps), mean
 
 
-def _maps(run: Mapping[str, Any], seed: int) -> list[figures.Exhibit]:
+def _maps(run: Mapping[str, Any], seed: int) -> list[figure_types.Figure]:
   """Where model and value disagree, and where the value is wrong."""
   world = gridworlds.load('rewards_11')
   grid = skill_figures.Grid(world.walls, world.positions)
   right = np.asarray(run['value_error'])
-  shown: list[figures.Exhibit] = [
+  shown: list[figure_types.Figure] = [
     grid.map(
       title='Error of the value',
       caption=(
@@ -117,7 +117,7 @@ def _maps(run: Mapping[str, Any], seed: int) -> list[figures.Exhibit]:
 
 def _losses(
   runs: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> list[figures.Exhibit]:
+) -> list[figure_types.Figure]:
   """What plans by all estimates lose from where, as means over seeds."""
   world = gridworlds.load('rewards_11')
   grid = skill_figures.Grid(world.walls, world.positions)

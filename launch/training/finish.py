@@ -54,7 +54,7 @@ def finish(
   wall_time_s: float,
   received: Sequence[int],
 ) -> command.Outcome:
-  """Measures the final policy, and writes summary, pictures and exhibits.
+  """Measures the final policy, and writes summary, pictures and figures.
 
   Args:
     experiment: what was run.
@@ -96,7 +96,7 @@ def write(
   summary: dict[str, Any],
   is_stopped: Callable[[], bool],
 ) -> None:
-  """Writes the summary, pictures, exhibits and the page that shows them.
+  """Writes the summary, pictures, figures and the page that shows them.
 
   Args:
     experiment: what was run.

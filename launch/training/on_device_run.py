@@ -185,7 +185,7 @@ class _Run:
     return measure.information(trajectory, self.environment.grid.positions)
 
   def finish(self, received: Sequence[int]) -> command.Outcome:
-    """Measures the final policy, and writes summary, pictures and exhibits."""
+    """Measures the final policy, and writes summary, pictures and figures."""
     interrupted_by = received[0] if received else None
     experiment = self.experiment
     wall_time_s = self.wall_time_s()

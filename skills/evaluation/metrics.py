@@ -1,7 +1,7 @@
 """How many skills there are, how much they tell, how far they reach, how good.
 
 The one place for such numbers: evaluations while training, `launch.evaluate`,
-`launch.reproduce` and exhibits all compute them here.
+`launch.reproduce` and figures all compute them here.
 
 Skills are drawn uniformly, p(z) = 1/K. What a discriminator says of them is
 measured in JAX and may stand inside a compiled evaluation; histograms of states

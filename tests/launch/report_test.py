@@ -22,7 +22,7 @@ from launch.runs import run_files
 from launch.runs import run_record
 from launch.training import finish
 from launch.training import local
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 from tests import browser
 
 pytestmark = pytest.mark.integration
@@ -191,8 +191,8 @@ def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
     assert points['steps per second'][0] >= 1
     films = [
       each
-      for each in figures.load(control_run)
-      if isinstance(each, figures.Film)
+      for each in figure_types.load(control_run)
+      if isinstance(each, figure_types.Film)
     ]
     assert films and all(film.num_frames > 1 for film in films)
     # What the browser makes of them.
@@ -333,18 +333,18 @@ def test_what_is_no_run_ends_in_one_line(tmp_path, name, content, message):
   assert '\n' not in str(caught.value)
 
 
-def test_what_is_no_run_but_has_exhibits_is_shown(tmp_path):
-  table = figures.Table(
+def test_what_is_no_run_but_has_figures_is_shown(tmp_path):
+  table = figure_types.Table(
     title='A <result>', caption='Ours.', columns=('it',), rows=[(0.25,)]
   )
-  figures.save(tmp_path, [table])
+  figure_types.save(tmp_path, [table])
   run_record.write(tmp_path)
-  text = report_pages.of_exhibits(tmp_path)
+  text = report_pages.of_figures(tmp_path)
   assert 'A &lt;result&gt;' in text and '>0.25</th>' in text
   assert run_record.read(tmp_path)['started_at'].replace('T', ' ') in text
 
 
-@pytest.mark.parametrize('name', ['run.json', 'exhibits.json'])
+@pytest.mark.parametrize('name', ['run.json', 'figures.json'])
 def test_files_of_a_newer_version_are_named_as_missing(tmp_path, name):
   folder = write_run(tmp_path / 'run', agent='vic', seed=0, level=9)
   (folder / name).write_text('{"format_version": 99}')

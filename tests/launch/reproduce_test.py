@@ -10,7 +10,7 @@ from launch import reproduce
 from launch.reproductions import comparison_table
 from launch.reproductions import parallel
 from launch.reproductions import training
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_what_was_trained_is_shown_and_written(tmp_path, monkeypatch, capsys):
   assert written['seeds'] == [3, 5]
   assert len(written['quantities'][0]['ours']) == 2
   assert written['wall_time_s'] > 0
-  table, curve = figures.load(tmp_path / 'tiny')
+  table, curve = figure_types.load(tmp_path / 'tiny')
   assert len(table.rows) == 1
   assert len(curve.lines['vic'][1]) == 50
   first, second = written['quantities'][0]['ours']

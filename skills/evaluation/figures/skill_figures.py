@@ -1,4 +1,4 @@
-"""What there is to see of a set of skills, as exhibits.
+"""What there is to see of a set of skills, as figures.
 
 Functions of what the skills did and of what their discriminators make of it;
 `launch.reporting.run_figures` gives them what a run ended with. Of many skills
@@ -17,7 +17,7 @@ from jaxtyping import Num
 import numpy as np
 
 from skills.evaluation import metrics
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 MAX_TILES = 24
 """Skills that have a small map of their own."""
@@ -68,17 +68,17 @@ class Grid(NamedTuple):
     values: Num[np.ndarray, 'S'],
     unit: str,
     text: np.ndarray | None = None,
-  ) -> figures.Map:
-    """An exhibit of values in their cells.
+  ) -> figure_types.Map:
+    """A figure of values in their cells.
 
     Args:
-      title: of the exhibit.
+      title: of the figure.
       caption: under it.
       values: of each state.
       unit: of the values.
       text: for each cell, `[H, W]`, walls included.
     """
-    return figures.Map(
+    return figure_types.Map(
       title=title,
       caption=caption,
       values=self.fill(values),
@@ -156,7 +156,7 @@ def table(
   *,
   discrimination: metrics.Discrimination | None,
   ends: tuple[str, Sequence[str | None]] | None,
-) -> figures.Table:
+) -> figure_types.Table:
   """What is known of each skill.
 
   Args:
@@ -186,7 +186,7 @@ def table(
     with np.errstate(invalid='ignore', divide='ignore'):
       columns[name] = _rounded(sums / count, digits)
   columns['runs'] = count.tolist()
-  return figures.Table(
+  return figure_types.Table(
     title='Skills',
     caption=caption,
     columns=list(columns),
@@ -201,12 +201,12 @@ def _rounded(values: Num[np.ndarray, 'n'], digits: int) -> list[float | None]:
   ]
 
 
-def confusion(discrimination: metrics.Discrimination) -> figures.Map:
+def confusion(discrimination: metrics.Discrimination) -> figure_types.Map:
   """For which skill the discriminators hold each."""
   counts = discrimination.confusion
   total = counts.sum(axis=1, keepdims=True)
   accuracy = float(np.diag(counts).sum() / max(counts.sum(), 1))
-  return figures.Map(
+  return figure_types.Map(
     title='For which skill each is taken',
     caption=(
       'Share of what a skill led to in which the discriminators hold another '
@@ -224,7 +224,7 @@ def confusion(discrimination: metrics.Discrimination) -> figures.Map:
 
 def grid_ends(
   shares: Float[np.ndarray, 'K S'], grid: Grid, start: int | None
-) -> figures.Map:
+) -> figure_types.Map:
   """How many skills end in each cell, and which.
 
   Args:
@@ -262,7 +262,7 @@ def _listed(skills: Sequence[int]) -> str:
 
 def occupancies(
   visits: Int[np.ndarray, 'K S'], grid: Grid | None
-) -> figures.Map:
+) -> figure_types.Map:
   """How often each skill is where: a small map for each, or a row.
 
   Args:
@@ -279,7 +279,7 @@ def occupancies(
     'visit equally often, on average.'
   )
   if grid is None:
-    return figures.Map(
+    return figure_types.Map(
       title='Where skills are',
       caption=f'{caption} state.{spread}',
       values=shares,
@@ -291,7 +291,7 @@ def occupancies(
   values, text = tiles(
     [grid.fill(shares[k]) for k in chosen], [str(k) for k in chosen]
   )
-  return figures.Map(
+  return figure_types.Map(
     title='Where skills are',
     caption=(
       f'{caption} cell, in a small map for each skill, whose number stands '
@@ -334,7 +334,7 @@ def grid_paths(
   runs: Runs,
   num_skills: int,
   grid: Grid,
-) -> figures.Points:
+) -> figure_types.Points:
   """The ways of some skills through a grid.
 
   Args:
@@ -354,7 +354,7 @@ def grid_paths(
       row, column = grid.positions[states[: runs.length[run] + 1, run]].T
       paths.append(np.stack([column, height - 1 - row], axis=1) + aside)
       groups.append(str(k))
-  return figures.Points(
+  return figure_types.Points(
     title='Ways of the skills',
     caption=(
       f'Up to {PATHS_OF_EACH} runs of each skill; walls are not drawn. Lines '
@@ -373,7 +373,7 @@ def plane_paths(
   runs: Runs,
   num_skills: int,
   labels: tuple[str, str],
-) -> figures.Points:
+) -> figure_types.Points:
   """The ways of some skills through a plane.
 
   Args:
@@ -388,7 +388,7 @@ def plane_paths(
     for run in np.flatnonzero(runs.skill == k)[:PATHS_OF_EACH]:
       paths.append(positions[: runs.length[run] + 1, run])
       groups.append(str(k))
-  return figures.Points(
+  return figure_types.Points(
     title='Ways of the skills',
     caption=(
       f'Up to {PATHS_OF_EACH} runs of each skill, from first step to last.'
@@ -406,7 +406,7 @@ def plane_ends(
   skill: Int[np.ndarray, 'n'],
   num_skills: int,
   labels: tuple[str, str],
-) -> figures.Points:
+) -> figure_types.Points:
   """Where skills end in a plane, a point for each of their runs.
 
   Args:
@@ -418,7 +418,7 @@ def plane_ends(
   shown = np.concatenate(
     [np.flatnonzero(skill == k)[:ENDS_OF_EACH] for k in range(num_skills)]
   )
-  return figures.Points(
+  return figure_types.Points(
     title='Where skills end',
     caption=f'A point for each run, at most {ENDS_OF_EACH} of each skill.',
     xlabel=labels[0],
@@ -430,7 +430,7 @@ def plane_ends(
 
 def disagreement(
   values: Float[np.ndarray, 'S'], grid: Grid, num_members: int
-) -> figures.Map:
+) -> figure_types.Map:
   """How much the discriminators disagree about the skills that end in a cell.
 
   Args:
@@ -450,7 +450,9 @@ def disagreement(
   )
 
 
-def confidence(posterior: Float[np.ndarray, 'S K'], grid: Grid) -> figures.Map:
+def confidence(
+  posterior: Float[np.ndarray, 'S K'], grid: Grid
+) -> figure_types.Map:
   """How sure the discriminators are of the skill that ends in a cell.
 
   Args:
@@ -472,14 +474,16 @@ def confidence(posterior: Float[np.ndarray, 'S K'], grid: Grid) -> figures.Map:
   )
 
 
-def distances(features: Float[np.ndarray, 'K D'], what: str) -> figures.Map:
+def distances(
+  features: Float[np.ndarray, 'K D'], what: str
+) -> figure_types.Map:
   """How far policies are from each other.
 
   Args:
     features: psi of each, two policies or more.
     what: features they are, in words.
   """
-  return figures.Map(
+  return figure_types.Map(
     title='Distances of the policies',
     caption=(
       f'Between mean features of policies: {what}. The mean distance to the '
@@ -495,7 +499,7 @@ def distances(features: Float[np.ndarray, 'K D'], what: str) -> figures.Map:
 
 def policies(
   returns: Float[np.ndarray, 'K'], features: Float[np.ndarray, 'K D']
-) -> figures.Table:
+) -> figure_types.Table:
   """What policies are worth beside policy 0, and how far they are from others.
 
   Args:
@@ -514,7 +518,7 @@ def policies(
     caption += (
       ' The return of policy 0 is not positive, so there are no ratios.'
     )
-  return figures.Table(
+  return figure_types.Table(
     title='Values of the policies',
     caption=caption,
     columns=['policy', 'return', 'ratio to policy 0', 'nearest other'],
@@ -534,7 +538,7 @@ def quality_and_diversity(
   returns: Float[np.ndarray, 'K'],
   features: Float[np.ndarray, 'K D'],
   alpha: float | None,
-) -> figures.Points:
+) -> figure_types.Points:
   """Policies by what they are worth and how far they are from others.
 
   Args:
@@ -557,7 +561,7 @@ def quality_and_diversity(
       f' Policies to the right of alpha = {alpha:g} are as good as was asked '
       f'for; the diversity of these alone is {good:.3g}.'
     )
-  return figures.Points(
+  return figure_types.Points(
     title='Quality and diversity',
     caption=caption,
     xlabel='ratio of the return to that of policy 0',
@@ -569,14 +573,14 @@ def quality_and_diversity(
 
 def coverage(
   lines: Mapping[str, tuple[np.ndarray, np.ndarray]], what: str
-) -> figures.Curves:
+) -> figure_types.Curves:
   """How much of the world evaluations visited, over training.
 
   Args:
     lines: name -> environment steps and the coverage after them.
     what: it is, with its unit.
   """
-  return figures.Curves(
+  return figure_types.Curves(
     title='Coverage',
     caption=f'{what[0].upper()}{what[1:]}, in each evaluation.',
     xlabel='environment steps',
@@ -587,7 +591,7 @@ def coverage(
 
 def inconsistency(
   spread: Float[np.ndarray, 'S'], num_steps: int, grid: Grid
-) -> figures.Map:
+) -> figure_types.Map:
   """sigma-IVE(n): how much model and value disagree, by cell.
 
   Args:
@@ -609,7 +613,7 @@ def inconsistency(
 
 def value_error(
   learned: Float[np.ndarray, 'S'], exact: Float[np.ndarray, 'S'], grid: Grid
-) -> figures.Map:
+) -> figure_types.Map:
   """By how much learned values are wrong, by cell.
 
   Args:
@@ -632,7 +636,7 @@ def value_error(
 
 def values_beside(
   learned: Float[np.ndarray, 'S'], exact: Float[np.ndarray, 'S']
-) -> figures.Points:
+) -> figure_types.Points:
   """Learned values beside exact ones, in worlds without a map.
 
   Args:
@@ -642,7 +646,7 @@ def values_beside(
   is_learned = np.isfinite(learned)
   low, high = float(exact.min()), float(exact.max())
   error = math.sqrt(np.mean(np.square((learned - exact)[is_learned])))
-  return figures.Points(
+  return figure_types.Points(
     title='Learned and exact values',
     caption=(
       'A point for each state, by the exact value of the policy and the one '

@@ -14,7 +14,7 @@ from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.training import on_device_run
 from skills import registry
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 from tests import problems
 
 pytestmark = pytest.mark.integration
@@ -92,8 +92,8 @@ def test_a_run_in_a_grid_leaves_its_skills_on_maps(tmp_path):
   )
   experiment_lib.save(experiment)
   summary = on_device_run.run(experiment).summary
-  found = by_title(figures.load(tmp_path))
-  assert not any(isinstance(x, figures.Missing) for x in found.values())
+  found = by_title(figure_types.load(tmp_path))
+  assert not any(isinstance(x, figure_types.Missing) for x in found.values())
 
   table = found['Skills']
   rows = [dict(zip(table.columns, row)) for row in table.rows]
@@ -145,7 +145,7 @@ def test_a_control_task_leaves_a_film_that_moves_and_ends(tmp_path):
   if os.environ.get('MUJOCO_GL') == 'disable':
     pytest.skip('nothing can draw here')
   run_figures.leave(experiment, final, lambda: False)
-  found = by_title(figures.load(tmp_path))
+  found = by_title(figure_types.load(tmp_path))
   film = found['The skills side by side']
   frames = frames_of(film)
   assert film.num_frames == len(frames) == 7  # The start, and six steps.
@@ -185,7 +185,7 @@ def test_whoever_interrupts_a_run_does_not_wait_for_films(tmp_path):
   object.__setattr__(experiment, 'make_environment', no_more)
   found = by_title(run_figures.make(experiment, final, lambda: True))
   missing = found['Films of the skills']
-  assert isinstance(missing, figures.Missing)
+  assert isinstance(missing, figure_types.Missing)
   assert 'interrupted' in missing.caption
   assert 'Skills' in found
 
@@ -200,7 +200,7 @@ def test_without_a_renderer_the_page_says_what_to_install(
   monkeypatch.setenv('MUJOCO_GL', 'disable')
   found = by_title(run_figures.make(experiment, final, lambda: False))
   missing = found['Films of the skills']
-  assert isinstance(missing, figures.Missing)
+  assert isinstance(missing, figure_types.Missing)
   assert 'libosmesa6' in missing.caption
 
 
@@ -221,14 +221,14 @@ def test_what_fails_is_said_once_and_fails_nothing_else(tmp_path, monkeypatch):
   monkeypatch.setattr(run_figures.policy_plots, 'encode_film', broken)
   monkeypatch.setattr(run_figures.rollouts.Player, 'play', broken)
   run_figures.leave(experiment, final, lambda: False)
-  found = by_title(figures.load(tmp_path))
-  assert isinstance(found['Films of the skills'], figures.Missing)
+  found = by_title(figure_types.load(tmp_path))
+  assert isinstance(found['Films of the skills'], figure_types.Missing)
   assert 'RuntimeError: no display' in found['Films of the skills'].caption
-  assert isinstance(found['Skills'], figures.Table)
+  assert isinstance(found['Skills'], figure_types.Table)
   [warning] = warnings
   assert 'no display' in warning
 
-  monkeypatch.setattr(run_figures.exhibits, 'save', broken)
+  monkeypatch.setattr(run_figures.figures, 'save', broken)
   run_figures.leave(experiment, final, lambda: False)
   assert len(warnings) == 3  # The film again, and the folder.
 

@@ -5,7 +5,7 @@ import pytest
 
 from launch.reproductions import half_grid
 from launch.reproductions import result_figures
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 
 def quantity(ours):
@@ -74,8 +74,8 @@ def test_ive_s_maps_are_of_its_grid(tmp_path):
   np.testing.assert_allclose(
     np.nanmean(spread[:, 5:]), run['5']['unseen'], rtol=1e-5
   )
-  figures.save(tmp_path, found)
-  assert len(figures.load(tmp_path)) == 4
+  figure_types.save(tmp_path, found)
+  assert len(figure_types.load(tmp_path)) == 4
 
 
 def test_plans_by_all_estimates_have_a_map_of_the_mean_over_seeds():

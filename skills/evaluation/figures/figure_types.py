@@ -1,6 +1,6 @@
 """What a report shows of a run, as values.
 
-Whoever makes exhibits knows nothing of pages, and whoever draws a page knows
+Whoever makes figures knows nothing of pages, and whoever draws a page knows
 nothing of skills. All of them are small enough to be kept in the run's folder
 (`save`, `load`), so that a page can be made again without playing a single
 episode.
@@ -23,8 +23,8 @@ from skills import files
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Exhibit:
-  """What every exhibit has.
+class Figure:
+  """What every figure has.
 
   Attributes:
     title: a heading of a few words.
@@ -37,7 +37,7 @@ class Exhibit:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table(Exhibit):
+class Table(Figure):
   """Rows of numbers and words.
 
   Attributes:
@@ -50,7 +50,7 @@ class Table(Exhibit):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Curves(Exhibit):
+class Curves(Figure):
   """Lines over one axis.
 
   Attributes:
@@ -77,7 +77,7 @@ class Curves(Exhibit):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Map(Exhibit):
+class Map(Figure):
   """A value for each cell of a rectangle: a world, or a matrix.
 
   Attributes:
@@ -96,7 +96,7 @@ class Map(Exhibit):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Points(Exhibit):
+class Points(Figure):
   """Points or paths in a plane, each of one group.
 
   Attributes:
@@ -113,7 +113,7 @@ class Points(Exhibit):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Film(Exhibit):
+class Film(Figure):
   """A film or a picture, as the bytes of a file.
 
   Attributes:
@@ -128,15 +128,15 @@ class Film(Exhibit):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Missing(Exhibit):
+class Missing(Figure):
   """Something that could not be made; the caption says why, and what to do."""
 
 
 FORMAT_VERSION = 1
 
-EXHIBITS_FILE = 'exhibits.json'
+FIGURES_FILE = 'figures.json'
 # Beside that file: arrays, films and pictures, named by what is in them.
-_PARTS = 'exhibits'
+_PARTS = 'figures'
 
 _KINDS = {
   kind.__name__: kind for kind in (Table, Curves, Map, Points, Film, Missing)
@@ -146,20 +146,20 @@ _ARRAY, _FILE, _FLOAT, _MAPPING = 'array', 'file', 'float', 'mapping'
 
 
 def save(
-  folder: str | os.PathLike[str], exhibits: Sequence[Exhibit]
+  folder: str | os.PathLike[str], figures: Sequence[Figure]
 ) -> pathlib.Path:
-  """Writes exhibits into a folder, in place of those that are there.
+  """Writes figures into a folder, in place of those that are there.
 
-  Arrays, films and pictures lie in files beside `exhibits.json`, whose names
+  Arrays, films and pictures lie in files beside `figures.json`, whose names
   are made of their contents. So the old ones are whole until the new ones are,
   whenever the program is killed.
 
   Args:
     folder: where to; it is made if there is none.
-    exhibits: in the order in which they are shown.
+    figures: in the order in which they are shown.
 
   Returns:
-    The path of `exhibits.json`.
+    The path of `figures.json`.
   """
   folder = pathlib.Path(folder)
   parts = folder / _PARTS
@@ -167,13 +167,13 @@ def save(
   writer = _Writer()
   described = [
     {
-      'kind': type(exhibit).__name__,
+      'kind': type(figure).__name__,
       **{
-        field.name: writer.encode(getattr(exhibit, field.name))
-        for field in dataclasses.fields(exhibit)
+        field.name: writer.encode(getattr(figure, field.name))
+        for field in dataclasses.fields(figure)
       },
     }
-    for exhibit in exhibits
+    for figure in figures
   ]
   arrays = writer.add_file(writer.arrays_file(), '.npz')
   for name, content in writer.files.items():
@@ -182,11 +182,11 @@ def save(
     {
       'format_version': FORMAT_VERSION,
       'arrays': arrays,
-      'exhibits': described,
+      'figures': described,
     },
     allow_nan=False,
   )
-  path = folder / EXHIBITS_FILE
+  path = folder / FIGURES_FILE
   _replace(path, f'{text}\n'.encode())
   for old in parts.iterdir():
     if old.name not in writer.files:
@@ -194,45 +194,45 @@ def save(
   return path
 
 
-def load(folder: str | os.PathLike[str]) -> list[Exhibit]:
+def load(folder: str | os.PathLike[str]) -> list[Figure]:
   """Reads what `save` wrote.
 
   Args:
     folder: where it is; it may have been moved.
 
   Returns:
-    The exhibits; sequences in them are tuples.
+    The figures; sequences in them are tuples.
 
   Raises:
     ValueError: if there are none, or some that are broken, cut short or of
       another format; it names the file.
   """
   folder = pathlib.Path(folder)
-  path = folder / EXHIBITS_FILE
+  path = folder / FIGURES_FILE
   try:
-    content = files.read(path, FORMAT_VERSION, 'exhibits')
+    content = files.read(path, FORMAT_VERSION, 'figures')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise ValueError(
-      f'there are no exhibits in {os.fspath(folder)!r} ({EXHIBITS_FILE} is '
+      f'there are no figures in {os.fspath(folder)!r} ({FIGURES_FILE} is '
       'missing).'
     ) from error
   reader = _Reader(folder / _PARTS)
   try:
     reader.read_arrays(content['arrays'])
-    return [_restored(reader, dict(each)) for each in content['exhibits']]
+    return [_restored(reader, dict(each)) for each in content['figures']]
   except _PartError as error:
     raise ValueError(str(error)) from error
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f'{path} is broken: {error!r}.') from error
 
 
-def _restored(reader: '_Reader', fields: dict[str, Any]) -> Exhibit:
+def _restored(reader: '_Reader', fields: dict[str, Any]) -> Figure:
   kind = _KINDS[fields.pop('kind')]
   return kind(**{name: reader.decode(value) for name, value in fields.items()})
 
 
 class _PartError(Exception):
-  """A file beside `exhibits.json` that cannot be used, and why."""
+  """A file beside `figures.json` that cannot be used, and why."""
 
 
 class _Writer:
@@ -250,7 +250,7 @@ class _Writer:
     self._lengths: dict[str, int] = {}
 
   def encode(self, value: Any) -> Any:
-    """One value; refuses what no exhibit holds."""
+    """One value; refuses what no figure holds."""
     if isinstance(value, np.generic):
       value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -265,7 +265,7 @@ class _Writer:
       return [self.encode(each) for each in value]
     array = np.asarray(value)
     if array.dtype.kind not in 'biufU':
-      raise TypeError(f'exhibits hold no arrays of {array.dtype}.')
+      raise TypeError(f'figures hold no arrays of {array.dtype}.')
     dtype = array.dtype.str
     first = self._lengths.get(dtype, 0)
     self._entries.setdefault(dtype, []).append(array.ravel())

@@ -1,4 +1,4 @@
-"""Exhibits are what they were after they lay on a disk."""
+"""Figures are what they were after they lay on a disk."""
 
 import dataclasses
 import json
@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from skills.evaluation.figures import figures
+from skills.evaluation.figures import figure_types
 
 TITLES = {'title': 'Überschrift „1“', 'caption': 'Größe in Å; 日本語'}
 SOME = [
-  figures.Table(
+  figure_types.Table(
     **TITLES,
     columns=['skill', 'bits'],
     rows=[
@@ -21,7 +21,7 @@ SOME = [
       [np.int32(3), np.float32(0.5)],
     ],
   ),
-  figures.Curves(
+  figure_types.Curves(
     **TITLES,
     xlabel='steps',
     ylabel='β [nats]',
@@ -30,31 +30,33 @@ SOME = [
       'a': (np.array([0.5]), np.array([-0.0], np.float32)),
     },
   ),
-  figures.Map(
+  figure_types.Map(
     **TITLES,
     values=np.array([[1.5, np.nan, np.inf], [0, -1, 2]]),
     unit='bits',
     text=np.array([['', 'é', 'long text'], ['a', 'b', 'c']]),
   ),
-  figures.Map(**TITLES, values=np.arange(6).reshape(2, 3), unit=''),
-  figures.Points(
+  figure_types.Map(**TITLES, values=np.arange(6).reshape(2, 3), unit=''),
+  figure_types.Points(
     **TITLES,
     xlabel='x [m]',
     ylabel='y [m]',
     paths=[np.ones((1, 2)), np.arange(8.0).reshape(4, 2), np.zeros((0, 2))],
     groups=['0', '1', '1'],
   ),
-  figures.Film(**TITLES, mime='image/webp', content=b'\x00\xff', num_frames=2),
-  figures.Missing(**TITLES),
+  figure_types.Film(
+    **TITLES, mime='image/webp', content=b'\x00\xff', num_frames=2
+  ),
+  figure_types.Missing(**TITLES),
 ]
 EMPTY = [
-  figures.Table(title='', caption='', columns=[], rows=[]),
-  figures.Curves(title='', caption='', xlabel='', ylabel='', lines={}),
-  figures.Map(title='', caption='', values=np.zeros((0, 3)), unit=''),
-  figures.Points(
+  figure_types.Table(title='', caption='', columns=[], rows=[]),
+  figure_types.Curves(title='', caption='', xlabel='', ylabel='', lines={}),
+  figure_types.Map(title='', caption='', values=np.zeros((0, 3)), unit=''),
+  figure_types.Points(
     title='', caption='', xlabel='', ylabel='', paths=[], groups=[]
   ),
-  figures.Film(title='', caption='', mime='', content=b'', num_frames=0),
+  figure_types.Film(title='', caption='', mime='', content=b'', num_frames=0),
 ]
 
 
@@ -83,9 +85,9 @@ def check_same(found, expected):
 
 @pytest.mark.parametrize('expected', [SOME, EMPTY, []])
 def test_what_is_read_is_what_was_written(tmp_path, expected):
-  figures.save(tmp_path / 'run', expected)
+  figure_types.save(tmp_path / 'run', expected)
   (tmp_path / 'run').rename(tmp_path / 'elsewhere')
-  found = figures.load(tmp_path / 'elsewhere')
+  found = figure_types.load(tmp_path / 'elsewhere')
   assert len(found) == len(expected)
   for one, other in zip(found, expected):
     assert type(one) is type(other)
@@ -94,48 +96,48 @@ def test_what_is_read_is_what_was_written(tmp_path, expected):
 
 
 def test_any_reader_of_json_can_read_the_file(tmp_path):
-  path = figures.save(tmp_path, SOME)
+  path = figure_types.save(tmp_path, SOME)
 
   def refuse(constant):
     raise AssertionError(constant)  # NaN and Infinity are no JSON.
 
   content = json.loads(path.read_text(), parse_constant=refuse)
-  assert content['exhibits'][0]['kind'] == 'Table'
+  assert content['figures'][0]['kind'] == 'Table'
 
 
 def test_files_that_nothing_refers_to_any_more_go(tmp_path):
-  figures.save(tmp_path, SOME)
-  figures.save(tmp_path, SOME[:1])
-  assert len(list((tmp_path / 'exhibits').iterdir())) == 1  # The arrays.
-  assert len(figures.load(tmp_path)) == 1
+  figure_types.save(tmp_path, SOME)
+  figure_types.save(tmp_path, SOME[:1])
+  assert len(list((tmp_path / 'figures').iterdir())) == 1  # The arrays.
+  assert len(figure_types.load(tmp_path)) == 1
 
 
 def test_the_old_ones_are_whole_if_the_new_ones_cannot_be_written(tmp_path):
-  figures.save(tmp_path, SOME)
-  broken = figures.Map(
+  figure_types.save(tmp_path, SOME)
+  broken = figure_types.Map(
     title='', caption='', values=np.array([object()]), unit=''
   )
   with pytest.raises(TypeError, match='object'):
-    figures.save(tmp_path, [broken])
-  assert len(figures.load(tmp_path)) == len(SOME)
+    figure_types.save(tmp_path, [broken])
+  assert len(figure_types.load(tmp_path)) == len(SOME)
 
 
-def test_no_exhibits_are_said_to_be_none(tmp_path):
-  with pytest.raises(ValueError, match='exhibits.json is missing'):
-    figures.load(tmp_path)
+def test_no_figures_are_said_to_be_none(tmp_path):
+  with pytest.raises(ValueError, match='figures.json is missing'):
+    figure_types.load(tmp_path)
 
 
 def test_a_newer_format_is_refused(tmp_path):
-  path = figures.save(tmp_path, SOME)
+  path = figure_types.save(tmp_path, SOME)
   content = json.loads(path.read_text())
   path.write_text(json.dumps({**content, 'format_version': 2}))
-  with pytest.raises(ValueError, match=r'exhibits.json has format version 2'):
-    figures.load(tmp_path)
+  with pytest.raises(ValueError, match=r'figures.json has format version 2'):
+    figure_types.load(tmp_path)
 
 
 def test_whatever_is_cut_short_or_missing_is_named(tmp_path):
-  path = figures.save(tmp_path, SOME)
-  parts = sorted((tmp_path / 'exhibits').iterdir())
+  path = figure_types.save(tmp_path, SOME)
+  parts = sorted((tmp_path / 'figures').iterdir())
   assert len(parts) == 2
   for file in (path, *parts):
     whole = file.read_bytes()
@@ -144,12 +146,12 @@ def test_whatever_is_cut_short_or_missing_is_named(tmp_path):
         continue
       file.write_bytes(whole[:length])
       with pytest.raises(ValueError, match=f'{file.name} is broken'):
-        figures.load(tmp_path)
+        figure_types.load(tmp_path)
     file.unlink()
     with pytest.raises(ValueError, match=file.name):
-      figures.load(tmp_path)
+      figure_types.load(tmp_path)
     file.write_bytes(whole)
-  assert len(figures.load(tmp_path)) == len(SOME)
+  assert len(figure_types.load(tmp_path)) == len(SOME)
 
 
 @pytest.mark.parametrize(
@@ -163,16 +165,16 @@ def test_whatever_is_cut_short_or_missing_is_named(tmp_path):
   ],
 )
 def test_what_makes_no_sense_is_called_broken(tmp_path, change):
-  path = figures.save(tmp_path, SOME)
+  path = figure_types.save(tmp_path, SOME)
   content = json.loads(path.read_text())
-  content['exhibits'][0] |= change
+  content['figures'][0] |= change
   path.write_text(json.dumps(content))
-  with pytest.raises(ValueError, match='exhibits.json is broken'):
-    figures.load(tmp_path)
+  with pytest.raises(ValueError, match='figures.json is broken'):
+    figure_types.load(tmp_path)
 
 
 @pytest.mark.parametrize('text', ['[]', '{"format_version": 1}', 'null'])
-def test_what_holds_no_exhibits_is_called_broken(tmp_path, text):
-  (tmp_path / 'exhibits.json').write_text(text)
-  with pytest.raises(ValueError, match='exhibits.json is broken'):
-    figures.load(tmp_path)
+def test_what_holds_no_figures_is_called_broken(tmp_path, text):
+  (tmp_path / 'figures.json').write_text(text)
+  with pytest.raises(ValueError, match='figures.json is broken'):
+    figure_types.load(tmp_path)
