@@ -5,7 +5,7 @@ arXiv:1406.6247): a ball falls from a random column of the top row, and a paddle
 in the bottom row, which starts in the middle, moves left, stays or moves right.
 The episode ends as the ball arrives, and pays 1 if it was caught, else -1.
 
-DeepSea (Osband et al., "Behaviour suite for reinforcement learning", 2019,
+DeepSea (Osband et al., "ActingPolicy suite for reinforcement learning", 2019,
 arXiv:1908.03568): a diver sinks by a row at each step, to the left or to the
 right. Which of two actions is which was drawn for each cell. A step to the
 right costs 0.01 over the size, and one to the right out of the last cell of the

@@ -50,7 +50,7 @@ def resources(labels: Sequence[str], gpu: str | None) -> Mapping[str, Any]:
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and hands the program to Launchpad."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     experiment, _ = training_flags.experiment_from_flags(argv)
     topology = program_lib.Topology(num_actors=_NUM_ACTORS.value)
     program = program_lib.make(experiment, topology).program

@@ -248,7 +248,7 @@ def _parts(
   agent: registry.Agent,
   functional: Any,
   program: on_device.Program,
-  state: on_device.State,
+  state: on_device.OnDeviceState,
   whole: float,
   tries: int,
 ) -> list[Row]:
@@ -257,13 +257,13 @@ def _parts(
   size = agent.config.batch_size
   trajectory = program.evaluate(state, state.key, size)
   skill = trajectory.skill[0]
-  behaviour = agent.behaviour
-  uniform = jnp.ones((*trajectory.action.shape, behaviour.num_uniforms))
+  acting_policy = agent.acting_policy
+  uniform = jnp.ones((*trajectory.action.shape, acting_policy.num_uniforms))
   variables = agent.learner.variables(learner)
 
   def act(start):
     _, end = on_device.rollout(
-      behaviour, functional, variables, start, skill, uniform, state.key
+      acting_policy, functional, variables, start, skill, uniform, state.key
     )
     return end
 
@@ -600,15 +600,21 @@ def made_up(agent: registry.Agent, state: Any) -> types.Trajectory:
     observation = jax.random.normal(key, seen)
   ones = jnp.ones(shape)
   skill = jnp.zeros(shape, jnp.int32)
-  action, memory = agent.behaviour.choose(
+  action, memory = agent.acting_policy.select_action(
     agent.learner.variables(state),
     observation[:-1],
     skill,
-    agent.behaviour.init(),
-    jax.random.uniform(key, (*shape, agent.behaviour.num_uniforms)),
+    agent.acting_policy.init(),
+    jax.random.uniform(key, (*shape, agent.acting_policy.num_uniforms)),
   )
   return types.Trajectory(
-    observation, action, ones, ones, skill, ones, agent.behaviour.record(memory)
+    observation,
+    action,
+    ones,
+    ones,
+    skill,
+    ones,
+    agent.acting_policy.get_extras(memory),
   )
 
 
@@ -997,7 +1003,7 @@ def _speed(value: float) -> str:
 
 def main(argv: Sequence[str]) -> int:
   """Measures and prints."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}.')
     if _TRIES.value < 1:

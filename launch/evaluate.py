@@ -282,7 +282,7 @@ def draw_run(
   folder: pathlib.Path,
   run: policy_evaluation.Run,
   measured: policy_evaluation.Measured,
-  ruler: feature_maps.Ruler | None,
+  feature_map: feature_maps.FeatureMap | None,
 ) -> list[pathlib.Path]:
   """Draws what the policies of a run do; returns the files."""
   from skills.evaluation.figures import plots
@@ -297,7 +297,7 @@ def draw_run(
     files.append(folder / name)
 
   world: Any = run.experiment.make_environment(0)
-  if measured.features is not None and ruler is not None:
+  if measured.features is not None and feature_map is not None:
     if hasattr(world, 'grid'):
       save(
         OCCUPANCIES,
@@ -314,7 +314,7 @@ def draw_run(
       save(
         FEATURES,
         policy_plots.draw_features(
-          measured.features, ruler.names, labels=labels, title=title
+          measured.features, feature_map.names, labels=labels, title=title
         ),
       )
   films = [own[0].film for own in measured.episodes if own[0].film]
@@ -335,7 +335,7 @@ def draw_plane(
   path: pathlib.Path,
   runs: Sequence[policy_evaluation.Run],
   measured: Sequence[policy_evaluation.Measured],
-  ruler: feature_maps.Ruler,
+  feature_map: feature_maps.FeatureMap,
 ) -> bool:
   """Draws quality and diversity of several runs; says whether there are any."""
   from skills.evaluation.figures import plots
@@ -354,7 +354,7 @@ def draw_plane(
   for run in runs if has_ratios else ():
     objective = run.experiment.config.objective
     if isinstance(objective, domino.DominoConfig):
-      alpha = domino.bound(objective)
+      alpha = domino.min_value_ratio(objective)
       if alpha is not None:
         bounds[f'alpha = {alpha:g}'] = alpha
   points = [
@@ -411,13 +411,13 @@ def _draw_all(
   folder: pathlib.Path,
   runs: Sequence[policy_evaluation.Run],
   measured: Sequence[policy_evaluation.Measured],
-  ruler: feature_maps.Ruler | None,
+  feature_map: feature_maps.FeatureMap | None,
 ) -> list[pathlib.Path]:
   """All pictures that are wanted; returns the files."""
   files = []
-  if len(runs) > 1 and ruler is not None:
+  if len(runs) > 1 and feature_map is not None:
     path = folder / PLANE
-    if draw_plane(path, runs, measured, ruler):
+    if draw_plane(path, runs, measured, feature_map):
       files.append(path)
   if not _PICTURES.value:
     return files
@@ -426,13 +426,13 @@ def _draw_all(
     if len(runs) > 1:
       name = pathlib.Path(os.path.abspath(run.folder)).name
       own = folder / f'{i}-{name}'
-    files += draw_run(own, run, each, ruler)
+    files += draw_run(own, run, each, feature_map)
   return files
 
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and measures."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     _check_flags()
     runs, singles = policy_evaluation.load_all(
       argv[1:], _SINGLE.value, _SEED.value, greedy=_GREEDY.value
@@ -452,29 +452,29 @@ def main(argv: Sequence[str]) -> int:
   measured = [
     policy_evaluation.play(run, _EPISODES.value, camera) for run in runs
   ]
-  ruler = policy_evaluation.choose_ruler(runs, measured)
-  measured = [policy_evaluation.compare(each, ruler) for each in measured]
+  feature_map = policy_evaluation.choose_feature_map(runs, measured)
+  measured = [policy_evaluation.compare(each, feature_map) for each in measured]
   content: dict[str, Any] = {
     'environment': runs[0].experiment.environment,
     'environment_options': dict(runs[0].experiment.environment_options),
     'seed': _SEED.value,
     'episodes': _EPISODES.value,
     'greedy': _GREEDY.value,
-    'features': None if ruler is None else ruler.what,
-    'feature_names': None if ruler is None else list(ruler.names),
+    'features': None if feature_map is None else feature_map.what,
+    'feature_names': None if feature_map is None else list(feature_map.names),
     'runs': [describe(*pair) for pair in zip(runs, measured)],
   }
   for described, each in zip(content['runs'], measured):
     print_policies(described, each, content['environment'])
-  if ruler is not None:
-    print(f'  distances are of: {ruler.what}')
+  if feature_map is not None:
+    print(f'  distances are of: {feature_map.what}')
   content['adaptation'] = [
     report_adaptation(changes, runs, singles, _SHOTS.value, _EPISODES.value)
     for changes in _PERTURB.value
   ]
   content['versions'] = run_record.versions()
   run_files.write_json(folder / EVALUATION_FILE, content)
-  files = _draw_all(folder, runs, measured, ruler)
+  files = _draw_all(folder, runs, measured, feature_map)
   for file in (folder / EVALUATION_FILE, *files):
     print(f'  {file}')
   return 0

@@ -113,8 +113,8 @@ def prepare(
     'num_skills': trained.config.num_skills,
     'fixed_skill': 0,
     'learner': registry.name_of(learner),
-    'learner.initial_deviation': learner.initial_deviation,
-    'learner.habits': learner.habits,
+    'learner.init_stddev': learner.init_stddev,
+    'learner.skill_bias_std': learner.skill_bias_std,
   }
   for name in settings:
     if name in fixed:
@@ -323,7 +323,7 @@ def _runs(
   # Who begins from scratch has no skill whose habit it could begin with.
   begins = {
     FINETUNED: (int(tried.num_steps.sum()), {}),
-    SCRATCH: (0, {'learner.habits': 0.0}),
+    SCRATCH: (0, {'learner.skill_bias_std': 0.0}),
   }
   return {
     name: experiment_lib.changed(
@@ -408,7 +408,9 @@ def run(
     flush=True,
   )
 
-  def take_over(state: actor_critic.State) -> actor_critic.State:
+  def take_over(
+    state: actor_critic.ActorCriticState,
+  ) -> actor_critic.ActorCriticState:
     policy = learning.to_host(trained.state.params.policy)
     return state._replace(params=state.params._replace(policy=policy))
 
@@ -442,7 +444,7 @@ def run(
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and does it."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}.')
     for name in _NOT_HERE:

@@ -88,7 +88,7 @@ def _page_of(folder: str) -> str:
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and writes the page."""
   folders = argv[1:]
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     if not folders:
       raise ValueError('name the folder of a run, or those of several.')
     if _EVERY_S.value <= 0:

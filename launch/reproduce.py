@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
       [first, *_] = (reproduction.__doc__ or '').splitlines()
       print(f'{name:34} {first}')
     return 0
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     name, seeds = _read(argv)
   folder = pathlib.Path(_FOLDER.value) / name
   # What was there is replaced, not continued.
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
   }
   run_files.write_json(path, content)
   figure_types.save(folder, result_figures.make(content))
-  print(f'{wall_time_s:.0f} s. {path}, {folder / figures.FIGURES_FILE}')
+  print(f'{wall_time_s:.0f} s. {path}, {folder / figure_types.FIGURES_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 
 

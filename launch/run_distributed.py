@@ -114,7 +114,7 @@ def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[int, ...]:
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     hosts = hosts_lib.detect(_HOSTS.value, _HOST_INDEX.value)
     topology = _topology()
     settings = launcher.Settings(

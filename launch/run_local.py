@@ -25,7 +25,7 @@ flags.adopt_module_key_flags(training_flags)
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     experiment, resume = training_flags.experiment_from_flags(argv)
     local.check(experiment)
     training_flags.prepare_folder(experiment, resume)

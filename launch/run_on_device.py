@@ -22,11 +22,11 @@ _DEFAULT_NUM_STEPS = 8_000_000
 
 def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
-  with command.users_mistakes():
+  with command.exit_on_user_error():
     experiment, resume = training_flags.experiment_from_flags(
       argv, _DEFAULT_NUM_STEPS
     )
-    on_device_run.make_parts(experiment)
+    on_device_run.build(experiment)
     training_flags.prepare_folder(experiment, resume)
   outcome = on_device_run.run(experiment, resume=resume)
   training_flags.report(experiment, outcome.summary)

@@ -1,6 +1,6 @@
 """Acting by skills: draws them, keeps them and records them.
 
-The three functions of a `PolicyCore` are those of Acme's ActorCore. The skill
+The three functions of a `ActorCore` are those of Acme's ActorCore. The skill
 lives in the actor's state: neither environment nor adder knows of it.
 """
 
@@ -27,7 +27,7 @@ class ActorState(NamedTuple):
     skill_step: steps taken with that skill, the last one included.
     learner_step: the learner's number of updates when it made the variables
       that chose the last action.
-    memory: the behaviour's.
+    memory: the acting_policy's.
   """
 
   key: types.PRNGKey
@@ -53,7 +53,7 @@ def with_skill(state: ActorState, skill: int | Int[Array, '']) -> ActorState:
   )
 
 
-class PolicyCore(NamedTuple):
+class ActorCore(NamedTuple):
   """Three pure functions.
 
   Attributes:
@@ -61,7 +61,7 @@ class PolicyCore(NamedTuple):
     select_action: variables, observation, state -> action and next state.
     get_extras: state after an action -> what replay records beside it: 'skill',
       'skill_step', which counts a skill's steps from 1 (so that 0 marks
-      padding), 'learner_step', as in the state, and what the behaviour records.
+      padding), 'learner_step', as in the state, and what the acting_policy records.
   """
 
   init: Callable[[types.PRNGKey], ActorState]
@@ -72,20 +72,20 @@ class PolicyCore(NamedTuple):
 
 
 def make(
-  behaviour: base.Behaviour,
+  acting_policy: base.ActingPolicy,
   num_skills: int,
   skill_length: int,
   fixed_skill: int | None = None,
   *,
   keeps_skill: bool = False,
-) -> PolicyCore:
+) -> ActorCore:
   """Acts by one skill after the other.
 
   A skill is drawn uniformly when an episode starts and, unless it is kept,
   whenever one has run for its full length.
 
   Args:
-    behaviour: chooses the actions.
+    acting_policy: chooses the actions.
     num_skills: number of skills K.
     skill_length: environment steps of a skill.
     fixed_skill: what is followed all the time, in place of skills drawn.
@@ -101,7 +101,7 @@ def make(
       zero,
       jnp.full((), skill_length, jnp.int32),
       zero,
-      behaviour.init(),
+      acting_policy.init(),
     )
 
   def select_action(
@@ -109,7 +109,8 @@ def make(
   ) -> tuple[Array, ActorState]:
     # All random numbers in one draw: this runs at every step of an actor.
     uniform = jax.random.uniform(
-      jax.random.fold_in(state.key, state.step), (1 + behaviour.num_uniforms,)
+      jax.random.fold_in(state.key, state.step),
+      (1 + acting_policy.num_uniforms,),
     )
     drawn = jnp.minimum(
       (uniform[0] * num_skills).astype(jnp.int32), num_skills - 1
@@ -123,7 +124,7 @@ def make(
     inputs = observation, skill, state.memory, uniform[1:]
     action, memory = jax.tree.map(
       lambda x: x[0],
-      behaviour.choose(
+      acting_policy.select_action(
         variables, *jax.tree.map(lambda x: jnp.asarray(x)[None], inputs)
       ),
     )
@@ -136,13 +137,13 @@ def make(
       'skill': state.skill,
       'skill_step': state.skill_step,
       'learner_step': state.learner_step,
-      **behaviour.record(state.memory),
+      **acting_policy.get_extras(state.memory),
     }
 
-  return PolicyCore(init, select_action, get_extras)
+  return ActorCore(init, select_action, get_extras)
 
 
-def record(extras: Mapping[str, Array]) -> dict[str, Array]:
-  """What of the extras the learner's own behaviour wrote."""
+def learner_extras(extras: Mapping[str, Array]) -> dict[str, Array]:
+  """What of the extras the learner's own acting_policy wrote."""
   own = ('skill', 'skill_step', 'learner_step')
   return {name: extras[name] for name in extras if name not in own}

@@ -113,7 +113,7 @@ class TrainedSkills:
   """
 
   agent: registry.Agent
-  state: learners.State
+  state: learners.LearnerState
 
   @property
   def config(self) -> config_lib.SkillAgentConfig:
@@ -136,7 +136,7 @@ class TrainedSkills:
     return self.agent.learner.variables(self.state)
 
   @property
-  def objective_state(self) -> objectives.State:
+  def objective_state(self) -> objectives.ObjectiveState:
     """The parameters that `log_q` takes, those of the discriminators."""
     return self.state.objective
 
@@ -177,7 +177,9 @@ class TrainedSkills:
     )
 
   def log_q(
-    self, objective_state: objectives.State, trajectory: types.Trajectory
+    self,
+    objective_state: objectives.ObjectiveState,
+    trajectory: types.Trajectory,
   ) -> Float[Array, 'M B K']:
     """What the discriminators make of trajectories: log qbar(z|o) in nats.
 
@@ -204,7 +206,7 @@ class TrainedSkills:
 
   def log_q_of_end(
     self,
-    objective_state: objectives.State,
+    objective_state: objectives.ObjectiveState,
     end: Shaped[Array, 'B *observation'],
     start: Shaped[Array, 'B *observation'] | None = None,
   ) -> Float[Array, 'B K']:

@@ -52,9 +52,9 @@ class _Sizes(NamedTuple):
     bonus_weights: by objective.
     epsilon: probability of a random action.
     pinned_state: of the discriminators.
-    factors: of the tables.
+    factored_states: of the tables.
     capacity: of replay, in trajectories.
-    discriminator_rate: of tables; the loss is a mean over the batch.
+    discriminator_learning_rate: of tables; the loss is a mean over the batch.
   """
 
   num_skills: int
@@ -63,11 +63,11 @@ class _Sizes(NamedTuple):
   epsilon: float = 0.001
   # DISDAIN's release never learns of the start.
   pinned_state: int | None = 0
-  factors: tuple[int, ...] | None = None
+  factored_states: tuple[int, ...] | None = None
   # Old trajectories tell discriminators of skills that are no more: with tables
   # at these rates a large buffer keeps skills from being told apart.
   capacity: int = 1000
-  discriminator_rate: float = 0.8
+  discriminator_learning_rate: float = 0.8
 
 
 _GRIDS = {
@@ -84,14 +84,14 @@ _GRIDS = {
     epsilon=0.05,
     pinned_state=None,
     capacity=20_000,
-    discriminator_rate=3.2,
+    discriminator_learning_rate=3.2,
   ),
   'grid:open_41': _Sizes(
     8,
     10,
     epsilon=0.05,
     pinned_state=None,
-    factors=(41, 41),
+    factored_states=(41, 41),
     capacity=20_000,
   ),
   'grid:top_rows': _Sizes(8, 64, pinned_state=None),
@@ -168,11 +168,11 @@ _DOMINO_GRIDS = ('grid:top_rows', 'grid:bump')
 _DOMINO_TABLES = actor_critic.ActorCriticConfig(
   discount=0.97,
   lambda_=0.9,
-  policy_rate=1e-3,
-  value_rate=2e-2,
+  policy_learning_rate=1e-3,
+  value_learning_rate=2e-2,
   max_gradient_norm=None,
   entropy_weight=0.03,
-  table_spread=0.3,
+  table_init_stddev=0.3,
 )
 
 # Pictures with fewer pixels are those of grids, a cell in each.
@@ -258,7 +258,7 @@ def _domino(
   config = dataclasses.replace(
     config,
     objective=dataclasses.replace(
-      config.objective, multiplier_rate=1e-2, hidden_sizes=hidden_sizes
+      config.objective, multiplier_learning_rate=1e-2, hidden_sizes=hidden_sizes
     ),
   )
   if environment in _GRIDS and environment not in _DOMINO_GRIDS:
@@ -270,7 +270,7 @@ def _domino(
       # Features are parts of one: divided by their number they would be as
       # nothing beside the task's reward.
       objective=dataclasses.replace(
-        config.objective, per_feature=False, multiplier_rate=3e-3
+        config.objective, per_feature=False, multiplier_learning_rate=3e-3
       ),
       learner=_DOMINO_TABLES,
       batch_size=64,
@@ -289,7 +289,7 @@ def _domino(
         # A body takes long to follow its multiplier, which would swing it about
         # the constraint, and one that has gone far takes long to come back.
         multiplier_gain=20.0,
-        multiplier_rate=1e-3,
+        multiplier_learning_rate=1e-3,
         max_multiplier=1.0,
       ),
       # Bodies that are a little apart are paid next to nothing for it.
@@ -302,11 +302,11 @@ def _domino(
 def _tables(sizes: _Sizes) -> _Parts:
   return _Parts(
     discriminators.DiscriminatorConfig(
-      learning_rate=sizes.discriminator_rate,
+      learning_rate=sizes.discriminator_learning_rate,
       pinned_state=sizes.pinned_state,
-      factors=sizes.factors,
+      factored_states=sizes.factored_states,
     ),
-    torsos.NetworkConfig(factors=sizes.factors),
+    torsos.NetworkConfig(factored_states=sizes.factored_states),
     q_learning.QLearningConfig(
       learning_rate=_VALUE_RATE, epsilon=sizes.epsilon
     ),
@@ -404,7 +404,9 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
   parts = _Parts(
     dataclasses.replace(seen.discriminator, squash_inputs=squash),
     dataclasses.replace(seen.network, squash_inputs=squash),
-    actor_critic.ActorCriticConfig(policy_rate=1e-3, policy_spread=1.0),
+    actor_critic.ActorCriticConfig(
+      policy_learning_rate=1e-3, policy_init_scale=1.0
+    ),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
     config_lib.ReplayConfig(capacity=64, min_size=32, samples_per_insert=8.0),
@@ -419,7 +421,7 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
       parts.learner,
       # What is paid once, at a skill's end, must be seen from its beginning.
       discount=0.95 if agent == 'diayn' else 0.99,
-      habits=1.0,
+      skill_bias_std=1.0,
     ),
     # A smaller one is learned by heart, and fresh skills are not told apart.
     replay=dataclasses.replace(
@@ -438,7 +440,9 @@ def _hierarchy(
     skill_length=4,
     # Rewards are rare, and nothing but chance finds the first one: values that
     # begin at random would lead it about for long.
-    network=dataclasses.replace(config.network, factors=None, table_spread=0.0),
+    network=dataclasses.replace(
+      config.network, factored_states=None, table_init_range=0.0
+    ),
     learner=dataclasses.replace(
       config.learner,
       # Gamma is in the discounts that its environment hands up.

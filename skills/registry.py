@@ -1,7 +1,7 @@
 """Every objective by name, and the parts of an agent from its configuration.
 
 To add an objective: write `skills/objectives/foo.py` with a `FooConfig` and a
-`make(config, given)`, and add its line to `OBJECTIVES`. A learner is added in
+`make(config, context)`, and add its line to `OBJECTIVES`. A learner is added in
 the same way to `LEARNERS`.
 """
 
@@ -37,7 +37,7 @@ class Objective(NamedTuple):
   """
 
   config: type
-  make: Callable[[Any, base.Given], base.IntrinsicReward]
+  make: Callable[[Any, base.ObjectiveContext], base.IntrinsicReward]
 
 
 OBJECTIVES: Mapping[str, Objective] = {
@@ -63,18 +63,21 @@ class Algorithm(NamedTuple):
 
   config: type
   make: Callable[
-    [Any, Any, types.ProblemSpec, int, base.IntrinsicReward], learners.Parts
+    [Any, Any, types.ProblemSpec, int, base.IntrinsicReward],
+    learners.AgentFunctions,
   ]
 
 
 LEARNERS: Mapping[str, Algorithm] = {
   'actor_critic': Algorithm(
-    actor_critic.ActorCriticConfig, actor_critic.make_parts
+    actor_critic.ActorCriticConfig, actor_critic.make_agent_functions
   ),
   'model_value': Algorithm(
-    model_value.ModelValueConfig, model_value.make_parts
+    model_value.ModelValueConfig, model_value.make_agent_functions
   ),
-  'q_learning': Algorithm(q_learning.QLearningConfig, q_learning.make_parts),
+  'q_learning': Algorithm(
+    q_learning.QLearningConfig, q_learning.make_agent_functions
+  ),
 }
 
 
@@ -103,12 +106,12 @@ def make_objective(
     problem: the environment's shapes.
     num_skills: number of skills K.
   """
-  given = base.Given(
+  context = base.ObjectiveContext(
     problem,
     num_skills,
     lambda inner: make_objective(inner, problem, num_skills),
   )
-  return OBJECTIVES[name_of(config)].make(config, given)
+  return OBJECTIVES[name_of(config)].make(config, context)
 
 
 class Agent(NamedTuple):
@@ -119,8 +122,8 @@ class Agent(NamedTuple):
     problem: the environment's shapes.
     objective: what it learns from.
     learner: how it learns.
-    behaviour: how it chooses actions while training.
-    evaluation_behaviour: how it chooses them while evaluating.
+    acting_policy: how it chooses actions while training.
+    evaluation_acting_policy: how it chooses them while evaluating.
     policy: how it acts while training.
     evaluation_policy: how it acts while evaluating.
   """
@@ -129,10 +132,10 @@ class Agent(NamedTuple):
   problem: types.ProblemSpec
   objective: base.IntrinsicReward
   learner: learners.Learner
-  behaviour: learners.Behaviour
-  evaluation_behaviour: learners.Behaviour
-  policy: acting.PolicyCore
-  evaluation_policy: acting.PolicyCore
+  acting_policy: learners.ActingPolicy
+  evaluation_acting_policy: learners.ActingPolicy
+  policy: acting.ActorCore
+  evaluation_policy: acting.ActorCore
 
 
 def make_agent(
@@ -166,9 +169,9 @@ def make_agent(
       f'{config.replay.priority_exponent}.'
     )
 
-  def policy(behaviour: learners.Behaviour) -> acting.PolicyCore:
+  def policy(acting_policy: learners.ActingPolicy) -> acting.ActorCore:
     return acting.make(
-      behaviour,
+      acting_policy,
       config.num_skills,
       config.skill_length,
       config.fixed_skill,
@@ -180,6 +183,6 @@ def make_agent(
     problem,
     objective,
     *parts,
-    policy(parts.behaviour),
-    policy(parts.evaluation_behaviour),
+    policy(parts.acting_policy),
+    policy(parts.evaluation_acting_policy),
   )

@@ -31,7 +31,7 @@ Params = PyTree
 Metrics = dict[str, Float[Array, '']]
 
 
-class Prefix(NamedTuple):
+class BurnIn(NamedTuple):
   """The L steps right before each of a batch of skills.
 
   Where an episode has fewer, the rest comes first and is padding.
@@ -40,13 +40,13 @@ class Prefix(NamedTuple):
     observation: what the agent saw before each step.
     skill: that it followed then.
     mask: 1 for steps that were made.
-    record: as in `Trajectory`.
+    extras: as in `Trajectory`.
   """
 
   observation: Shaped[Array, 'L B *observation']
   skill: Int[Array, 'L B']
   mask: Float[Array, 'L B']
-  record: Mapping[str, Array]
+  extras: Mapping[str, Array]
 
 
 class Trajectory(NamedTuple):
@@ -64,11 +64,11 @@ class Trajectory(NamedTuple):
       terminal state, 1 elsewhere, also where an episode was merely cut off.
     skill: the skill that chose the action.
     mask: 1 for real steps, 0 for padding.
-    record: what the policy noted of each step for its learner, by name, each
+    extras: what the policy noted of each step for its learner, by name, each
       `[T, B, ...]`; empty if it noted nothing.
-    prefix: what came before, for learners that bring a memory up to date by it;
+    burn_in: what came before, for learners that bring a memory up to date by it;
       None if nothing is known of it.
-    importance: how much each trajectory counts, in (0, 1], where some are drawn
+    importance_weights: how much each trajectory counts, in (0, 1], where some are drawn
       more often than others; None where all count alike.
   """
 
@@ -78,9 +78,9 @@ class Trajectory(NamedTuple):
   discount: Float[Array, 'T B']
   skill: Int[Array, 'T B']
   mask: Float[Array, 'T B']
-  record: Mapping[str, Array] = {}
-  prefix: Prefix | None = None
-  importance: Float[Array, 'B'] | None = None
+  extras: Mapping[str, Array] = {}
+  burn_in: BurnIn | None = None
+  importance_weights: Float[Array, 'B'] | None = None
 
 
 def arrival(

@@ -23,7 +23,7 @@ VARIABLES = q_learning.Variables(
 
 
 def make(epsilon=0.0):
-  return acting.make(q_learning.behaviour(NETWORK, epsilon), K, LENGTH)
+  return acting.make(q_learning.acting_policy(NETWORK, epsilon), K, LENGTH)
 
 
 def keys(size, seed=0):
@@ -77,7 +77,7 @@ def test_a_skill_is_kept_for_its_length_and_then_drawn_anew():
 
 def test_a_skill_that_is_kept_lasts_for_the_whole_episode():
   core = acting.make(
-    q_learning.behaviour(NETWORK, 0.0), K, LENGTH, keeps_skill=True
+    q_learning.acting_policy(NETWORK, 0.0), K, LENGTH, keeps_skill=True
   )
   _, extras, _ = jax.jit(jax.vmap(lambda key: run(core, key, 3 * LENGTH + 1)))(
     keys(1000)
@@ -152,7 +152,7 @@ def test_compiled_and_mapped_actors_are_the_plain_ones():
 
 def test_an_actor_with_one_skill_follows_no_other():
   core = acting.make(
-    q_learning.behaviour(NETWORK, 0.0), K, LENGTH, fixed_skill=2
+    q_learning.acting_policy(NETWORK, 0.0), K, LENGTH, fixed_skill=2
   )
   _, extras, _ = jax.jit(jax.vmap(lambda key: run(core, key, 2 * LENGTH + 1)))(
     keys(50)
@@ -165,7 +165,9 @@ def test_an_actor_with_one_skill_follows_no_other():
 def test_what_an_actor_s_behaviour_notes_is_recorded_beside_the_skill():
   distribution = policies.of_indices(3)
   network = heads.make(torsos.NetworkConfig(), problems.TABLE, K, 3)
-  core = acting.make(actor_critic.behaviour(network, distribution), K, LENGTH)
+  core = acting.make(
+    actor_critic.acting_policy(network, distribution), K, LENGTH
+  )
   variables = actor_critic.Variables(
     problems.fill(
       network.init(jax.random.PRNGKey(0)),
@@ -179,7 +181,7 @@ def test_what_an_actor_s_behaviour_notes_is_recorded_beside_the_skill():
   logits = problems.content(variables.params).reshape(K, 6, 3)
   logits = logits[int(extras['skill']), 4]
   np.testing.assert_allclose(
-    acting.record(extras)[policies.LOG_PROB],
+    acting.learner_extras(extras)[policies.LOG_PROB],
     logits[int(action)] - np.log(np.exp(logits).sum()),
     rtol=1e-5,
   )

@@ -36,7 +36,15 @@ def lambda_returns(rewards, discounts, values, lambda_):
   return returns
 
 
-def vtrace(rewards, discounts, values, ratios, lambda_, max_rho, max_c):
+def vtrace(
+  rewards,
+  discounts,
+  values,
+  ratios,
+  lambda_,
+  clip_rho_threshold,
+  clip_c_threshold,
+):
   """V-trace targets and advantages from their definition, a sum for each step.
 
       vs_s = v_s + sum_t (prod_{i<t} discount_i c_i) delta_t,
@@ -51,8 +59,8 @@ def vtrace(rewards, discounts, values, ratios, lambda_, max_rho, max_c):
     values: list of T + 1 numbers, values[t] of the state before step t.
     ratios: list of T importance ratios.
     lambda_: mixing.
-    max_rho: limit of the ratio in the errors.
-    max_c: limit of the ratio in the trace.
+    clip_rho_threshold: limit of the ratio in the errors.
+    clip_c_threshold: limit of the ratio in the trace.
 
   Returns:
     Lists of T targets and T advantages.
@@ -63,8 +71,8 @@ def vtrace(rewards, discounts, values, ratios, lambda_, max_rho, max_c):
     target, factor = values[start], 1.0
     for t in range(start, num_steps):
       error = rewards[t] + discounts[t] * values[t + 1] - values[t]
-      target += factor * min(max_rho, ratios[t]) * error
-      factor *= discounts[t] * lambda_ * min(max_c, ratios[t])
+      target += factor * min(clip_rho_threshold, ratios[t]) * error
+      factor *= discounts[t] * lambda_ * min(clip_c_threshold, ratios[t])
     targets.append(target)
   advantages = []
   for t, value in enumerate(values[1:]):
@@ -96,7 +104,7 @@ def disagreement(logits):
 def finite_horizon_values(
   successor, reward, weights, num_steps, gamma, lambda_, num_actions, start
 ):
-  """Fixed point of Peng's Q(lambda) under uniformly random behaviour.
+  """Fixed point of Peng's Q(lambda) under uniformly random acting_policy.
 
   With lambda = 0 and one stream these are the optimal values:
 

@@ -245,8 +245,8 @@ def test_agents_with_a_model_differ_in_what_they_do_with_it(
     assert registry.name_of(config.learner) == 'model_value'
     agent = registry.make_agent(config, problem)
     jax.eval_shape(agent.learner.init, jax.random.PRNGKey(0))
-  assert not made['muesli'].learner.inconsistency.is_used
-  assert made['ive'].learner.inconsistency.bonus_weight > 0
+  assert not made['muesli'].learner.ive.is_used
+  assert made['ive'].learner.ive.bonus_weight > 0
   assert made['muesli'] == dataclasses.replace(
     made['ive'], learner=made['muesli'].learner
   )
@@ -283,5 +283,5 @@ def test_skills_of_bodies_begin_with_habits_and_tasks_do_not():
   problem = continuous(environment)
   for agent, has in (('diayn', True), ('extrinsic', False), ('domino', False)):
     config = presets.make(agent, environment, problem)
-    assert (config.learner.habits > 0) == has
+    assert (config.learner.skill_bias_std > 0) == has
     assert config.network.squash_inputs

@@ -215,11 +215,11 @@ def handmade_skills(problem, actions, skill_length):
 
 def tables_of_a_model(policy=((0.25, 0.75), (1.0, 0.0))):
   """Two states: the first pays 4 or 0 and leads to the second or itself."""
-  params, imagination = models.table(2, 2, jnp.array(policy))
+  params, under_policy = models.table(2, 2, jnp.array(policy))
   # Logits of which 60 is for certain.
   to_first, to_second = jnp.array([60.0, 0.0]), jnp.array([0.0, 60.0])
   return params._replace(
     transition=jnp.array([[to_second, to_first], [to_second, to_first]]),
     reward=jnp.array([[4.0, 0.0], [2.0, 9.0]]),
     value=jnp.array([8.0, 4.0]),
-  ), imagination
+  ), under_policy

@@ -61,7 +61,7 @@ def caught_signals() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def users_mistakes() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
   """Ends the program in one line, with status 2, where a value is refused."""
   try:
     yield

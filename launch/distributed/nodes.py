@@ -392,7 +392,7 @@ class InferenceServer(Node):
 
 
 def _request_like(
-  policy: acting.PolicyCore, environment_spec: acme_api.specs.EnvironmentSpec
+  policy: acting.ActorCore, environment_spec: acme_api.specs.EnvironmentSpec
 ) -> Any:
   """Shapes of an observation and of a policy's state."""
   state = jax.eval_shape(policy.init, jax.random.PRNGKey(0))
@@ -400,9 +400,9 @@ def _request_like(
 
 
 def _served_policy(
-  policy: acting.PolicyCore,
+  policy: acting.ActorCore,
   server: remote.Remote,
-) -> acting.PolicyCore:
+) -> acting.ActorCore:
   """A policy whose actions are selected by an inference server."""
 
   def select_action(variables, observation, state):
@@ -413,7 +413,7 @@ def _served_policy(
     action, *leaves = pickle.loads(answer)
     return action, jax.tree.unflatten(structure, leaves)
 
-  return acting.PolicyCore(
+  return acting.ActorCore(
     jax.jit(policy.init), select_action, policy.get_extras
   )
 

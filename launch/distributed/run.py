@@ -31,7 +31,7 @@ ALONE = hosts_lib.Hosts(('localhost',), 0)
 class Frozen(acme_api.core.VariableSource):
   """The variables of a saved learner."""
 
-  def __init__(self, agent: registry.Agent, state: base.State):
+  def __init__(self, agent: registry.Agent, state: base.LearnerState):
     """Initialises the source."""
     self._variables = {
       learning.POLICY: learning.to_host(agent.learner.variables(state)),

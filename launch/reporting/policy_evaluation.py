@@ -192,9 +192,9 @@ def play(
   return Measured(np.array(returns), episodes)
 
 
-def choose_ruler(
+def choose_feature_map(
   runs: Sequence[Run], measured: Sequence[Measured]
-) -> feature_maps.Ruler | None:
+) -> feature_maps.FeatureMap | None:
   """What all runs are measured by; None where large pictures are all there is.
 
   In grids how often each state is visited; elsewhere the features of the first
@@ -203,7 +203,7 @@ def choose_ruler(
   if measured[0].episodes[0][0].observation is None:
     return None
   run = runs[0]
-  return ruler_of(
+  return feature_map_of(
     run.trained.agent,
     run.trained.objective_state,
     run.experiment.make_environment(0),
@@ -216,13 +216,13 @@ def choose_ruler(
   )
 
 
-def ruler_of(
+def feature_map_of(
   agent: registry.Agent,
   objective_state: Any,
   world: Any,
   visited: Sequence[Shaped[np.ndarray, 'n *shape']],
-) -> feature_maps.Ruler | None:
-  """The ruler that suits an agent in a world; None for pictures.
+) -> feature_maps.FeatureMap | None:
+  """The feature_map that suits an agent in a world; None for pictures.
 
   Args:
     agent: whose objective may have features.
@@ -244,13 +244,15 @@ def ruler_of(
   return feature_maps.normalised(visited, names) if learned is None else learned
 
 
-def compare(measured: Measured, ruler: feature_maps.Ruler | None) -> Measured:
+def compare(
+  measured: Measured, feature_map: feature_maps.FeatureMap | None
+) -> Measured:
   """Adds features and distances."""
-  if ruler is None:
+  if feature_map is None:
     return measured
   features = np.stack(
     [
-      feature_maps.expected(ruler, [episode.visited for episode in own])
+      feature_maps.expected(feature_map, [episode.visited for episode in own])
       for own in measured.episodes
     ]
   )

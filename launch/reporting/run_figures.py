@@ -222,7 +222,7 @@ def _discrimination(final: final_lib.Final) -> metrics.Discrimination | None:
   logits = jax.jit(measure.logits_of, static_argnums=0)(
     discriminator, final.objective_state, trajectory
   )
-  moments = discriminator.view.select(trajectory)
+  moments = discriminator.timesteps.select(trajectory)
   return metrics.discrimination(logits, moments.skill, moments.mask)
 
 
@@ -277,15 +277,17 @@ def _of_set(
   if played[0].observation is None:  # Large pictures.
     return []
   visited = [own.visited for own in played]
-  ruler = policy_evaluation.ruler_of(
+  feature_map = policy_evaluation.feature_map_of(
     final.agent, final.objective_state, final.environment, visited
   )
-  if ruler is None:
+  if feature_map is None:
     return []
-  features = np.stack([feature_maps.expected(ruler, [own]) for own in visited])
+  features = np.stack(
+    [feature_maps.expected(feature_map, [own]) for own in visited]
+  )
   returns = np.array([own.total for own in played])
   shown: Figures = [
-    skill_figures.distances(features, ruler.what),
+    skill_figures.distances(features, feature_map.what),
     skill_figures.policies(returns, features),
   ]
   if returns[0] > 0:

@@ -265,7 +265,7 @@ def _figures(
       'ends.'
       if not has_ended
       else 'What was learned, such as maps and films: the run is older than '
-      f'{figures.FIGURES_FILE}, or it could not be written.'
+      f'{figure_types.FIGURES_FILE}, or it could not be written.'
     )
     return []
   try:

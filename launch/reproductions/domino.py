@@ -101,7 +101,7 @@ def plan_set(
     )
   )
   config = domino.DominoConfig(
-    per_feature=False, multiplier_rate=1e-2, **settings
+    per_feature=False, multiplier_learning_rate=1e-2, **settings
   )
   planner = planning.PlannerConfig(rate=rate)
   found = jax.jit(
@@ -245,10 +245,10 @@ _CONTROL_SETTINGS = {
   'replay.capacity': 96,
   'replay.samples_per_insert': 16.0,
   # Poles do not fall at once where little is done.
-  'learner.initial_deviation': 0.3,
-  'learner.policy_spread': 0.3,
+  'learner.init_stddev': 0.3,
+  'learner.policy_init_scale': 0.3,
   # At the end no policy is on its way to somewhere else.
-  'learner.policy_rate': 8e-4,
+  'learner.policy_learning_rate': 8e-4,
   'learner.policy_decay': 6_000,
   # Where the cart stands.
   'objective.features': ('position[0]',),
@@ -291,10 +291,10 @@ def control(
       policy_evaluation.play(run, _CONTROL_EPISODES, None) for run in trained
     ]
     # All sets of a seed are measured in the features of its first.
-    ruler = policy_evaluation.choose_ruler(trained, played)
+    feature_map = policy_evaluation.choose_feature_map(trained, played)
     single = trained[list(runs).index(_NO_DIVERSITY)]
     for name, run, measured in zip(runs, trained, played, strict=True):
-      measured = policy_evaluation.compare(measured, ruler)
+      measured = policy_evaluation.compare(measured, feature_map)
       assert measured.distances is not None
       values = measured.returns.mean(axis=1)
       ratios = metrics.value_ratios(values)

@@ -35,13 +35,13 @@ class HalfGrid:
 
   Attributes:
     num_steps: of the walk.
-    value_rate: how far a value moves towards its target.
+    value_learning_rate: how far a value moves towards its target.
     logit_deviation: of the random transitions' logits at first.
     table_deviation: of rewards and values at first.
   """
 
   num_steps: int = 60_000
-  value_rate: float = 0.1
+  value_learning_rate: float = 0.1
   logit_deviation: float = 1.0
   table_deviation: float = 0.3
 
@@ -53,7 +53,7 @@ def is_seen(grid: gridworlds.Gridworld) -> np.ndarray:
 
 def learn(
   settings: HalfGrid, grid: gridworlds.Gridworld, key: types.PRNGKey
-) -> tuple[models.Params, models.Imagination]:
+) -> tuple[models.Params, models.ModelUnderPolicy]:
   """Walks, and learns the most likely model and a value by TD(0).
 
   Args:
@@ -70,7 +70,7 @@ def learn(
   seen = jnp.asarray(is_seen(grid))
   keys = jax.random.split(key, 4)
   policy = jnp.full((num_states, num_actions), 1 / num_actions)
-  params, imagination = models.table(num_states, num_actions, policy)
+  params, under_policy = models.table(num_states, num_actions, policy)
   deviations = (
     settings.logit_deviation,
     settings.table_deviation,
@@ -87,7 +87,7 @@ def learn(
     state, value, is_known = carry
     following, reward = successors[state, action], rewards[state, action]
     error = reward + DISCOUNT * value[following] - value[state]
-    value = value.at[state].add(settings.value_rate * error)
+    value = value.at[state].add(settings.value_learning_rate * error)
     is_known = is_known.at[state, action].set(True)
     state = jnp.where(seen[following], following, grid.start)
     return (state, value, is_known), None
@@ -102,7 +102,7 @@ def learn(
     transition=jnp.where(is_known[..., None], certain, logits),
     reward=jnp.where(is_known, rewards, paid),
     value=value,
-  ), imagination
+  ), under_policy
 
 
 class Learned(NamedTuple):
@@ -129,11 +129,11 @@ def learned(num_steps: int, seed: int, settings: HalfGrid) -> Learned:
   """
   grid = gridworlds.load('rewards_11')
   key = jax.random.PRNGKey(seed)
-  params, imagination = learn(settings, grid, key)
+  params, under_policy = learn(settings, grid, key)
   members = ive.estimates(
-    imagination,
+    under_policy,
     params,
-    imagination.encode(params, jnp.arange(grid.mdp.num_states)),
+    under_policy.encode(params, jnp.arange(grid.mdp.num_states)),
     key,
     num_steps=num_steps,
     num_rollouts=1,

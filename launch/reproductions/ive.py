@@ -150,7 +150,7 @@ def deep_sea(
       environment='classic:deep_sea',
       settings=(
         *_SEA_SETTINGS,
-        ('learner.inconsistency.bonus_weight', weight),
+        ('learner.ive.bonus_weight', weight),
       ),
       num_updates=_SEA_UPDATES,
       options=(('size', _SEA_SIZE),),
@@ -211,7 +211,7 @@ def acting(
         ('skill_length', _ROOMS_STEPS),
         ('batch_size', 8),
         *(
-          (f'learner.inconsistency.{setting}', value)
+          (f'learner.ive.{setting}', value)
           for setting, value in (('bonus_weight', 0.0), *way)
         ),
       ),

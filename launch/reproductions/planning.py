@@ -29,21 +29,21 @@ class PlannerConfig:
     discount: gamma per step, in [0, 1).
     rate: how far the logit of the action with the largest advantage moves.
     max_logit: limit of all logits.
-    initial_deviation: of the logits at first.
+    init_stddev: of the logits at first.
     num_iterations: how often policies move.
   """
 
   discount: float = 0.97
   rate: float = 0.05
   max_logit: float = 8.0
-  initial_deviation: float = 1.0
+  init_stddev: float = 1.0
   num_iterations: int = 8000
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     if not 0 <= self.discount < 1:
       raise ValueError(f'discount must be in [0, 1), got {self.discount}.')
-    for name in ('rate', 'max_logit', 'initial_deviation', 'num_iterations'):
+    for name in ('rate', 'max_logit', 'init_stddev', 'num_iterations'):
       value = getattr(self, name)
       if value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
@@ -117,7 +117,7 @@ def plan(
     key: of the first logits.
   """
   num_states, num_actions = world.rewards.shape
-  optimizer = optax.adam(config.multiplier_rate)
+  optimizer = optax.adam(config.multiplier_learning_rate)
   gamma = settings.discount
 
   def step(carry, _):
@@ -127,8 +127,8 @@ def plan(
     value = jnp.einsum('ks,ksa,sa->k', d, policies, world.rewards)
     present = jnp.ones((num_skills,))
     averages = domino.Averages(
-      domino.moved(averages.value, value, present, config.value_decay),
-      domino.moved(averages.features, d, present, config.feature_decay),
+      domino.ema(averages.value, value, present, config.value_decay),
+      domino.ema(averages.features, d, present, config.feature_decay),
     )
     grads = jax.grad(domino.multiplier_loss)(
       multiplier, averages.value, config.alpha
@@ -138,7 +138,7 @@ def plan(
       multiplier + updates, -config.max_multiplier, config.max_multiplier
     )
     weights = domino.stream_weights(config, multiplier, averages.value)
-    worth = domino.directions(config, averages.features)
+    worth = domino.diversity_gradient(config, averages.features)
     rewards = (
       weights[:, 0, None, None] * world.rewards[None]
       + (weights[:, 1, None] * worth)[..., None]
@@ -152,7 +152,7 @@ def plan(
     return (logits, averages, multiplier, optimizer_state), None
 
   shape = (num_skills, num_states, num_actions)
-  logits = settings.initial_deviation * jax.random.normal(key, shape)
+  logits = settings.init_stddev * jax.random.normal(key, shape)
   multiplier = jnp.full((num_skills,), config.initial_multiplier, jnp.float32)
   policies = jax.nn.softmax(logits)
   averages = domino.Averages(

@@ -68,18 +68,18 @@ class Tabular:
 
   Attributes:
     num_updates: environment steps, with an update of everything after each.
-    value_rate: how far a value moves towards its target.
-    reward_rate: how far a reward of the model moves towards what was paid.
-    transition_rate: step size of the model's logits on its negative
+    value_learning_rate: how far a value moves towards its target.
+    reward_learning_rate: how far a reward of the model moves towards what was paid.
+    transition_learning_rate: step size of the model's logits on its negative
       log-likelihood, in nats.
     noise: standard deviation of what rewards are paid with.
     num_starts: random states from which is imagined after each step.
   """
 
   num_updates: int = 4000
-  value_rate: float = 0.1
-  reward_rate: float = 0.1
-  transition_rate: float = 0.5
+  value_learning_rate: float = 0.1
+  reward_learning_rate: float = 0.1
+  transition_learning_rate: float = 0.5
   noise: float = 0.5
   num_starts: int = 4
 
@@ -114,7 +114,7 @@ def tabular_errors(
   """
   num_states, num_actions = world.rewards.shape
   policy = jnp.full((num_states, num_actions), 1 / num_actions)
-  params, imagination = models.table(num_states, num_actions, policy)
+  params, under_policy = models.table(num_states, num_actions, policy)
   cumulative = jnp.cumsum(world.transitions, axis=-1)
 
   def real_step(params, state, key):
@@ -129,12 +129,12 @@ def tabular_errors(
       params.transition[pair]
     )
     params = params._replace(
-      value=params.value.at[state].add(settings.value_rate * error),
+      value=params.value.at[state].add(settings.value_learning_rate * error),
       reward=params.reward.at[pair].add(
-        settings.reward_rate * (reward - params.reward[pair])
+        settings.reward_learning_rate * (reward - params.reward[pair])
       ),
       transition=params.transition.at[pair].add(
-        settings.transition_rate * surprise
+        settings.transition_learning_rate * surprise
       ),
     )
     return params, next_state
@@ -148,7 +148,7 @@ def tabular_errors(
 
     def mean_loss(params):
       found = self_consistency.losses(
-        loss, imagination, DISCOUNT, params, params, starts, key
+        loss, under_policy, DISCOUNT, params, params, starts, key
       )
       return jnp.mean(jnp.sum(found, axis=0))
 
@@ -237,7 +237,7 @@ class Latent:
     num_steps: of each walk in a batch, along which the model is unrolled with
       the actions that were taken.
     learning_rate: of Adam.
-    target_rate: how far the slower parameters, of which targets are made, move
+    target_update_rate: how far the slower parameters, of which targets are made, move
       at each update.
     model: sizes of the model.
   """
@@ -246,7 +246,7 @@ class Latent:
   batch_size: int = 16
   num_steps: int = 4
   learning_rate: float = 3e-3
-  target_rate: float = 0.05
+  target_update_rate: float = 0.05
   model: models.LatentConfig = models.LatentConfig(size=16, num_atoms=None)
 
 
@@ -329,10 +329,10 @@ def latent_errors(
     num_actions=num_actions,
   )
   model = models.latent(settings.model, torsos.NetworkConfig(), problem)
-  imagination = models.sampled(model)
+  under_policy = models.sampled(model)
   auxiliary = None
   if loss is not None:
-    auxiliary = self_consistency.make(loss, imagination, DISCOUNT)
+    auxiliary = self_consistency.make(loss, under_policy, DISCOUNT)
   optimizer = optax.adam(settings.learning_rate)
   everywhere = jnp.arange(num_states)
 
@@ -349,8 +349,10 @@ def latent_errors(
     grads = jax.grad(total_loss)(params, target, walk, loss_key)
     updates, optimizer_state = optimizer.update(grads, optimizer_state)
     params: Any = optax.apply_updates(params, updates)
-    target = optax.incremental_update(params, target, settings.target_rate)
-    value = imagination.value(params, model.encode(params, everywhere))
+    target = optax.incremental_update(
+      params, target, settings.target_update_rate
+    )
+    value = under_policy.value(params, model.encode(params, everywhere))
     error = jnp.sqrt(jnp.mean(jnp.square(value - world.values)))
     carry = params, target, optimizer_state, walk.observation[-1]
     return carry, error / jnp.std(world.values)

@@ -263,7 +263,7 @@ def successes(
       skill_length=1,
       batch_size=1,
       # Nothing is known at first, and nothing preferred.
-      network=torsos.NetworkConfig(table_spread=0.0),
+      network=torsos.NetworkConfig(table_init_range=0.0),
       learner=q_learning.QLearningConfig(
         discount=1.0,  # It is in what the environment hands up.
         learning_rate=_TASK_RATE,

@@ -193,8 +193,8 @@ def control(
     # Whoever does not plan imagines as much, to no effect.
     settings = (
       ('batch_size', 16),
-      ('learner.consistency.kind', kind or 'dyna'),
-      ('learner.consistency.weight', 1.0 if kind else 1e-12),
+      ('learner.self_consistency.kind', kind or 'dyna'),
+      ('learner.self_consistency.weight', 1.0 if kind else 1e-12),
     )
     variants[kind or 'none'] = training.Variant(
       agent='muesli',

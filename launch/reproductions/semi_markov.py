@@ -113,8 +113,8 @@ def make_decide(
         before.taken + 1,
         own == 0,
       )
-      goes_on = (before.taken < wanted) & ~before.has_ended
-      return _where(goes_on, after, before), None
+      has_next_step = (before.taken < wanted) & ~before.has_ended
+      return _where(has_next_step, after, before), None
 
     zero = jnp.float32(0)
     start = Outcome(
@@ -128,7 +128,7 @@ def make_decide(
 class _Carry(NamedTuple):
   """Of one controller."""
 
-  learner: base.State
+  learner: base.LearnerState
   memory: base.Memory
   state: Int[Array, '']
   actor: Any
@@ -182,7 +182,7 @@ def make(
     zero = jnp.zeros((), jnp.int32)
     return _Carry(
       controller.learner.init(key),
-      controller.behaviour.init(),
+      controller.acting_policy.init(),
       environment.reset(None),
       _begin(trained, key, zero),
       *(zero,) * 5,
@@ -202,10 +202,10 @@ def make(
         jnp.stack([seen, environment.observe(outcome.state)]),
         action,
         outcome,
-        controller.behaviour.record(memory),
+        controller.acting_policy.get_extras(memory),
       ),
     )
-    goes_on = _counted(
+    has_next_step = _counted(
       carry._replace(
         learner=learner,
         memory=memory,
@@ -215,18 +215,18 @@ def make(
       outcome,
       num_steps,
     )
-    anew = goes_on._replace(
-      memory=controller.behaviour.init(),
+    anew = has_next_step._replace(
+      memory=controller.acting_policy.init(),
       state=environment.reset(None),
       actor=_begin(trained, actor_key, carry.episode + 1),
       episode=carry.episode + 1,
-      steps_of_episode=jnp.zeros_like(goes_on.steps_of_episode),
+      steps_of_episode=jnp.zeros_like(has_next_step.steps_of_episode),
     )
-    is_over = outcome.has_ended | (goes_on.steps_of_episode >= horizon)
+    is_over = outcome.has_ended | (has_next_step.steps_of_episode >= horizon)
     small = ('memory', 'state', 'actor', 'episode', 'steps_of_episode')
-    return goes_on._replace(
+    return has_next_step._replace(
       **{
-        name: _where(is_over, getattr(anew, name), getattr(goes_on, name))
+        name: _where(is_over, getattr(anew, name), getattr(has_next_step, name))
         for name in small
       }
     )
@@ -261,14 +261,14 @@ def _choose(
   key: types.PRNGKey,
 ) -> tuple[Int[Array, ''], base.Memory]:
   """The controller's next choice, and its memory after that."""
-  behaviour = controller.behaviour
+  acting_policy = controller.acting_policy
   uniform = jax.random.uniform(
-    jax.random.fold_in(key, carry.choices), (behaviour.num_uniforms,)
+    jax.random.fold_in(key, carry.choices), (acting_policy.num_uniforms,)
   )
   inputs = seen, jnp.int32(0), carry.memory, uniform
   return jax.tree.map(
     lambda x: x[0],
-    behaviour.choose(
+    acting_policy.select_action(
       controller.learner.variables(carry.learner),
       *jax.tree.map(lambda x: x[None], inputs),
     ),
@@ -279,7 +279,7 @@ def _item(
   seen: Array,
   action: Int[Array, ''],
   outcome: Outcome,
-  record: Mapping[str, Array],
+  step_extras: Mapping[str, Array],
 ) -> types.Trajectory:
   """One choice as a trajectory of one step.
 
@@ -287,7 +287,7 @@ def _item(
     seen: when it was made, and when its outcome was there, `[2, ...]`.
     action: the choice.
     outcome: what it led to.
-    record: of the behaviour.
+    extras: of the acting_policy.
   """
   item = types.Trajectory(
     observation=seen,
@@ -296,7 +296,7 @@ def _item(
     discount=outcome.discount,
     skill=jnp.int32(0),
     mask=jnp.float32(1),
-    record=record,
+    extras=step_extras,
   )
   return jax.tree.map(lambda x: x[None, None], item)._replace(
     observation=seen[:, None]

@@ -53,9 +53,11 @@ class Compiled(NamedTuple):
 
   environment: Any
   agent: registry.Agent
-  init: Callable[[jax.Array], on_device.State]
-  step: Callable[[on_device.State], on_device.State]
-  evaluate: Callable[[on_device.State, jax.Array, int], types.Trajectory]
+  init: Callable[[jax.Array], on_device.OnDeviceState]
+  step: Callable[[on_device.OnDeviceState], on_device.OnDeviceState]
+  evaluate: Callable[
+    [on_device.OnDeviceState, jax.Array, int], types.Trajectory
+  ]
 
 
 @functools.lru_cache
@@ -85,7 +87,7 @@ def compiled(variant: Variant) -> Compiled:
 
 def states(
   variant: Variant, seed: int
-) -> Iterator[tuple[on_device.State, jax.Array]]:
+) -> Iterator[tuple[on_device.OnDeviceState, jax.Array]]:
   """Trains, and gives the state and a key at each of the evaluations."""
   program = compiled(variant)
   key = jax.random.PRNGKey(seed)
@@ -97,7 +99,7 @@ def states(
 
 def last_states(
   variant: Variant, seed: int
-) -> Iterator[tuple[on_device.State, jax.Array]]:
+) -> Iterator[tuple[on_device.OnDeviceState, jax.Array]]:
   """As `states`, but only of the last tenth of training."""
   first = _EVALUATIONS - _LAST_EVALUATIONS
   return itertools.islice(states(variant, seed), first, None)
@@ -117,11 +119,15 @@ def means(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 @functools.lru_cache
-def _judge(variant: Variant) -> Callable[[on_device.State, jax.Array], Any]:
+def _judge(
+  variant: Variant,
+) -> Callable[[on_device.OnDeviceState, jax.Array], Any]:
   program = compiled(variant)
   judge = measure.measure(program.agent.objective, program.agent.problem)
 
-  def skills_learned(state: on_device.State, key: jax.Array) -> jax.Array:
+  def skills_learned(
+    state: on_device.OnDeviceState, key: jax.Array
+  ) -> jax.Array:
     trajectory = program.evaluate(state, key, _EVALUATION_EPISODES)
     return judge(state.learner.objective, trajectory)['skills_learned']
 
@@ -169,10 +175,12 @@ def train_for_return(variant: Variant, seed: int) -> dict[str, Any]:
 @functools.lru_cache
 def _acts(
   variant: Variant,
-) -> Callable[[on_device.State, jax.Array, int], types.Trajectory]:
+) -> Callable[[on_device.OnDeviceState, jax.Array, int], types.Trajectory]:
   """Fresh trajectories, acted as in training."""
   program = compiled(variant)
-  agent = program.agent._replace(evaluation_behaviour=program.agent.behaviour)
+  agent = program.agent._replace(
+    evaluation_acting_policy=program.agent.acting_policy
+  )
   made = on_device.make(agent, program.environment.functional())
   return jax.jit(made.evaluate, static_argnums=2)
 

@@ -50,7 +50,7 @@ def counts(folder: pathlib.Path) -> dict[str, int]:
 
 def save(
   folder: pathlib.Path,
-  state: base.State,
+  state: base.LearnerState,
   counted: Mapping[str, int],
   wall_time_s: float,
   replay_clients: Sequence[acme_api.reverb.Client],
@@ -124,8 +124,8 @@ def _write_replay(
 
 
 def load(
-  checkpoint: pathlib.Path, like: base.State
-) -> tuple[base.State, dict[str, Any]]:
+  checkpoint: pathlib.Path, like: base.LearnerState
+) -> tuple[base.LearnerState, dict[str, Any]]:
   """Reads the learner's state, and what `save` wrote beside it.
 
   Args:

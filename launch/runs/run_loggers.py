@@ -60,8 +60,8 @@ class CollapseWarning(acme_api.loggers.Logger):
     self._has_warned = True
     self._warn(
       'All policies do the same, so nothing tells them how to differ. Raise '
-      'learner.entropy_weight, learner.policy_spread or (of tables) '
-      'learner.table_spread, or lower objective.initial_multiplier.'
+      'learner.entropy_weight, learner.policy_init_scale or (of tables) '
+      'learner.table_init_stddev, or lower objective.initial_multiplier.'
     )
 
   def close(self) -> None:

@@ -71,7 +71,7 @@ class Run:
   def __init__(
     self,
     experiment: experiment_lib.Experiment,
-    begin: Callable[[base.State], base.State] | None = None,
+    begin: Callable[[base.LearnerState], base.LearnerState] | None = None,
   ):
     """Makes the parts, replay server included; `close` them.
 
@@ -315,7 +315,7 @@ def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
 
 def run(
   experiment: experiment_lib.Experiment,
-  begin: Callable[[base.State], base.State] | None = None,
+  begin: Callable[[base.LearnerState], base.LearnerState] | None = None,
 ) -> command.Outcome:
   """Trains, and leaves a complete run's folder behind.
 

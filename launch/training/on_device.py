@@ -36,17 +36,17 @@ BLOCK = 100
 Worlds = tuple[Int[Array, 'B'], base.Memory]
 
 
-class State(NamedTuple):
+class OnDeviceState(NamedTuple):
   """Everything that a run changes.
 
   Attributes:
     learner: the learner's state.
     environments: states of the environments.
-    memory: of the behaviour in each.
+    memory: of the acting_policy in each.
     key: source of the random numbers to come.
   """
 
-  learner: base.State
+  learner: base.LearnerState
   environments: Int[Array, 'B']
   memory: base.Memory
   key: types.PRNGKey
@@ -66,19 +66,19 @@ class Program(NamedTuple):
       is: trajectory i + B follows trajectory i.
   """
 
-  init: Callable[[types.PRNGKey], State]
-  train: Callable[[State, int], tuple[State, types.Metrics]]
-  evaluate: Callable[[State, types.PRNGKey, int], types.Trajectory]
+  init: Callable[[types.PRNGKey], OnDeviceState]
+  train: Callable[[OnDeviceState, int], tuple[OnDeviceState, types.Metrics]]
+  evaluate: Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]
 
 
 # Random key, number of worlds -> as they begin.
 _Reset = Callable[[types.PRNGKey, int], Worlds]
-# State; skills, uniform numbers and a key -> state and metrics.
-_Update = Callable[[State, Any], tuple[State, types.Metrics]]
+# OnDeviceState; skills, uniform numbers and a key -> state and metrics.
+_Update = Callable[[OnDeviceState, Any], tuple[OnDeviceState, types.Metrics]]
 
 
 def rollout(
-  behaviour: base.Behaviour,
+  acting_policy: base.ActingPolicy,
   environment: tabular_functional.FunctionalEnvironment,
   variables: base.Variables,
   start: Worlds,
@@ -89,7 +89,7 @@ def rollout(
   """Runs one skill in each of B environments, from its first step to its last.
 
   Args:
-    behaviour: chooses the actions.
+    acting_policy: chooses the actions.
     environment: one of them.
     variables: of the policy.
     start: states to start from, and memories.
@@ -108,7 +108,7 @@ def rollout(
     state, memory = carry
     noise, time = inputs
     observation = observe(state)
-    action, memory = behaviour.choose(
+    action, memory = acting_policy.select_action(
       variables, observation, skill, memory, noise
     )
     if environment.is_deterministic:
@@ -119,10 +119,10 @@ def rollout(
     state, reward, discount = jax.vmap(environment.step, axes)(
       keys, state, action
     )
-    record = behaviour.record(memory)
-    return (state, memory), (observation, action, reward, discount, record)
+    step_extras = acting_policy.get_extras(memory)
+    return (state, memory), (observation, action, reward, discount, step_extras)
 
-  end, (observations, actions, rewards, discounts, record) = jax.lax.scan(
+  end, (observations, actions, rewards, discounts, step_extras) = jax.lax.scan(
     step,
     start,
     (uniform, jnp.arange(num_steps)),
@@ -140,7 +140,7 @@ def rollout(
     discount=discounts,
     skill=jnp.broadcast_to(skill, actions.shape),
     mask=mask.astype(jnp.float32),
-    record=record,
+    extras=step_extras,
   )
   return trajectory, end
 
@@ -171,14 +171,17 @@ def make(
 
   def reset(key: types.PRNGKey, size: int) -> Worlds:
     memory = jax.tree.map(
-      lambda x: jnp.broadcast_to(x, (size,) + x.shape), agent.behaviour.init()
+      lambda x: jnp.broadcast_to(x, (size,) + x.shape),
+      agent.acting_policy.init(),
     )
     return jax.vmap(environment.reset)(jax.random.split(key, size)), memory
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> OnDeviceState:
     learner_key, reset_key, key = jax.random.split(key, 3)
     environments, memory = reset(reset_key, config.batch_size)
-    return State(agent.learner.init(learner_key), environments, memory, key)
+    return OnDeviceState(
+      agent.learner.init(learner_key), environments, memory, key
+    )
 
   return Program(
     init,
@@ -215,7 +218,7 @@ def _make_update(
     if is_episodic:
       start = reset(key, agent.config.batch_size)
     trajectory, end = rollout(
-      agent.behaviour,
+      agent.acting_policy,
       environment,
       agent.learner.variables(state.learner),
       start,
@@ -227,19 +230,21 @@ def _make_update(
       end = _go_on(reset, trajectory, end, key)
     learner, metrics = agent.learner.update(state.learner, trajectory)
     environments, memory = end
-    return State(learner, environments, memory, state.key), metrics
+    return OnDeviceState(learner, environments, memory, state.key), metrics
 
   return update
 
 
 def _make_train(
   agent: registry.Agent, update: _Update
-) -> Callable[[State, int], tuple[State, types.Metrics]]:
+) -> Callable[[OnDeviceState, int], tuple[OnDeviceState, types.Metrics]]:
   """Makes many updates, the random numbers of a block of them at once."""
   config = agent.config
   batch = config.batch_size
 
-  def block(state: State, size: int) -> tuple[State, types.Metrics]:
+  def block(
+    state: OnDeviceState, size: int
+  ) -> tuple[OnDeviceState, types.Metrics]:
     key, skill_key, uniform_key, update_key = jax.random.split(state.key, 4)
     inputs = (
       jax.random.randint(
@@ -247,7 +252,7 @@ def _make_train(
       ),
       jax.random.uniform(
         uniform_key,
-        (size, config.skill_length, batch, agent.behaviour.num_uniforms),
+        (size, config.skill_length, batch, agent.acting_policy.num_uniforms),
       ),
       jax.random.split(update_key, size),
     )
@@ -258,7 +263,9 @@ def _make_train(
     state, _ = jax.lax.scan(lambda s, x: (update(s, x)[0], None), state, first)
     return update(state, last)
 
-  def train(state: State, num_updates: int) -> tuple[State, types.Metrics]:
+  def train(
+    state: OnDeviceState, num_updates: int
+  ) -> tuple[OnDeviceState, types.Metrics]:
     if num_updates < 1:
       raise ValueError(f'num_updates must be >= 1, got {num_updates}.')
     num_blocks = (num_updates - 1) // BLOCK
@@ -274,12 +281,12 @@ def _make_evaluate(
   agent: registry.Agent,
   environment: tabular_functional.FunctionalEnvironment,
   reset: _Reset,
-) -> Callable[[State, types.PRNGKey, int], types.Trajectory]:
+) -> Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]:
   """Runs fresh skills of the evaluation policy: episodes, or chains."""
   config = agent.config
   batch = config.batch_size
   num_steps = config.skill_length
-  behaviour = agent.evaluation_behaviour
+  acting_policy = agent.evaluation_acting_policy
 
   def episodes(
     variables: base.Variables,
@@ -290,13 +297,13 @@ def _make_evaluate(
   ) -> types.Trajectory:
     size = skill.shape[0]
     trajectory, _ = rollout(
-      behaviour,
+      acting_policy,
       environment,
       variables,
       reset(reset_key, size),
       skill,
       jax.random.uniform(
-        uniform_key, (num_steps, size, behaviour.num_uniforms)
+        uniform_key, (num_steps, size, acting_policy.num_uniforms)
       ),
       key,
     )
@@ -312,10 +319,10 @@ def _make_evaluate(
       skill, key = inputs
       uniform_key, key = jax.random.split(key)
       uniform = jax.random.uniform(
-        uniform_key, (num_steps, batch, behaviour.num_uniforms)
+        uniform_key, (num_steps, batch, acting_policy.num_uniforms)
       )
       trajectory, end = rollout(
-        behaviour, environment, variables, start, skill, uniform, key
+        acting_policy, environment, variables, start, skill, uniform, key
       )
       return _go_on(reset, trajectory, end, key), trajectory
 
@@ -329,7 +336,9 @@ def _make_evaluate(
       links,
     )
 
-  def evaluate(state: State, key: types.PRNGKey, size: int) -> types.Trajectory:
+  def evaluate(
+    state: OnDeviceState, key: types.PRNGKey, size: int
+  ) -> types.Trajectory:
     reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
     variables = agent.learner.variables(state.learner)
     is_episodic = environment.horizon is not None

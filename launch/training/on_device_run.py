@@ -27,7 +27,7 @@ _CHUNK = 10 * on_device.BLOCK
 _COUNTED_SKILLS = 2**17
 
 
-class _Parts(NamedTuple):
+class _Built(NamedTuple):
   """What an experiment on device is made of."""
 
   environment: Any
@@ -35,7 +35,7 @@ class _Parts(NamedTuple):
   program: on_device.Program
 
 
-def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
+def build(experiment: experiment_lib.Experiment) -> _Built:
   """Makes the world, the agent and the program.
 
   Raises:
@@ -55,7 +55,7 @@ def make_parts(experiment: experiment_lib.Experiment) -> _Parts:
     experiment.config, experiment_lib.problem_of(environment)
   )
   program = on_device.make(agent, environment.functional())
-  return _Parts(environment, agent, program)
+  return _Built(environment, agent, program)
 
 
 def run(
@@ -87,7 +87,7 @@ class _Run:
   def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
-    self.environment, self.agent, program = make_parts(experiment)
+    self.environment, self.agent, program = build(experiment)
     key, self.evaluation_key = jax.random.split(
       jax.random.PRNGKey(experiment.seed)
     )
@@ -109,7 +109,7 @@ class _Run:
     if resume:
       newest = checkpoints.latest(self.folder / command.CHECKPOINTS)
       state, meta = checkpoints.load(newest, self.state._asdict())
-      self.state = jax.device_put(on_device.State(**state))
+      self.state = jax.device_put(on_device.OnDeviceState(**state))
       self.earlier_s = meta['wall_time_s']
     self.started = time.monotonic()
 

@@ -131,7 +131,7 @@ class HeadBuilder:
     del environment_spec
     return self._builder.make_actor(
       random_key,
-      acting.PolicyCore(policy.init, policy.select_action, policy.get_extras),
+      acting.ActorCore(policy.init, policy.select_action, policy.get_extras),
       adder,
       variable_source,
     )

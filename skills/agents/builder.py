@@ -68,13 +68,13 @@ class SkillActor(actors.GenericActor):
 
 class SkillBuilder(
   builders.GenericActorLearnerBuilder[
-    registry.Agent, acting.PolicyCore, adders.base.Trajectory
+    registry.Agent, acting.ActorCore, adders.base.Trajectory
   ]
 ):
   """Builds the agents of the skill family.
 
   Its methods are those of dm-acme 0.4.0. What Acme calls networks is here a
-  `registry.Agent`, and what it calls a policy an `acting.PolicyCore`.
+  `registry.Agent`, and what it calls a policy an `acting.ActorCore`.
   """
 
   def __init__(
@@ -102,7 +102,7 @@ class SkillBuilder(
 
   def make_policy(
     self, agent: registry.Agent, evaluation: bool = False
-  ) -> acting.PolicyCore:
+  ) -> acting.ActorCore:
     """How the agent acts."""
     return agent.evaluation_policy if evaluation else agent.policy
 
@@ -151,7 +151,7 @@ class SkillBuilder(
   def make_actor(
     self,
     random_key: types.PRNGKey,
-    policy_network: acting.PolicyCore,
+    policy_network: acting.ActorCore,
     adder: Any = None,
     variable_source: core.VariableSource | None = None,
   ) -> SkillActor:

@@ -264,12 +264,12 @@ class SkillLearner(core.Learner):
     variables = self._variables
     return [to_host(variables[name]) for name in names]
 
-  def save(self) -> base.State:
+  def save(self) -> base.LearnerState:
     """The state as NumPy arrays."""
     with self._lock:
       return to_host(self._state)
 
-  def restore(self, state: base.State) -> None:
+  def restore(self, state: base.LearnerState) -> None:
     """Continues from a saved state."""
     with self._lock:
       self._state = (

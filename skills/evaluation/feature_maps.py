@@ -1,6 +1,6 @@
 """By which features policies are compared: psi, and what it is the mean of.
 
-A ruler turns what was seen into features phi; psi is their mean over all the
+A feature_map turns what was seen into features phi; psi is their mean over all the
 states that a policy visits. Distances between policies are in its units, so
 sets of policies are comparable only by the same one.
 """
@@ -21,7 +21,7 @@ from skills.objectives import base
 from skills.objectives import domino
 
 
-class Ruler(NamedTuple):
+class FeatureMap(NamedTuple):
   """Features of what is seen.
 
   Attributes:
@@ -35,7 +35,7 @@ class Ruler(NamedTuple):
   apply: Callable[[Shaped[np.ndarray, 'n *shape']], Float[np.ndarray, 'n D']]
 
 
-def occupancy(state_of: Callable[[Any], Any], num_states: int) -> Ruler:
+def occupancy(state_of: Callable[[Any], Any], num_states: int) -> FeatureMap:
   """In a world of states: psi is the share of steps spent in each.
 
   Args:
@@ -48,17 +48,17 @@ def occupancy(state_of: Callable[[Any], Any], num_states: int) -> Ruler:
     phi[np.arange(len(observation)), state_of(observation)] = 1.0
     return phi
 
-  return Ruler(
+  return FeatureMap(
     'occupancy of states', tuple(f'state {i}' for i in range(num_states)), apply
   )
 
 
 def learned_with(
   config: Any,
-  state: base.State,
+  state: base.ObjectiveState,
   problem: types.ProblemSpec,
   names: Sequence[str],
-) -> Ruler | None:
+) -> FeatureMap | None:
   """The features that an objective itself tells policies apart by.
 
   Args:
@@ -76,7 +76,7 @@ def learned_with(
   # They are some of the entries: which ones is seen by their numbers.
   entries = features.raw(jnp.arange(float(len(names))))
   apply = jax.jit(features.apply)
-  return Ruler(
+  return FeatureMap(
     'the features that the first run was trained with',
     tuple(names[int(i)] for i in np.asarray(entries)),
     lambda seen: np.asarray(apply(state.moments, jnp.asarray(seen))),
@@ -85,7 +85,7 @@ def learned_with(
 
 def normalised(
   observations: Sequence[Shaped[np.ndarray, 'n D']], names: Sequence[str]
-) -> Ruler:
+) -> FeatureMap:
   """Entries of observations, shifted and scaled to mean 0 and deviation 1.
 
   Args:
@@ -101,7 +101,7 @@ def normalised(
   # Rounding makes traces of differences where there are none.
   changes = deviation > 1e-6 * np.maximum(np.abs(mean), 1.0)
   scale = np.where(changes, 1.0 / np.where(changes, deviation, 1.0), 0.0)
-  return Ruler(
+  return FeatureMap(
     'observations, normalised over all runs',
     tuple(names),
     lambda observation: (observation - mean) * scale,
@@ -109,16 +109,18 @@ def normalised(
 
 
 def expected(
-  ruler: Ruler, observations: Sequence[Shaped[np.ndarray, 'n *shape']]
+  feature_map: FeatureMap,
+  observations: Sequence[Shaped[np.ndarray, 'n *shape']],
 ) -> Float[np.ndarray, 'D']:
   """Mean features psi of a policy.
 
   Args:
-    ruler: what to look at.
+    feature_map: what to look at.
     observations: of each episode, those to which the policy's steps led. Every
       step counts the same, so that long episodes count more.
   """
   totals = [
-    ruler.apply(part).sum(axis=0, dtype=np.float64) for part in observations
+    feature_map.apply(part).sum(axis=0, dtype=np.float64)
+    for part in observations
   ]
   return np.sum(totals, axis=0) / sum(map(len, observations))

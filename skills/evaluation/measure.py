@@ -20,7 +20,7 @@ _MAX_NUMBERS = 2**22
 
 def logits_of(
   discriminator: base.Discriminator,
-  state: base.State,
+  state: base.ObjectiveState,
   trajectory: types.Trajectory,
 ) -> Float[Array, 'N M B K']:
   """What discriminators say of trajectories, however large what is seen is."""
@@ -28,8 +28,8 @@ def logits_of(
 
 
 def _in_parts(
-  function: Callable[[base.State, types.Trajectory], Array],
-  state: base.State,
+  function: Callable[[base.ObjectiveState, types.Trajectory], Array],
+  state: base.ObjectiveState,
   trajectory: types.Trajectory,
   axis: int,
 ) -> Array:
@@ -56,7 +56,7 @@ def _in_parts(
 
 def measure(
   objective: base.IntrinsicReward, problem: types.ProblemSpec
-) -> Callable[[base.State, types.Trajectory], types.Metrics]:
+) -> Callable[[base.ObjectiveState, types.Trajectory], types.Metrics]:
   """Makes the function that measures; jit it.
 
   Args:
@@ -75,7 +75,9 @@ def measure(
   """
   discriminator = objective.discriminator
 
-  def compute(state: base.State, trajectory: types.Trajectory) -> types.Metrics:
+  def compute(
+    state: base.ObjectiveState, trajectory: types.Trajectory
+  ) -> types.Metrics:
     mask = trajectory.mask
     numbers = {
       'skill_return': jnp.mean(jnp.sum(trajectory.reward * mask, axis=0))
@@ -86,7 +88,7 @@ def measure(
         jnp.sum(rewards[..., i] * mask, axis=0)
       )
     if discriminator is not None:
-      moments = discriminator.view.select(trajectory)
+      moments = discriminator.timesteps.select(trajectory)
       logits = logits_of(discriminator, state, trajectory)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
         logits, moments.skill, moments.mask

@@ -46,17 +46,17 @@ class ActorCriticConfig:
     discount: gamma per environment step, in [0, 1]. A skill's last step is
       discounted by 0.
     lambda_: mixing of the multi-step returns, in [0, 1].
-    max_rho: limit of the importance ratio in errors and in the policy's
+    clip_rho_threshold: limit of the importance ratio in errors and in the policy's
       gradient.
-    max_c: limit of the importance ratio in traces, at most `max_rho`.
-    max_change: how far the importance ratio may move from 1 in the direction of
+    clip_c_threshold: limit of the importance ratio in traces, at most `clip_rho_threshold`.
+    ppo_clip: how far the importance ratio may move from 1 in the direction of
       an action's advantage before the action is not followed any more; None for
       no limit, as V-trace's authors had it.
-    policy_rate: step size of the policy's `optimizer`.
-    policy_decay: updates over which `policy_rate` falls evenly to a twentieth,
+    policy_learning_rate: step size of the policy's `optimizer`.
+    policy_decay: updates over which `policy_learning_rate` falls evenly to a twentieth,
       where it stays; None for a rate that stays as it is. What is learned at
       the end is then no longer on its way to somewhere else.
-    value_rate: step size of the values' `optimizer`. Losses are means over all
+    value_learning_rate: step size of the values' `optimizer`. Losses are means over all
       real steps, that of the values with a factor 1/2 and a sum over streams.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     max_gradient_norm: the policy's and the values' gradients are each scaled
@@ -74,37 +74,37 @@ class ActorCriticConfig:
       of the size of one step's reward. Where every step pays, the usual ones
       are a hundred times as large, and take an optimiser long to reach; where
       only a skill's end pays, they are of the reward's size as they are.
-    initial_deviation: of the Gaussian under the hyperbolic tangent that chooses
+    init_stddev: of the Gaussian under the hyperbolic tangent that chooses
       continuous actions; unused for discrete ones, whose policy begins
       uniform.
-    policy_spread: initial weights of the policy's last layer, in the usual
+    policy_init_scale: initial weights of the policy's last layer, in the usual
       ones' deviations.
-    habits: deviation of what each skill adds to the policy's outputs at first,
+    skill_bias_std: deviation of what each skill adds to the policy's outputs at first,
       wherever it is: to logits, and to means of latents. Skills that begin
       alike take long to find what could tell them apart; a body of many joints
       may never.
-    table_spread: the same where policies are tables: the deviation of their
+    table_init_stddev: the same where policies are tables: the deviation of their
       initial logits.
   """
 
   discount: float = 0.99
   lambda_: float = 0.95
-  max_rho: float = 1.0
-  max_c: float = 1.0
-  max_change: float | None = 0.2
-  policy_rate: float = 3e-4
+  clip_rho_threshold: float = 1.0
+  clip_c_threshold: float = 1.0
+  ppo_clip: float | None = 0.2
+  policy_learning_rate: float = 3e-4
   policy_decay: int | None = None
-  value_rate: float = 1e-3
+  value_learning_rate: float = 1e-3
   optimizer: str = 'adam'
   max_gradient_norm: float | None = 1.0
   entropy_weight: float = 0.01
   normalize_advantages: bool = True
   normalize_streams: bool = False
   values_per_step: bool = False
-  initial_deviation: float = 0.7
-  policy_spread: float = 0.01
-  habits: float = 0.0
-  table_spread: float = 0.0
+  init_stddev: float = 0.7
+  policy_init_scale: float = 0.01
+  skill_bias_std: float = 0.0
+  table_init_stddev: float = 0.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -113,7 +113,13 @@ class ActorCriticConfig:
       if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}.')
     for name in (
-      *('max_rho', 'max_c', 'policy_rate', 'value_rate', 'policy_spread'),
+      *(
+        'clip_rho_threshold',
+        'clip_c_threshold',
+        'policy_learning_rate',
+        'value_learning_rate',
+        'policy_init_scale',
+      ),
     ):
       value = getattr(self, name)
       if value <= 0:
@@ -127,33 +133,33 @@ class ActorCriticConfig:
         'discount must be below 1 with values_per_step, which would make all '
         'values 0, got 1; or set values_per_step to false.'
       )
-    if self.max_c > self.max_rho:
+    if self.clip_c_threshold > self.clip_rho_threshold:
       raise ValueError(
-        f'max_c must be at most max_rho ({self.max_rho}), got {self.max_c}.'
+        f'clip_c_threshold must be at most clip_rho_threshold ({self.clip_rho_threshold}), got {self.clip_c_threshold}.'
       )
-    for name in ('max_gradient_norm', 'max_change'):
+    for name in ('max_gradient_norm', 'ppo_clip'):
       value = getattr(self, name)
       if value is not None and value <= 0:
         raise ValueError(f'{name} must be positive or None, got {value}.')
-    for name in ('entropy_weight', 'table_spread', 'habits'):
+    for name in ('entropy_weight', 'table_init_stddev', 'skill_bias_std'):
       value = getattr(self, name)
       if value < 0:
         raise ValueError(f'{name} must be >= 0, got {value}.')
-    if not 0.05 <= self.initial_deviation <= 2:
+    if not 0.05 <= self.init_stddev <= 2:
       raise ValueError(
-        f'initial_deviation must be in [0.05, 2], got {self.initial_deviation}.'
+        f'init_stddev must be in [0.05, 2], got {self.init_stddev}.'
       )
     optimizers.check(self.optimizer)
 
 
-class Parts(NamedTuple):
+class ActorCriticParams(NamedTuple):
   """Something of the policy and the same of the values."""
 
   policy: Any
   values: Any
 
 
-class State(NamedTuple):
+class ActorCriticState(NamedTuple):
   """Everything that learning changes.
 
   Attributes:
@@ -164,9 +170,9 @@ class State(NamedTuple):
     steps: number of updates so far.
   """
 
-  params: Parts
-  optimizer: Parts
-  objective: objectives.State
+  params: ActorCriticParams
+  optimizer: ActorCriticParams
+  objective: objectives.ObjectiveState
   key: types.PRNGKey
   steps: Int[Array, '']
 
@@ -183,7 +189,7 @@ class Variables(NamedTuple):
   steps: Int[Array, '']
 
 
-def mix(
+def combine_streams(
   advantages: Float[Array, 'T B R'], weights: Float[Array, '... R']
 ) -> Float[Array, 'T B']:
   """The one advantage that the policy follows; streams meet only here.
@@ -222,9 +228,9 @@ def normalized_by_skill(
   return centred / jnp.sqrt(variance[skill] + 1e-8)
 
 
-def behaviour(
+def acting_policy(
   network: types.Network, distribution: policies.ActionDistribution
-) -> base.Behaviour:
+) -> base.ActingPolicy:
   """Draws actions, and notes how likely they were.
 
   Args:
@@ -232,19 +238,19 @@ def behaviour(
     distribution: of actions by its outputs.
   """
 
-  def choose(variables: Variables, observation, skill, memory, uniform):
+  def select_action(variables: Variables, observation, skill, memory, uniform):
     del memory
     outputs = network.apply(variables.params, observation, skill)
     return distribution.sample(outputs, uniform)
 
-  return base.Behaviour(
-    distribution.num_uniforms, distribution.notes, choose, dict
+  return base.ActingPolicy(
+    distribution.num_uniforms, distribution.extras_spec, select_action, dict
   )
 
 
-def evaluation_behaviour(
+def evaluation_acting_policy(
   network: types.Network, distribution: policies.ActionDistribution
-) -> base.Behaviour:
+) -> base.ActingPolicy:
   """Chooses the most likely actions.
 
   Args:
@@ -252,21 +258,21 @@ def evaluation_behaviour(
     distribution: of actions by its outputs.
   """
 
-  def choose(variables: Variables, observation, skill, memory, uniform):
+  def select_action(variables: Variables, observation, skill, memory, uniform):
     del uniform
     outputs = network.apply(variables.params, observation, skill)
     return distribution.mode(outputs), memory
 
-  return base.Behaviour(0, lambda: (), choose, lambda memory: {})
+  return base.ActingPolicy(0, lambda: (), select_action, lambda memory: {})
 
 
-def make_parts(
+def make_agent_functions(
   config: ActorCriticConfig,
   network_config: torsos.NetworkConfig,
   problem: types.ProblemSpec,
   num_skills: int,
   objective: objectives.IntrinsicReward,
-) -> base.Parts:
+) -> base.AgentFunctions:
   """Makes the learner and how it acts.
 
   Args:
@@ -284,37 +290,39 @@ def make_parts(
       'network.lstm_size must be None for the actor-critic, whose policy has '
       f'no memory, got {network_config.lstm_size}; use learner=q_learning.'
     )
-  distribution = policies.make(problem, config.initial_deviation)
+  distribution = policies.make(problem, config.init_stddev)
   policy = heads.make(
     network_config,
     problem,
     num_skills,
     distribution.size,
-    config.policy_spread,
-    config.table_spread,
-    config.habits * distribution.chooses if config.habits else None,
+    config.policy_init_scale,
+    config.table_init_stddev,
+    config.skill_bias_std * distribution.chooses
+    if config.skill_bias_std
+    else None,
   )
   values = heads.make(
     network_config, problem, num_skills, len(objective.streams)
   )
-  return base.Parts(
+  return base.AgentFunctions(
     make(config, policy, values, distribution, objective),
-    behaviour(policy, distribution),
-    evaluation_behaviour(policy, distribution),
+    acting_policy(policy, distribution),
+    evaluation_acting_policy(policy, distribution),
   )
 
 
-def _make_optimizers(config: ActorCriticConfig) -> Parts:
+def _make_optimizers(config: ActorCriticConfig) -> ActorCriticParams:
   """Of the policy, whose steps may become smaller, and of the values."""
-  policy_rate = config.policy_rate
+  policy_learning_rate = config.policy_learning_rate
   if config.policy_decay is not None:
-    policy_rate = optax.linear_schedule(
-      policy_rate, policy_rate / 20, config.policy_decay
+    policy_learning_rate = optax.linear_schedule(
+      policy_learning_rate, policy_learning_rate / 20, config.policy_decay
     )
-  return Parts(
+  return ActorCriticParams(
     *(
       optimizers.make(config.optimizer, rate, config.max_gradient_norm)
-      for rate in (policy_rate, config.value_rate)
+      for rate in (policy_learning_rate, config.value_learning_rate)
     )
   )
 
@@ -343,7 +351,7 @@ def _policy_advantages(
 
   if config.normalize_streams:
     advantages = jax.vmap(normalize, -1, -1)(advantages)
-  mixed = mix(advantages, objectives.weights_of(weights, skill))
+  mixed = combine_streams(advantages, objectives.weights_of(weights, skill))
   return normalize(mixed) if config.normalize_advantages else mixed
 
 
@@ -353,11 +361,11 @@ def _pull(
   ratio: Float[Array, 'T B'],
 ) -> Float[Array, 'T B']:
   """How strongly each action is followed, or its opposite."""
-  pull = jnp.minimum(ratio, config.max_rho) * advantages
-  if config.max_change is None:
+  pull = jnp.minimum(ratio, config.clip_rho_threshold) * advantages
+  if config.ppo_clip is None:
     return pull
   moved = jnp.sign(advantages) * (ratio - 1)
-  return jnp.where(moved > config.max_change, 0.0, pull)
+  return jnp.where(moved > config.ppo_clip, 0.0, pull)
 
 
 def _make_loss(
@@ -370,8 +378,8 @@ def _make_loss(
   """Makes the loss of policy and values; arguments as `make` takes them."""
 
   def loss(
-    params: Parts,
-    state: State,
+    params: ActorCriticParams,
+    state: ActorCriticState,
     trajectory: types.Trajectory,
     rewards: Float[Array, 'T B R'],
   ) -> tuple[Float[Array, ''], types.Metrics]:
@@ -380,16 +388,19 @@ def _make_loss(
       params.policy, trajectory.observation[:-1], trajectory.skill
     )
     log_prob = distribution.log_prob(
-      outputs, trajectory.action, trajectory.record
+      outputs, trajectory.action, trajectory.extras
     )
     ratio = jax.lax.stop_gradient(
-      jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
+      jnp.exp(log_prob - trajectory.extras[policies.LOG_PROB])
     )
     skill = objectives.skill_of_observations(trajectory)
     v = values.apply(params.values, trajectory.observation, skill)
     constant = jax.lax.stop_gradient(v)
     discounts = base.discounts(
-      trajectory.discount, mask, config.discount, continues=objective.continues
+      trajectory.discount,
+      mask,
+      config.discount,
+      bootstrap_at_skill_end=objective.bootstrap_at_skill_end,
     )
     if config.values_per_step:
       rewards = (1 - config.discount) * rewards
@@ -400,9 +411,9 @@ def _make_loss(
       constant[1:],
       ratio[..., None],
       # Where a skill was cut short, what follows is its last value alone.
-      config.lambda_ * base.goes_on(mask)[..., None],
-      config.max_rho,
-      config.max_c,
+      config.lambda_ * base.has_next_step(mask)[..., None],
+      config.clip_rho_threshold,
+      config.clip_c_threshold,
     )
     advantages = _policy_advantages(
       config, trace.advantages, objective.weights(state.objective), trajectory
@@ -424,7 +435,7 @@ def _make_loss(
     metrics['entropy'] = entropy
     # 1 where the newest policy chose all actions itself.
     metrics['mean_ratio'] = objectives.masked_mean(
-      jnp.minimum(ratio, config.max_rho), mask
+      jnp.minimum(ratio, config.clip_rho_threshold), mask
     )
     return policy_loss + sum(value_losses), metrics
 
@@ -451,20 +462,22 @@ def make(
   optimizer = _make_optimizers(config)
   loss = _make_loss(config, policy, values, distribution, objective)
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> ActorCriticState:
     policy_key, values_key, objective_key, key = jax.random.split(key, 4)
-    params = Parts(policy.init(policy_key), values.init(values_key))
-    return State(
+    params = ActorCriticParams(policy.init(policy_key), values.init(values_key))
+    return ActorCriticState(
       params=params,
-      optimizer=Parts(*(o.init(p) for o, p in zip(optimizer, params))),
+      optimizer=ActorCriticParams(
+        *(o.init(p) for o, p in zip(optimizer, params))
+      ),
       objective=objective.init(objective_key),
       key=key,
       steps=jnp.zeros((), jnp.int32),
     )
 
   def update(
-    state: State, trajectory: types.Trajectory
-  ) -> tuple[State, types.Metrics]:
+    state: ActorCriticState, trajectory: types.Trajectory
+  ) -> tuple[ActorCriticState, types.Metrics]:
     # Rewards are made anew from the newest discriminators at every update, and
     # no gradient leaves them.
     rewards = objective.reward(state.objective, trajectory)
@@ -479,23 +492,23 @@ def make(
         )
       )
     )
-    params = Parts(*map(optax.apply_updates, state.params, updates))
+    params = ActorCriticParams(*map(optax.apply_updates, state.params, updates))
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
     )
     num_skills = trajectory.mask.shape[1]
     for i, stream in enumerate(objective.streams):
       metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
-    state = State(
+    state = ActorCriticState(
       params,
-      Parts(*optimizer_state),
+      ActorCriticParams(*optimizer_state),
       objective_state,
       state.key,
       state.steps + 1,
     )
     return state, metrics | objective_metrics
 
-  def variables(state: State) -> Variables:
+  def variables(state: ActorCriticState) -> Variables:
     return Variables(state.params.policy, state.steps)
 
   return base.Learner(init, update, variables)

@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 from skills import types
 
-State = types.PyTree
+LearnerState = types.PyTree
 Variables = types.PyTree
 Memory = types.PyTree
 
@@ -30,35 +30,37 @@ class Learner(NamedTuple):
       from it; None for learners that cannot tell.
   """
 
-  init: Callable[[types.PRNGKey], State]
-  update: Callable[[State, types.Trajectory], tuple[State, types.Metrics]]
-  variables: Callable[[State], Variables]
+  init: Callable[[types.PRNGKey], LearnerState]
+  update: Callable[
+    [LearnerState, types.Trajectory], tuple[LearnerState, types.Metrics]
+  ]
+  variables: Callable[[LearnerState], Variables]
   update_with_priorities: (
     Callable[
-      [State, types.Trajectory],
-      tuple[State, types.Metrics, Float[Array, 'B']],
+      [LearnerState, types.Trajectory],
+      tuple[LearnerState, types.Metrics, Float[Array, 'B']],
     ]
     | None
   ) = None
 
 
-class Behaviour(NamedTuple):
+class ActingPolicy(NamedTuple):
   """How actions are chosen.
 
   Attributes:
     num_uniforms: random numbers that a choice takes, U.
     init: the memory before an episode's first step, without batch axes; `()`
       for those that need none.
-    choose: variables, observations `[*batch, ...]`, skills `[*batch]`, memory
+    select_action: variables, observations `[*batch, ...]`, skills `[*batch]`, memory
       `[*batch, ...]` and random numbers `[*batch, U]`, uniform in [0, 1) ->
       actions and the memory after them.
-    record: memory after an action -> what the learner must know of how it was
-      chosen, by name; it comes back in `Trajectory.record`.
+    get_extras: memory after an action -> what the learner must know of how it was
+      chosen, by name; it comes back in `Trajectory.extras`.
   """
 
   num_uniforms: int
   init: Callable[[], Memory]
-  choose: Callable[
+  select_action: Callable[
     [
       Variables,
       Shaped[Array, '*batch_and_observation'],
@@ -68,21 +70,21 @@ class Behaviour(NamedTuple):
     ],
     tuple[Array, Memory],
   ]
-  record: Callable[[Memory], dict[str, Array]]
+  get_extras: Callable[[Memory], dict[str, Array]]
 
 
-class Parts(NamedTuple):
+class AgentFunctions(NamedTuple):
   """An algorithm for one problem and one objective.
 
   Attributes:
     learner: how it learns.
-    behaviour: how it acts while training.
-    evaluation_behaviour: how it acts while evaluating.
+    acting_policy: how it acts while training.
+    evaluation_acting_policy: how it acts while evaluating.
   """
 
   learner: Learner
-  behaviour: Behaviour
-  evaluation_behaviour: Behaviour
+  acting_policy: ActingPolicy
+  evaluation_acting_policy: ActingPolicy
 
 
 def discounts(
@@ -90,7 +92,7 @@ def discounts(
   mask: Float[Array, 'T B'],
   gamma: float,
   *,
-  continues: bool,
+  bootstrap_at_skill_end: bool,
 ) -> Float[Array, 'T B']:
   """The discount after each step; 0 at the last step of a skill that is over.
 
@@ -98,14 +100,14 @@ def discounts(
     discount_t: the environment's.
     mask: 1 for the skill's steps, which come first.
     gamma: discount per step.
-    continues: whether returns go on past a skill's last step, as
-      `IntrinsicReward.continues` says.
+    bootstrap_at_skill_end: whether returns go on past a skill's last step, as
+      `IntrinsicReward.bootstrap_at_skill_end` says.
   """
-  if continues:
+  if bootstrap_at_skill_end:
     return gamma * discount_t * mask
-  return gamma * discount_t * goes_on(mask)
+  return gamma * discount_t * has_next_step(mask)
 
 
-def goes_on(mask: Float[Array, 'T B']) -> Float[Array, 'T B']:
+def has_next_step(mask: Float[Array, 'T B']) -> Float[Array, 'T B']:
   """1 for steps after which the trajectory holds another one."""
   return jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])

@@ -62,11 +62,11 @@ class ModelValueConfig:
     discount: gamma per environment step, in [0, 1].
     lambda_: mixing of Retrace's returns, in [0, 1].
     num_unrolled: steps that the model is unrolled with the actions taken, K.
-    limit: of normalised advantages in the improved policy, in nats.
+    advantage_clip: of normalised advantages in the improved policy, in nats.
     improvement_weight: of the divergence from the improved policy.
     reward_weight: of the model's loss of rewards.
     value_weight: of the loss of values, the model's included.
-    target_rate: how far the slower parameters move at each update, in (0, 1].
+    target_update_rate: how far the slower parameters move at each update, in (0, 1].
     advantage_decay: of the moving mean square that advantages are divided by.
     learning_rate: step size of `optimizer`. Losses are means over all real
       steps, and over the K unrolled ones.
@@ -76,28 +76,30 @@ class ModelValueConfig:
     model: sizes of the model. Its states are normalised, and its rewards,
       values and policy begin at 0, so that nothing is taken for an advantage
       before something was learned; for IVE they should begin at random.
-    consistency: a loss on imagined rollouts beside these; weight 0 for none.
+    self_consistency: a loss on imagined rollouts beside these; weight 0 for none.
       With it the disagreement of model and value is no sign of ignorance.
-    inconsistency: what is done with that disagreement, IVE.
+    ive: what is done with that disagreement, IVE.
   """
 
   discount: float = 0.99
   lambda_: float = 0.95
   num_unrolled: int = 5
-  limit: float = 1.0
+  advantage_clip: float = 1.0
   improvement_weight: float = 1.0
   reward_weight: float = 1.0
   value_weight: float = 0.25
-  target_rate: float = 0.1
+  target_update_rate: float = 0.1
   advantage_decay: float = 0.99
   learning_rate: float = 3e-4
   optimizer: str = 'adam'
   max_gradient_norm: float | None = 1.0
-  model: models.LatentConfig = models.LatentConfig(spread=0.0, normalize=True)
-  consistency: self_consistency.SelfConsistencyConfig = (
+  model: models.LatentConfig = models.LatentConfig(
+    init_scale=0.0, normalize=True
+  )
+  self_consistency: self_consistency.SelfConsistencyConfig = (
     self_consistency.SelfConsistencyConfig(weight=0.0)
   )
-  inconsistency: ive.IveConfig = ive.IveConfig()
+  ive: ive.IveConfig = ive.IveConfig()
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -105,7 +107,7 @@ class ModelValueConfig:
       value = getattr(self, name)
       if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}.')
-    for name in ('limit', 'learning_rate', 'target_rate'):
+    for name in ('advantage_clip', 'learning_rate', 'target_update_rate'):
       value = getattr(self, name)
       if value <= 0:
         raise ValueError(f'{name} must be positive, got {value}.')
@@ -113,8 +115,10 @@ class ModelValueConfig:
       value = getattr(self, name)
       if value < 0:
         raise ValueError(f'{name} must be >= 0, got {value}.')
-    if self.target_rate > 1:
-      raise ValueError(f'target_rate must be <= 1, got {self.target_rate}.')
+    if self.target_update_rate > 1:
+      raise ValueError(
+        f'target_update_rate must be <= 1, got {self.target_update_rate}.'
+      )
     if not 0 <= self.advantage_decay < 1:
       raise ValueError(
         f'advantage_decay must be in [0, 1), got {self.advantage_decay}.'
@@ -129,7 +133,7 @@ class ModelValueConfig:
     optimizers.check(self.optimizer)
 
 
-class State(NamedTuple):
+class ModelValueState(NamedTuple):
   """Everything that learning changes.
 
   Attributes:
@@ -146,7 +150,7 @@ class State(NamedTuple):
   target_params: models.Params
   optimizer: Any
   size: moments.MovingSquare
-  objective: objectives.State
+  objective: objectives.ObjectiveState
   key: types.PRNGKey
   steps: Int[Array, '']
 
@@ -235,7 +239,7 @@ def targets(
   taken = jnp.take_along_axis(
     found.q[:-1], trajectory.action[..., None, None], axis=-2
   )[..., 0, :]
-  ratio = jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
+  ratio = jnp.exp(log_prob - trajectory.extras[policies.LOG_PROB])
   g = returns.retrace(
     rewards,
     jnp.broadcast_to(discounts[..., None], rewards.shape),
@@ -243,14 +247,14 @@ def targets(
     taken,
     ratio[..., None],
     # Where a skill was cut short, what follows is its last value alone.
-    config.lambda_ * base.goes_on(mask)[..., None],
+    config.lambda_ * base.has_next_step(mask)[..., None],
   )
   gain = (g - found.v[:-1]) @ weights
   size = moments.update_square(size, gain, mask, config.advantage_decay)
   log_policy = improvement.cmpo(
     found.log_policy,
     moments.divide_by_size(size, (found.q - found.v[..., None, :]) @ weights),
-    config.limit,
+    config.advantage_clip,
   )
   # The state after the last step has no action of its own; after the world's
   # end there is nothing to come.
@@ -331,7 +335,7 @@ def losses(
   log_policy = jax.nn.log_softmax(model.policy(params, state))
   log_prob = categorical.log_prob(log_policy, action)
   ratio = jnp.minimum(
-    1.0, jnp.exp(log_prob - trajectory.record[policies.LOG_PROB])
+    1.0, jnp.exp(log_prob - trajectory.extras[policies.LOG_PROB])
   )
   gain = jax.lax.stop_gradient(ratio) * aim.advantage * log_prob
   over = is_over(trajectory, rows)
@@ -385,13 +389,13 @@ def losses(
   )
 
 
-def make_parts(
+def make_agent_functions(
   config: ModelValueConfig,
   network_config: torsos.NetworkConfig,
   problem: types.ProblemSpec,
   num_skills: int,
   objective: objectives.IntrinsicReward,
-) -> base.Parts:
+) -> base.AgentFunctions:
   """Makes the learner and how it acts.
 
   Args:
@@ -415,20 +419,20 @@ def make_parts(
       'network.lstm_size must be None for the learner model_value, whose '
       f'encoder has no memory, got {network_config.lstm_size}.'
     )
-  if config.inconsistency.is_used and config.consistency.weight > 0:
+  if config.ive.is_used and config.self_consistency.weight > 0:
     warnings.warn(
-      'learner.inconsistency is used with learner.consistency.weight='
-      f'{config.consistency.weight:g}: self-consistency trains away the very '
+      'learner.ive is used with learner.self_consistency.weight='
+      f'{config.self_consistency.weight:g}: self-consistency trains away the very '
       'disagreement of model and value that it reads, also where there were '
       'no data, so that it is no sign of ignorance any more. Set one of the '
       'two to 0.',
       stacklevel=2,
     )
-  if config.inconsistency.reads_spread and config.model.spread == 0:
+  if config.ive.reads_spread and config.model.init_scale == 0:
     warnings.warn(
-      'learner.inconsistency is used with learner.model.spread=0: rewards and '
+      'learner.ive is used with learner.model.init_scale=0: rewards and '
       'values begin at 0, so that model and value agree wherever nothing was '
-      'learned, and ignorance does not show. Set learner.model.spread=1.',
+      'learned, and ignorance does not show. Set learner.model.init_scale=1.',
       stacklevel=2,
     )
   model = make_model(config, network_config, problem, objective)
@@ -439,14 +443,16 @@ def make_parts(
       params, model.encode(params, observation)
     ),
   )
-  behaviour = actor_critic.behaviour(policy, distribution)
-  evaluation_behaviour = actor_critic.evaluation_behaviour(policy, distribution)
-  if config.inconsistency.acting == 'estimates':
-    behaviour = acting_by_estimates(config, model, distribution)
-  if config.inconsistency.evaluation == 'estimates':
-    evaluation_behaviour = evaluating_by_estimates(config, model)
-  return base.Parts(
-    make(config, model, objective), behaviour, evaluation_behaviour
+  acting_policy = actor_critic.acting_policy(policy, distribution)
+  evaluation_acting_policy = actor_critic.evaluation_acting_policy(
+    policy, distribution
+  )
+  if config.ive.acting == 'estimates':
+    acting_policy = acting_by_estimates(config, model, distribution)
+  if config.ive.evaluation == 'estimates':
+    evaluation_acting_policy = evaluating_by_estimates(config, model)
+  return base.AgentFunctions(
+    make(config, model, objective), acting_policy, evaluation_acting_policy
   )
 
 
@@ -472,9 +478,7 @@ def _streams(
   config: ModelValueConfig, objective: objectives.IntrinsicReward
 ) -> tuple[str, ...]:
   """Of the objective, and of what the learner pays itself."""
-  return objective.streams + (ive.STREAM,) * (
-    config.inconsistency.bonus_weight > 0
-  )
+  return objective.streams + (ive.STREAM,) * (config.ive.bonus_weight > 0)
 
 
 def _estimates(
@@ -498,7 +502,7 @@ def _estimates(
   # One key for all: what is drawn of it differs from entry to entry.
   bits = jax.lax.bitcast_convert_type(noise.reshape(-1)[0], jnp.uint32)
   return ive.look_ahead(
-    config.inconsistency,
+    config.ive,
     model,
     variables.params,
     model.encode(variables.params, observation),
@@ -512,7 +516,7 @@ def acting_by_estimates(
   config: ModelValueConfig,
   model: models.Model,
   distribution: policies.ActionDistribution,
-) -> base.Behaviour:
+) -> base.ActingPolicy:
   """Draws actions by what they are worth in the model, and notes how likely.
 
   Args:
@@ -521,7 +525,7 @@ def acting_by_estimates(
     distribution: of actions by logits.
   """
 
-  def choose(variables, observation, skill, memory, uniform):
+  def select_action(variables, observation, skill, memory, uniform):
     del skill, memory
     worth = _estimates(
       config,
@@ -529,20 +533,18 @@ def acting_by_estimates(
       variables,
       observation,
       uniform[..., 0],
-      config.inconsistency.beta,
+      config.ive.beta,
     )
-    return distribution.sample(
-      worth / config.inconsistency.temperature, uniform[..., 1:]
-    )
+    return distribution.sample(worth / config.ive.temperature, uniform[..., 1:])
 
-  return base.Behaviour(
-    1 + distribution.num_uniforms, distribution.notes, choose, dict
+  return base.ActingPolicy(
+    1 + distribution.num_uniforms, distribution.extras_spec, select_action, dict
   )
 
 
 def evaluating_by_estimates(
   config: ModelValueConfig, model: models.Model
-) -> base.Behaviour:
+) -> base.ActingPolicy:
   """Chooses the action that is worth most in the model.
 
   Args:
@@ -550,7 +552,7 @@ def evaluating_by_estimates(
     model: its functions.
   """
 
-  def choose(variables, observation, skill, memory, uniform):
+  def select_action(variables, observation, skill, memory, uniform):
     del skill
     worth = _estimates(
       config,
@@ -558,11 +560,11 @@ def evaluating_by_estimates(
       variables,
       observation,
       uniform[..., 0],
-      config.inconsistency.evaluation_beta,
+      config.ive.evaluation_beta,
     )
     return jnp.argmax(worth, axis=-1).astype(jnp.int32), memory
 
-  return base.Behaviour(1, lambda: (), choose, lambda memory: {})
+  return base.ActingPolicy(1, lambda: (), select_action, lambda memory: {})
 
 
 def make(
@@ -586,16 +588,16 @@ def make(
   # Of what the objective pays. The bonus is nobody's to make consistent.
   auxiliary = [
     self_consistency.make(
-      config.consistency, models.sampled(model, stream), config.discount
+      config.self_consistency, models.sampled(model, stream), config.discount
     )
     for stream in range(len(objective.streams))
-    if config.consistency.weight > 0
+    if config.self_consistency.weight > 0
   ]
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> ModelValueState:
     params_key, objective_key, key = jax.random.split(key, 3)
     params = model.init(params_key)
-    return State(
+    return ModelValueState(
       params=params,
       target_params=jax.tree.map(jnp.copy, params),
       optimizer=optimizer.init(params),
@@ -632,8 +634,8 @@ def make(
     return loss, metrics
 
   def update(
-    state: State, trajectory: types.Trajectory
-  ) -> tuple[State, types.Metrics]:
+    state: ModelValueState, trajectory: types.Trajectory
+  ) -> tuple[ModelValueState, types.Metrics]:
     key, objective_key, bonus_key = jax.random.split(
       jax.random.fold_in(state.key, state.steps), 3
     )
@@ -641,7 +643,7 @@ def make(
     weights = objective.weights(state.objective)
     if has_bonus:
       bonus = ive.bonus(
-        config.inconsistency,
+        config.ive,
         models.sampled(model),
         state.params,
         trajectory,
@@ -649,7 +651,7 @@ def make(
         config.discount,
       )
       rewards = jnp.concatenate([rewards, bonus[..., None]], axis=-1)
-      weights = jnp.append(weights, config.inconsistency.bonus_weight)
+      weights = jnp.append(weights, config.ive.bonus_weight)
     found = prior(
       model, state.target_params, trajectory.observation, config.discount
     )
@@ -657,7 +659,7 @@ def make(
       trajectory.discount,
       trajectory.mask,
       config.discount,
-      continues=objective.continues,
+      bootstrap_at_skill_end=objective.bootstrap_at_skill_end,
     )
     aim, size = targets(
       config, found, trajectory, rewards, discounts, weights, state.size
@@ -670,7 +672,7 @@ def make(
     )
     params: Any = optax.apply_updates(state.params, updates)
     target: Any = optax.incremental_update(
-      params, state.target_params, config.target_rate
+      params, state.target_params, config.target_update_rate
     )
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, objective_key
@@ -678,7 +680,7 @@ def make(
     for i, stream in enumerate(streams):
       metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / rewards.shape[1]
     metrics['advantage_size'] = jnp.sqrt(size.mean)
-    state = State(
+    state = ModelValueState(
       params=params,
       target_params=target,
       optimizer=optimizer_state,
@@ -689,7 +691,7 @@ def make(
     )
     return state, metrics | objective_metrics
 
-  def variables(state: State) -> actor_critic.Variables:
+  def variables(state: ModelValueState) -> actor_critic.Variables:
     return actor_critic.Variables(state.params, state.steps)
 
   return base.Learner(init, update, variables)

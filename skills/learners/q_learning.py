@@ -102,7 +102,7 @@ class QLearningConfig:
     optimizers.check(self.optimizer)
 
 
-class State(NamedTuple):
+class QLearningState(NamedTuple):
   """Everything that learning changes.
 
   Attributes:
@@ -117,7 +117,7 @@ class State(NamedTuple):
   params: types.Params
   target_params: types.Params
   optimizer: optax.OptState
-  objective: objectives.State
+  objective: objectives.ObjectiveState
   key: types.PRNGKey
   steps: Int[Array, '']
 
@@ -136,7 +136,7 @@ class Variables(NamedTuple):
   steps: Int[Array, '']
 
 
-def mix(
+def combine_streams(
   values: Float[Array, '*batch A R'], weights: Float[Array, '... R']
 ) -> Float[Array, '*batch A']:
   """The one value by which actions are compared.
@@ -201,7 +201,7 @@ def targets(
       all observations, `[R]`, or of each, `[T + 1, B, R]`.
     lambda_: mixing, of all steps or of each.
   """
-  greedy = jnp.argmax(mix(values, weights), axis=-1)
+  greedy = jnp.argmax(combine_streams(values, weights), axis=-1)
   v = jnp.take_along_axis(values, greedy[..., None, None], axis=-2)[..., 0, :]
   discounts = jnp.broadcast_to(discounts[..., None], rewards.shape)
   return returns.lambda_returns(rewards, discounts, v[1:], lambda_)
@@ -234,24 +234,24 @@ def action_values(
   Args:
     network: of the values.
     params: its parameters.
-    trajectory: of skills; what their prefix leaves in memory is taken for
+    trajectory: of skills; what their burn_in leaves in memory is taken for
       given, without gradient.
   """
   skill = objectives.skill_of_observations(trajectory)
   is_first = jnp.zeros(skill.shape, bool)
-  prefix = trajectory.prefix
-  if prefix is None:
-    memory = _first_memory(network, trajectory.record)
+  burn_in = trajectory.burn_in
+  if burn_in is None:
+    memory = _first_memory(network, trajectory.extras)
   else:
     # An episode begins where padding ends.
-    is_real = jnp.concatenate([prefix.mask, trajectory.mask[:1]]) > 0
+    is_real = jnp.concatenate([burn_in.mask, trajectory.mask[:1]]) > 0
     begins = is_real[1:] & ~is_real[:-1]
     _, memory = network.unroll(
       params,
-      _first_memory(network, prefix.record),
+      _first_memory(network, burn_in.extras),
       jnp.concatenate([jnp.zeros_like(begins[:1]), begins[:-1]]),
-      prefix.observation,
-      prefix.skill,
+      burn_in.observation,
+      burn_in.skill,
     )
     memory = jax.lax.stop_gradient(memory)
     is_first = is_first.at[0].set(begins[-1])
@@ -273,27 +273,27 @@ class Memory(NamedTuple):
   before: types.PyTree
 
 
-def _to_record(memory: types.PyTree) -> dict[str, Array]:
+def _to_extras(memory: types.PyTree) -> dict[str, Array]:
   return {f'memory_{i}': leaf for i, leaf in enumerate(jax.tree.leaves(memory))}
 
 
 def _first_memory(
-  network: types.RecurrentNetwork, record: Mapping[str, Array]
+  network: types.RecurrentNetwork, extras: Mapping[str, Array]
 ) -> types.PyTree:
   """The memory before the first of a record's steps."""
   leaves, structure = jax.tree.flatten(jax.eval_shape(network.memory))
   return jax.tree.unflatten(
-    structure, [record[f'memory_{i}'][0] for i in range(len(leaves))]
+    structure, [extras[f'memory_{i}'][0] for i in range(len(leaves))]
   )
 
 
-def behaviour(
+def acting_policy(
   network: types.Network | types.RecurrentNetwork,
   epsilon: float,
   *,
   random_ties: bool = False,
   rescale_values: bool = False,
-) -> base.Behaviour:
+) -> base.ActingPolicy:
   """Chooses epsilon-greedily among a skill's mixed action values.
 
   Args:
@@ -304,7 +304,7 @@ def behaviour(
   """
   network = build.recurrent(network)
 
-  def choose(variables: Variables, observation, skill, memory, uniform):
+  def select_action(variables: Variables, observation, skill, memory, uniform):
     # One step of each; none begins an episode, whose memory `init` has made.
     values, now = network.unroll(
       variables.params,
@@ -317,28 +317,28 @@ def behaviour(
     if rescale_values:
       values = returns.signed_parabolic(values)
     actions = epsilon_greedy(
-      mix(values, objectives.weights_of(variables.weights, skill)),
+      combine_streams(values, objectives.weights_of(variables.weights, skill)),
       uniform[..., 0],
       epsilon,
       random_ties=random_ties,
     )
     return actions, Memory(now, memory.now)
 
-  return base.Behaviour(
+  return base.ActingPolicy(
     num_uniforms=1,
     init=lambda: Memory(network.memory(), network.memory()),
-    choose=choose,
-    record=lambda memory: _to_record(memory.before),
+    select_action=select_action,
+    get_extras=lambda memory: _to_extras(memory.before),
   )
 
 
-def make_parts(
+def make_agent_functions(
   config: QLearningConfig,
   network_config: torsos.NetworkConfig,
   problem: types.ProblemSpec,
   num_skills: int,
   objective: objectives.IntrinsicReward,
-) -> base.Parts:
+) -> base.AgentFunctions:
   """Makes the learner and how it acts.
 
   Args:
@@ -362,12 +362,12 @@ def make_parts(
     network_config, problem, num_skills, len(objective.streams)
   )
   act = functools.partial(
-    behaviour,
+    acting_policy,
     network,
     random_ties=config.random_ties,
     rescale_values=config.rescale_values,
   )
-  return base.Parts(
+  return base.AgentFunctions(
     make(config, network, objective),
     act(config.epsilon),
     act(config.evaluation_epsilon),
@@ -389,18 +389,21 @@ def make(
   """
   network = build.recurrent(network)
   if config.rescale_values:
-    shrink, grow = returns.signed_hyperbolic, returns.signed_parabolic
+    transform, inverse_transform = (
+      returns.signed_hyperbolic,
+      returns.signed_parabolic,
+    )
   else:
-    shrink = grow = lambda x: x
+    transform = inverse_transform = lambda x: x
   optimizer = optimizers.make(
     config.optimizer, config.learning_rate, config.max_gradient_norm
   )
   has_target = config.target_update_period is not None
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> QLearningState:
     params_key, objective_key, key = jax.random.split(key, 3)
     params = network.init(params_key)
-    return State(
+    return QLearningState(
       params=params,
       target_params=jax.tree.map(jnp.copy, params) if has_target else (),
       optimizer=optimizer.init(params),
@@ -411,7 +414,7 @@ def make(
 
   def loss(
     params: types.Params,
-    state: State,
+    state: QLearningState,
     trajectory: types.Trajectory,
     rewards: Float[Array, 'T B R'],
   ) -> tuple[Float[Array, ''], tuple[types.Metrics, Float[Array, 'B']]]:
@@ -426,26 +429,26 @@ def make(
       objectives.skill_of_observations(trajectory),
     )
     g = targets(
-      grow(bootstrap),
+      inverse_transform(bootstrap),
       rewards,
       base.discounts(
         trajectory.discount,
         trajectory.mask,
         config.discount,
-        continues=objective.continues,
+        bootstrap_at_skill_end=objective.bootstrap_at_skill_end,
       ),
       weights,
       # Where a skill was cut short, what follows is its last value alone.
-      config.lambda_ * base.goes_on(trajectory.mask)[..., None],
+      config.lambda_ * base.has_next_step(trajectory.mask)[..., None],
     )
     taken = jnp.take_along_axis(
       values[:-1], trajectory.action[..., None, None], axis=-2
     )[..., 0, :]
-    g = jax.lax.stop_gradient(shrink(g))
+    g = jax.lax.stop_gradient(transform(g))
     error = (g - taken) * trajectory.mask[..., None]
     losses = jnp.sum(jnp.square(error), axis=0)
-    if trajectory.importance is not None:
-      losses = losses * trajectory.importance[:, None]
+    if trajectory.importance_weights is not None:
+      losses = losses * trajectory.importance_weights[:, None]
     losses = jnp.mean(losses, axis=0)
     metrics = {
       f'loss/{stream}': losses[i] for i, stream in enumerate(objective.streams)
@@ -456,8 +459,8 @@ def make(
     )
 
   def update(
-    state: State, trajectory: types.Trajectory
-  ) -> tuple[State, types.Metrics, Float[Array, 'B']]:
+    state: QLearningState, trajectory: types.Trajectory
+  ) -> tuple[QLearningState, types.Metrics, Float[Array, 'B']]:
     # Rewards are made anew from the newest discriminators at every update, and
     # no gradient leaves them.
     rewards = objective.reward(state.objective, trajectory)
@@ -480,12 +483,12 @@ def make(
     num_skills = trajectory.mask.shape[1]
     for i, stream in enumerate(objective.streams):
       metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
-    state = State(
+    state = QLearningState(
       params, target_params, optimizer_state, objective_state, state.key, steps
     )
     return state, metrics | objective_metrics, errors
 
-  def variables(state: State) -> Variables:
+  def variables(state: QLearningState) -> Variables:
     return Variables(
       state.params, objective.weights(state.objective), state.steps
     )

@@ -20,7 +20,7 @@ from jaxtyping import Shaped
 from skills import optimizers
 from skills import types
 from skills.networks import build
-from skills.networks import factored_states as factors_lib
+from skills.networks import factored_states
 from skills.networks import torsos
 
 
@@ -94,7 +94,7 @@ class TableDiscriminator(hk.Module):
 
   def __init__(
     self,
-    factors: tuple[int, ...],
+    factored_states: tuple[int, ...],
     num_skills: int,
     pinned_state: int | None,
     name: str = 'table_discriminator',
@@ -102,19 +102,19 @@ class TableDiscriminator(hk.Module):
     """Initialises the module.
 
     Args:
-      factors: sizes of the parts of a state; their product is S.
+      factored_states: sizes of the parts of a state; their product is S.
       num_skills: columns of each table, K.
       pinned_state: outcome that counts as zero; None for none.
       name: of the module.
     """
     super().__init__(name=name)
-    self._factors = factors
+    self._factors = factored_states
     self._num_skills = num_skills
     self._pinned_state = pinned_state
 
   def __call__(self, *states: Int[Array, '*batch']) -> Float[Array, '*batch K']:
     """Unnormalised log q(z|s), or log q(z|s_0, s)."""
-    parts = [factors_lib.split(state, self._factors) for state in states]
+    parts = [factored_states.split(state, self._factors) for state in states]
     highest = 1.0 / len(self._factors)
     logits = jnp.zeros(())
     for i, size in enumerate(self._factors):
@@ -190,7 +190,7 @@ def make(
   ) -> Float[Array, '*batch K']:
     if config.hidden_sizes is None:
       return TableDiscriminator(
-        config.factors or (num_states,), num_skills, config.pinned_state
+        config.factored_states or (num_states,), num_skills, config.pinned_state
       )(*observations)
     return hk.Linear(num_skills, name='logits')(features_of(*observations))
 

@@ -7,36 +7,38 @@ from jaxtyping import Int
 
 
 def check(
-  factors: tuple[int, ...] | None, hidden_sizes: tuple[int, ...] | None
+  factored_states: tuple[int, ...] | None, hidden_sizes: tuple[int, ...] | None
 ) -> None:
   """Refuses factors that cannot be, and such of what is no table.
 
   Raises:
-    ValueError: naming `factors`.
+    ValueError: naming `factored_states`.
   """
-  if factors is None:
+  if factored_states is None:
     return
   if hidden_sizes is not None:
     raise ValueError(
-      f'factors must be None for a network (hidden_sizes={hidden_sizes}), got '
-      f'{factors}.'
+      f'factored_states must be None for a network (hidden_sizes={hidden_sizes}), got '
+      f'{factored_states}.'
     )
-  if not factors or min(factors) < 1:
-    raise ValueError(f'factors must be sizes >= 1, got {factors}.')
+  if not factored_states or min(factored_states) < 1:
+    raise ValueError(
+      f'factored_states must be sizes >= 1, got {factored_states}.'
+    )
 
 
 def check_product(
-  factors: tuple[int, ...] | None, num_states: int | None
+  factored_states: tuple[int, ...] | None, num_states: int | None
 ) -> None:
   """Refuses factors of another number of states.
 
   Raises:
-    ValueError: naming `factors`.
+    ValueError: naming `factored_states`.
   """
-  if factors is not None and math.prod(factors) != num_states:
+  if factored_states is not None and math.prod(factored_states) != num_states:
     raise ValueError(
-      f'factors must have the product {num_states}, the number of states, got '
-      f'{factors}.'
+      f'factored_states must have the product {num_states}, the number of states, got '
+      f'{factored_states}.'
     )
 
 
@@ -47,7 +49,7 @@ def split(
 
   Args:
     state: indices below the product of `factors`.
-    factors: the number of values of each part; the last part changes fastest.
+    factored_states: the number of values of each part; the last part changes fastest.
   """
   parts = []
   for size in factors[:0:-1]:

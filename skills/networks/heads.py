@@ -13,7 +13,7 @@ import numpy as np
 
 from skills import types
 from skills.networks import build
-from skills.networks import factored_states as factors_lib
+from skills.networks import factored_states
 from skills.networks import torsos
 
 
@@ -22,9 +22,9 @@ def make(
   problem: types.ProblemSpec,
   num_skills: int,
   size: int,
-  spread: float = 0.01,
-  table_spread: float = 0.0,
-  habits: Float[np.ndarray, 'D'] | None = None,
+  init_scale: float = 0.01,
+  table_init_stddev: float = 0.0,
+  skill_bias_std: Float[np.ndarray, 'D'] | None = None,
 ) -> types.Network:
   """Makes a network whose outputs are nearly 0 at first, or as wide as wanted.
 
@@ -33,9 +33,9 @@ def make(
     problem: what observations are.
     num_skills: number of skills K.
     size: of the vector, D.
-    spread: of the last layer's initial weights, in the usual ones' deviations.
-    table_spread: deviation of what a table holds at first.
-    habits: deviation, at first, of what each skill by itself adds to each of a
+    init_scale: of the last layer's initial weights, in the usual ones' deviations.
+    table_init_stddev: deviation of what a table holds at first.
+    skill_bias_std: deviation, at first, of what each skill by itself adds to each of a
       perceptron's outputs; None for nothing.
 
   Returns:
@@ -53,11 +53,11 @@ def make(
   ) -> Float[Array, '*batch D']:
     if config.hidden_sizes is None:
       assert problem.num_states is not None
-      sizes = config.factors or (problem.num_states,)
+      sizes = config.factored_states or (problem.num_states,)
       outputs = jnp.zeros(())
-      initial = hk.initializers.RandomNormal(table_spread)
-      initial = initial if table_spread else jnp.zeros
-      for i, part in enumerate(factors_lib.split(observation, sizes)):
+      initial = hk.initializers.RandomNormal(table_init_stddev)
+      initial = initial if table_init_stddev else jnp.zeros
+      for i, part in enumerate(factored_states.split(observation, sizes)):
         table = hk.get_parameter(
           f'table_{i}', (num_skills * sizes[i], size), init=initial
         )
@@ -66,16 +66,16 @@ def make(
     features = torsos.skill_features(
       config, problem, num_skills, observation, skill
     )
-    weights = hk.initializers.VarianceScaling(spread**2)
+    weights = hk.initializers.VarianceScaling(init_scale**2)
     outputs = hk.Linear(size, w_init=weights, name='head')(features)
-    if habits is None:
+    if skill_bias_std is None:
       return outputs
     initial = hk.initializers.RandomNormal()
     table = hk.get_parameter(
-      'habits',
+      'skill_bias',
       (num_skills, size),
       init=lambda shape, dtype: (
-        initial(shape, dtype) * np.broadcast_to(habits, shape)
+        initial(shape, dtype) * np.broadcast_to(skill_bias_std, shape)
       ),
     )
     return outputs + table[skill]

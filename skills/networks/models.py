@@ -43,7 +43,7 @@ class Params(NamedTuple):
   policy: types.Params
 
 
-class Imagination(NamedTuple):
+class ModelUnderPolicy(NamedTuple):
   """A model under some policy, as functions of parameters.
 
   Attributes:
@@ -73,8 +73,8 @@ class Rollout(NamedTuple):
   state: Float[Array, 'K_plus_1 *batch D']
 
 
-def imagine(
-  imagination: Imagination,
+def unroll(
+  under_policy: ModelUnderPolicy,
   params: Params,
   acting: Params,
   start: State,
@@ -84,7 +84,7 @@ def imagine(
   """Follows a policy for some steps in a model.
 
   Args:
-    imagination: the model under the policy.
+    under_policy: the model under the policy.
     params: of the model.
     acting: of the policy.
     start: the model's state where each rollout begins.
@@ -94,7 +94,7 @@ def imagine(
   states = [start]
   rewards = []
   for step_key in jax.random.split(key, num_steps):
-    reward, state = imagination.step(params, acting, states[-1], step_key)
+    reward, state = under_policy.step(params, acting, states[-1], step_key)
     rewards.append(reward)
     states.append(state)
   return Rollout(jnp.stack(rewards), jnp.stack(states))
@@ -102,7 +102,7 @@ def imagine(
 
 def table(
   num_states: int, num_actions: int, policy: Float[Array, 'S A']
-) -> tuple[Params, Imagination]:
+) -> tuple[Params, ModelUnderPolicy]:
   """A model of tables under a fixed policy, which imagines expectations.
 
   A state is a distribution over the S states, and a step leads to that of the
@@ -130,12 +130,12 @@ def table(
     chain = jnp.einsum('sa,sat->st', policy, jax.nn.softmax(params.transition))
     return state @ jnp.sum(policy * params.reward, axis=-1), state @ chain
 
-  imagination = Imagination(
+  under_policy = ModelUnderPolicy(
     encode=lambda params, observation: jax.nn.one_hot(observation, num_states),
     step=step,
     value=lambda params, state: state @ params.value,
   )
-  return params, imagination
+  return params, under_policy
 
 
 class Head(NamedTuple):
@@ -163,14 +163,14 @@ def scalar_head() -> Head:
   )
 
 
-def two_hot_head(limit: float, num_atoms: int) -> Head:
+def two_hot_head(support_max: float, num_atoms: int) -> Head:
   """Logits over atoms of what returns are made small to; see `ops.two_hot`.
 
   Args:
-    limit: the largest atom, as a return made small.
+    support_max: the largest atom, as a return made small.
     num_atoms: number of atoms H, evenly spaced.
   """
-  support = two_hot.atoms(limit, num_atoms)
+  support = two_hot.atoms(support_max, num_atoms)
 
   def loss(outputs, right):
     target = jax.lax.stop_gradient(two_hot.from_returns(right, support))
@@ -190,8 +190,8 @@ class LatentConfig:
     hidden_sizes: units of the layers of the transition, before its last.
     num_atoms: of the heads that predict rewards and values by classifying; None
       for heads that give the number itself.
-    limit: of the outermost atoms, as a return made small.
-    spread: of the last layers' initial weights, in the usual ones' deviations.
+    support_max: of the outermost atoms, as a return made small.
+    init_scale: of the last layers' initial weights, in the usual ones' deviations.
       With 0 a model that has learned nothing agrees with itself everywhere.
     normalize: whether a state's entries are shifted and scaled to mean 0 and
       deviation 1 before tanh. Without it a network's steps, which are alike for
@@ -202,8 +202,8 @@ class LatentConfig:
   size: int = 64
   hidden_sizes: tuple[int, ...] = ()
   num_atoms: int | None = 61
-  limit: float = 30.0
-  spread: float = 1.0
+  support_max: float = 30.0
+  init_scale: float = 1.0
   normalize: bool = False
 
   def __post_init__(self) -> None:
@@ -217,10 +217,10 @@ class LatentConfig:
       )
     if self.num_atoms is not None and self.num_atoms < 2:
       raise ValueError(f'num_atoms must be >= 2 or None, got {self.num_atoms}.')
-    if self.limit <= 0:
-      raise ValueError(f'limit must be positive, got {self.limit}.')
-    if self.spread < 0:
-      raise ValueError(f'spread must be >= 0, got {self.spread}.')
+    if self.support_max <= 0:
+      raise ValueError(f'support_max must be positive, got {self.support_max}.')
+    if self.init_scale < 0:
+      raise ValueError(f'init_scale must be >= 0, got {self.init_scale}.')
 
 
 class Model(NamedTuple):
@@ -278,7 +278,7 @@ def latent(
   head = (
     scalar_head()
     if config.num_atoms is None
-    else two_hot_head(config.limit, config.num_atoms)
+    else two_hot_head(config.support_max, config.num_atoms)
   )
 
   def bounded(features):
@@ -305,7 +305,7 @@ def latent(
     return bounded(hk.Linear(config.size)(features))
 
   def linear(size, state):
-    weights = hk.initializers.VarianceScaling(config.spread**2)
+    weights = hk.initializers.VarianceScaling(config.init_scale**2)
     return hk.Linear(size, w_init=weights)(state)
 
   def reward(state):
@@ -355,7 +355,7 @@ def of_action(
   return jnp.take_along_axis(outputs, indices, axis=-3)[..., 0, :, :]
 
 
-def sampled(model: Model, stream: int = 0) -> Imagination:
+def sampled(model: Model, stream: int = 0) -> ModelUnderPolicy:
   """A model under its own policy, which draws one action for each step.
 
   Args:
@@ -371,7 +371,7 @@ def sampled(model: Model, stream: int = 0) -> Imagination:
       model.transition(params, state, action),
     )
 
-  return Imagination(
+  return ModelUnderPolicy(
     encode=model.encode,
     step=step,
     value=lambda params, state: model.head.decode(

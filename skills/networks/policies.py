@@ -25,7 +25,7 @@ LATENT = 'latent'
 # Deviations of latents are at least so large, or densities have no bounds.
 _SMALLEST_DEVIATION = 0.01
 
-Notes = Mapping[str, Array]
+Extras = Mapping[str, Array]
 
 
 class ActionDistribution(NamedTuple):
@@ -35,12 +35,12 @@ class ActionDistribution(NamedTuple):
     size: outputs that it takes for each action, D.
     chooses: of each output, 1 if it says which action, 0 if how surely, `[D]`.
     num_uniforms: random numbers of a draw, U.
-    notes: what is noted of no action at all, without batch axes: the shapes.
+    extras_spec: what is noted of no action at all, without batch axes: the shapes.
     sample: outputs, random numbers in [0, 1) -> actions, and what must be known
       of each draw to tell later how likely it is: its log-probability
       `LOG_PROB` then, and more.
     mode: outputs -> the most likely actions; of the latents where there are.
-    log_prob: outputs, actions and their notes -> log-probability now, which may
+    log_prob: outputs, actions and their extras -> log-probability now, which may
       be compared to the noted one alone.
     entropy: outputs -> in nats.
   """
@@ -48,31 +48,29 @@ class ActionDistribution(NamedTuple):
   size: int
   chooses: Float[np.ndarray, 'D']
   num_uniforms: int
-  notes: Callable[[], Notes]
+  extras_spec: Callable[[], Extras]
   sample: Callable[
     [Float[Array, '*batch D'], Float[Array, '*batch U']],
-    tuple[Shaped[Array, '*batch_and_action'], Notes],
+    tuple[Shaped[Array, '*batch_and_action'], Extras],
   ]
   mode: Callable[[Float[Array, '*batch D']], Shaped[Array, '*batch_and_action']]
   log_prob: Callable[
-    [Float[Array, '*batch D'], Shaped[Array, '*batch_and_action'], Notes],
+    [Float[Array, '*batch D'], Shaped[Array, '*batch_and_action'], Extras],
     Float[Array, '*batch'],
   ]
   entropy: Callable[[Float[Array, '*batch D']], Float[Array, '*batch']]
 
 
-def make(
-  problem: types.ProblemSpec, initial_deviation: float
-) -> ActionDistribution:
+def make(problem: types.ProblemSpec, init_stddev: float) -> ActionDistribution:
   """The distribution that suits a problem's actions.
 
   Args:
     problem: the environment's shapes.
-    initial_deviation: of the latents of continuous actions where outputs are 0.
+    init_stddev: of the latents of continuous actions where outputs are 0.
   """
   if problem.num_actions is not None:
     return of_indices(problem.num_actions)
-  return of_vectors(problem.action_shape[0], initial_deviation)
+  return of_vectors(problem.action_shape[0], init_stddev)
 
 
 def of_indices(num_actions: int) -> ActionDistribution:
@@ -83,15 +81,15 @@ def of_indices(num_actions: int) -> ActionDistribution:
     action = categorical.sample(log_p, uniform[..., 0])
     return action, {LOG_PROB: categorical.log_prob(log_p, action)}
 
-  def log_prob(outputs, action, notes):
-    del notes
+  def log_prob(outputs, action, extras):
+    del extras
     return categorical.log_prob(jax.nn.log_softmax(outputs), action)
 
   return ActionDistribution(
     size=num_actions,
     chooses=np.ones(num_actions, np.float32),
     num_uniforms=1,
-    notes=lambda: {LOG_PROB: jnp.zeros(())},
+    extras_spec=lambda: {LOG_PROB: jnp.zeros(())},
     sample=sample,
     mode=lambda outputs: jnp.argmax(outputs, axis=-1).astype(jnp.int32),
     log_prob=log_prob,
@@ -99,15 +97,15 @@ def of_indices(num_actions: int) -> ActionDistribution:
   )
 
 
-def of_vectors(size: int, initial_deviation: float) -> ActionDistribution:
+def of_vectors(size: int, init_stddev: float) -> ActionDistribution:
   """Squashed Gaussians; outputs are means and raw deviations of the latents.
 
   Args:
     size: entries of an action, A.
-    initial_deviation: where outputs are 0.
+    init_stddev: where outputs are 0.
   """
   # softplus(offset) is the initial deviation above the smallest one.
-  offset = float(jnp.log(jnp.expm1(initial_deviation - _SMALLEST_DEVIATION)))
+  offset = float(jnp.log(jnp.expm1(init_stddev - _SMALLEST_DEVIATION)))
 
   def parameters(outputs):
     mean, raw = jnp.split(outputs, 2, axis=-1)
@@ -116,21 +114,21 @@ def of_vectors(size: int, initial_deviation: float) -> ActionDistribution:
   def sample(outputs, uniform):
     mean, deviation = parameters(outputs)
     latent = gaussian.sample(mean, deviation, uniform)
-    notes = {
+    extras = {
       LOG_PROB: gaussian.log_prob(mean, deviation, latent),
       LATENT: latent,
     }
-    return jnp.tanh(latent), notes
+    return jnp.tanh(latent), extras
 
-  def log_prob(outputs, action, notes):
+  def log_prob(outputs, action, extras):
     del action
-    return gaussian.log_prob(*parameters(outputs), notes[LATENT])
+    return gaussian.log_prob(*parameters(outputs), extras[LATENT])
 
   return ActionDistribution(
     size=2 * size,
     chooses=np.repeat(np.array([1, 0], np.float32), size),
     num_uniforms=size,
-    notes=lambda: {LOG_PROB: jnp.zeros(()), LATENT: jnp.zeros((size,))},
+    extras_spec=lambda: {LOG_PROB: jnp.zeros(()), LATENT: jnp.zeros((size,))},
     sample=sample,
     mode=lambda outputs: jnp.tanh(parameters(outputs)[0]),
     log_prob=log_prob,

@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 
 from skills import types
 from skills.networks import build
-from skills.networks import factored_states as factors_lib
+from skills.networks import factored_states
 from skills.networks import torsos
 
 
@@ -22,37 +22,37 @@ class TableQ(hk.Module):
   """Values looked up by skill and state.
 
   A sum of one table for each part of a state. Sums are initially random in
-  [0, spread), uniformly if there is one part.
+  [0, init_range), uniformly if there is one part.
   """
 
   def __init__(
     self,
-    factors: tuple[int, ...],
+    factored_states: tuple[int, ...],
     shape: tuple[int, int, int],
-    spread: float = 1.0,
+    init_range: float = 1.0,
     name: str = 'table_q',
   ):
     """Initialises the module.
 
     Args:
-      factors: sizes of the parts of a state; their product is S.
+      factored_states: sizes of the parts of a state; their product is S.
       shape: number of skills, actions and streams: K, A, R.
-      spread: of the initial values.
+      init_range: of the initial values.
       name: of the module.
     """
     super().__init__(name=name)
-    self._factors = factors
+    self._factors = factored_states
     self._shape = shape
-    self._spread = spread
+    self._init_range = init_range
 
   def __call__(
     self, state: Int[Array, '*batch'], skill: Int[Array, '*batch']
   ) -> Float[Array, '*batch A R']:
     """Q of every action and stream."""
     num_skills, num_actions, num_streams = self._shape
-    highest = self._spread / len(self._factors)
+    highest = self._init_range / len(self._factors)
     values = jnp.zeros(())
-    parts = factors_lib.split(state, self._factors)
+    parts = factored_states.split(state, self._factors)
     for i, (part, size) in enumerate(zip(parts, self._factors)):
       # Stored by row: a gather along one axis costs half of one along two.
       table = hk.get_parameter(
@@ -218,9 +218,9 @@ def make(
   ) -> Float[Array, '*batch A R']:
     if config.hidden_sizes is None:
       return TableQ(
-        config.factors or (problem.num_states,),
+        config.factored_states or (problem.num_states,),
         (num_skills, problem.num_actions, num_streams),
-        config.table_spread,
+        config.table_init_range,
       )(observation, skill)
     if config.torso == 'mlp':
       return MLPQ(

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
-from skills.networks import factored_states as factors_lib
+from skills.networks import factored_states
 
 TORSOS = ('mlp', 'resnet')
 
@@ -32,7 +32,7 @@ class TorsoConfig:
       IMPALA's residual network on pictures, whose hidden layers come after it.
     hidden_sizes: units of each hidden layer. None makes tables, for worlds
       whose observations are state indices.
-    factors: of tables, for worlds whose states are combinations, such as those
+    factored_states: of tables, for worlds whose states are combinations, such as those
       of row and column: the sizes of a state's parts, in the order in which
       `numpy.unravel_index` splits its index. What is looked up is then a sum
       over parts, f(row) + g(column), and of pairs of states f(row_0, row_T) +
@@ -49,7 +49,7 @@ class TorsoConfig:
 
   torso: str = 'mlp'
   hidden_sizes: tuple[int, ...] | None = None
-  factors: tuple[int, ...] | None = None
+  factored_states: tuple[int, ...] | None = None
   input_scale: float = 1.0
   squash_inputs: bool = False
   channels: tuple[int, ...] = (16, 32, 32)
@@ -72,7 +72,7 @@ class TorsoConfig:
       raise ValueError(f'num_blocks must be >= 0, got {self.num_blocks}.')
     if self.input_scale <= 0:
       raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
-    factors_lib.check(self.factors, self.hidden_sizes)
+    factored_states.check(self.factored_states, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:
     """Refuses what does not fit the observations.
@@ -89,7 +89,7 @@ class TorsoConfig:
         f'{problem.observation_shape}; give hidden_sizes, for instance '
         '(256, 256).'
       )
-    factors_lib.check_product(self.factors, problem.num_states)
+    factored_states.check_product(self.factored_states, problem.num_states)
     if self.torso == 'resnet' and len(problem.observation_shape) != 3:
       raise ValueError(
         "torso='resnet' needs pictures, [height, width, channels], got "
@@ -104,18 +104,20 @@ class NetworkConfig(TorsoConfig):
   Attributes:
     lstm_size: units of a recurrent core behind the torso, which remembers an
       episode across its skills; None for a policy that sees the present alone.
-    table_spread: tables of values begin random in [0, this); with 0 all values
+    table_init_range: tables of values begin random in [0, this); with 0 all values
       begin equal.
   """
 
   lstm_size: int | None = None
-  table_spread: float = 1.0
+  table_init_range: float = 1.0
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     super().__post_init__()
-    if self.table_spread < 0:
-      raise ValueError(f'table_spread must be >= 0, got {self.table_spread}.')
+    if self.table_init_range < 0:
+      raise ValueError(
+        f'table_init_range must be >= 0, got {self.table_init_range}.'
+      )
     if self.lstm_size is None:
       return
     if self.lstm_size < 1:

@@ -21,10 +21,10 @@ from jaxtyping import Shaped
 from skills import types
 from skills.ops import episodes
 
-State = types.PyTree
+ObjectiveState = types.PyTree
 
 
-class Moments(NamedTuple):
+class SelectedSteps(NamedTuple):
   """The M moments of each trajectory that an objective looks at.
 
   Attributes:
@@ -40,7 +40,7 @@ class Moments(NamedTuple):
   mask: Float[Array, 'M B']
 
 
-class View(NamedTuple):
+class Timesteps(NamedTuple):
   """Which moments of a trajectory matter, and when they are paid for.
 
   Attributes:
@@ -48,15 +48,15 @@ class View(NamedTuple):
     place: values `[M, B]` of the moments, trajectory -> rewards `[T, B]`.
   """
 
-  select: Callable[[types.Trajectory], Moments]
+  select: Callable[[types.Trajectory], SelectedSteps]
   place: Callable[[Float[Array, 'M B'], types.Trajectory], Float[Array, 'T B']]
 
 
-def _select_final(trajectory: types.Trajectory) -> Moments:
+def _select_final(trajectory: types.Trajectory) -> SelectedSteps:
   mask = trajectory.mask
   last = episodes.last_step(mask)
   batch = jnp.arange(mask.shape[1])
-  return Moments(
+  return SelectedSteps(
     episodes.final(trajectory.observation, mask)[None],
     trajectory.observation[:1],
     trajectory.skill[last, batch][None],
@@ -64,9 +64,9 @@ def _select_final(trajectory: types.Trajectory) -> Moments:
   )
 
 
-def _select_every(trajectory: types.Trajectory) -> Moments:
+def _select_every(trajectory: types.Trajectory) -> SelectedSteps:
   reached = trajectory.observation[1:]
-  return Moments(
+  return SelectedSteps(
     reached,
     jnp.broadcast_to(trajectory.observation[:1], reached.shape),
     trajectory.skill,
@@ -74,32 +74,32 @@ def _select_every(trajectory: types.Trajectory) -> Moments:
   )
 
 
-FINAL = View(
+FINAL_STEP = Timesteps(
   _select_final,
   lambda values, trajectory: episodes.at_last_step(values[0], trajectory.mask),
 )
 """The state in which a skill ends, paid at its last step."""
 
-EVERY = View(
+EVERY_STEP = Timesteps(
   _select_every,
   lambda values, trajectory: values * trajectory.mask,
 )
 """Every state that a skill leads to, paid as it is reached."""
 
-VIEWS = {'final': FINAL, 'every': EVERY}
+TIMESTEPS = {'final': FINAL_STEP, 'every': EVERY_STEP}
 
 
-def view(name: str) -> View:
-  """Looks a view up.
+def timesteps(name: str) -> Timesteps:
+  """Looks a timesteps up.
 
   Raises:
     ValueError: if there is none of that name.
   """
-  if name not in VIEWS:
+  if name not in TIMESTEPS:
     raise ValueError(
-      f'view must be one of {", ".join(sorted(VIEWS))}; got {name!r}.'
+      f'timesteps must be one of {", ".join(sorted(TIMESTEPS))}; got {name!r}.'
     )
-  return VIEWS[name]
+  return TIMESTEPS[name]
 
 
 class Discriminator(NamedTuple):
@@ -108,11 +108,11 @@ class Discriminator(NamedTuple):
   Attributes:
     logits: state of the objective, trajectory -> unnormalised log q_i(z|o) of
       each member and moment, `[N, M, B, K]`.
-    view: the moments that it sees.
+    timesteps: the moments that it sees.
   """
 
-  logits: Callable[[State, types.Trajectory], Float[Array, 'N M B K']]
-  view: View
+  logits: Callable[[ObjectiveState, types.Trajectory], Float[Array, 'N M B K']]
+  timesteps: Timesteps
 
 
 class IntrinsicReward(NamedTuple):
@@ -127,19 +127,20 @@ class IntrinsicReward(NamedTuple):
       skill has its own, `[K, R]`. `weights_of` reads either.
     update: state, trajectory, random key -> next state and metrics.
     discriminator: of skills; None in objectives that have none.
-    continues: whether returns go on past a skill's end, with the value of where
+    bootstrap_at_skill_end: whether returns go on past a skill's end, with the value of where
       it ended; if not, a skill is worth what it brings while it runs.
   """
 
   streams: tuple[str, ...]
-  init: Callable[[types.PRNGKey], State]
-  reward: Callable[[State, types.Trajectory], Float[Array, 'T B R']]
-  weights: Callable[[State], Float[Array, '*skills R']]
+  init: Callable[[types.PRNGKey], ObjectiveState]
+  reward: Callable[[ObjectiveState, types.Trajectory], Float[Array, 'T B R']]
+  weights: Callable[[ObjectiveState], Float[Array, '*skills R']]
   update: Callable[
-    [State, types.Trajectory, types.PRNGKey], tuple[State, types.Metrics]
+    [ObjectiveState, types.Trajectory, types.PRNGKey],
+    tuple[ObjectiveState, types.Metrics],
   ]
   discriminator: Discriminator | None = None
-  continues: bool = False
+  bootstrap_at_skill_end: bool = False
 
 
 class AuxiliaryLoss(NamedTuple):
@@ -158,7 +159,7 @@ class AuxiliaryLoss(NamedTuple):
   ]
 
 
-class Given(NamedTuple):
+class ObjectiveContext(NamedTuple):
   """What an objective is given to make itself from its configuration.
 
   Attributes:
@@ -208,14 +209,14 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
       f'streams must have different names, both have {sorted(shared)}.'
     )
 
-  if first.continues != second.continues:
+  if first.bootstrap_at_skill_end != second.bootstrap_at_skill_end:
     raise ValueError(
       "returns must go on past a skill's end for both objectives or for "
-      f'neither, got {first.continues} for {first.streams} and '
-      f'{second.continues} for {second.streams}.'
+      f'neither, got {first.bootstrap_at_skill_end} for {first.streams} and '
+      f'{second.bootstrap_at_skill_end} for {second.streams}.'
     )
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> ObjectiveState:
     # Folding leaves the first objective as it is when alone, so that adding a
     # bonus does not change its initial parameters.
     return first.init(key), second.init(_other_key(key))
@@ -253,7 +254,7 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
     weights,
     update,
     discriminator,
-    first.continues,
+    first.bootstrap_at_skill_end,
   )
 
 
@@ -279,7 +280,7 @@ def _other_key(key: types.PRNGKey) -> types.PRNGKey:
 def _of_part(discriminator: Discriminator, part: int) -> Discriminator:
   return Discriminator(
     lambda state, trajectory: discriminator.logits(state[part], trajectory),
-    discriminator.view,
+    discriminator.timesteps,
   )
 
 

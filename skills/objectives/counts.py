@@ -30,25 +30,25 @@ def count_bonus(
   return jax.lax.rsqrt(jnp.maximum(counts[state], 1.0))
 
 
-def bonus(num_states: int, view: base.View) -> base.IntrinsicReward:
+def bonus(num_states: int, timesteps: base.Timesteps) -> base.IntrinsicReward:
   """Makes the bonus.
 
   Args:
     num_states: number of states S; observations are their indices.
-    view: the moments that are counted and paid for.
+    timesteps: the moments that are counted and paid for.
 
   Returns:
     An objective of the one stream 'counts', whose state is the counts `[S]`.
   """
 
   def reward(counts: Float[Array, 'S'], trajectory: types.Trajectory):
-    values = count_bonus(counts, view.select(trajectory).observation)
+    values = count_bonus(counts, timesteps.select(trajectory).observation)
     # The counts are floats, and state: without this they would get a gradient.
-    return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
+    return jax.lax.stop_gradient(timesteps.place(values, trajectory))[..., None]
 
   def update(counts, trajectory, key):
     del key
-    moments = view.select(trajectory)
+    moments = timesteps.select(trajectory)
     values = count_bonus(counts, moments.observation)
     metrics = {'count_bonus': base.masked_mean(values, moments.mask)}
     return counts.at[moments.observation].add(moments.mask), metrics
@@ -69,34 +69,38 @@ class CountsConfig:
   Attributes:
     over: configuration of the skill reward.
     bonus_weight: weight of the bonus relative to it.
-    view: 'final' counts and pays for the state in which a skill ends; 'every'
+    timesteps: 'final' counts and pays for the state in which a skill ends; 'every'
       for each state that it visits.
   """
 
   over: Any = vic.VicConfig()
   bonus_weight: float = 3.0
-  view: str = 'final'
+  timesteps: str = 'final'
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
     if self.bonus_weight < 0:
       raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
-    base.view(self.view)
+    base.timesteps(self.timesteps)
 
 
-def make(config: CountsConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: CountsConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """The skill reward and, as a second stream, the count bonus.
 
   Raises:
     ValueError: if observations are not state indices.
   """
-  if given.problem.num_states is None:
+  if context.problem.num_states is None:
     raise ValueError(
       'a count bonus needs observations that are state indices, got '
-      f'observations of shape {given.problem.observation_shape}; use the '
+      f'observations of shape {context.problem.observation_shape}; use the '
       "bonus of 'rnd' instead."
     )
-  exploration = bonus(given.problem.num_states, base.view(config.view))
+  exploration = bonus(
+    context.problem.num_states, base.timesteps(config.timesteps)
+  )
   return base.add(
-    given.objective(config.over), base.scale(exploration, config.bonus_weight)
+    context.objective(config.over), base.scale(exploration, config.bonus_weight)
   )

@@ -31,11 +31,15 @@ class DiaynConfig:
   clip_at_zero: bool = False
 
 
-def make(config: DiaynConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: DiaynConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """Pays log q(z|s_{t+1}) - log p(z), in nats, at every step."""
   return discrimination.make(
-    base.EVERY,
-    discriminators.make(config.discriminator, given.problem, given.num_skills),
+    base.EVERY_STEP,
+    discriminators.make(
+      config.discriminator, context.problem, context.num_skills
+    ),
     optimizers.make(
       config.discriminator.optimizer, config.discriminator.learning_rate
     ),

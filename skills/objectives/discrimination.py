@@ -21,7 +21,7 @@ from skills.ops import categorical
 SKILL_STREAM = 'skill'
 
 
-class State(NamedTuple):
+class DiscriminationState(NamedTuple):
   """Of the discriminators.
 
   Attributes:
@@ -61,7 +61,7 @@ def cross_entropy(
 
 
 def make(
-  view: base.View,
+  timesteps: base.Timesteps,
   network: types.Network,
   optimizer: optax.GradientTransformation,
   *,
@@ -71,7 +71,7 @@ def make(
   """Makes an objective that pays for skills that can be told apart.
 
   Args:
-    view: the moments that the discriminators see and that are paid for.
+    timesteps: the moments that the discriminators see and that are paid for.
     network: observations `[*batch, ...]` -> logits `[N, *batch, K]`; it takes
       two of them, s_0 first, if `sees_start`.
     optimizer: of the discriminators.
@@ -83,28 +83,30 @@ def make(
     An objective of the one stream 'skill'.
   """
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> DiscriminationState:
     params = network.init(key)
-    return State(params, optimizer.init(params))
+    return DiscriminationState(params, optimizer.init(params))
 
-  def apply(params: types.Params, moments: base.Moments):
+  def apply(params: types.Params, moments: base.SelectedSteps):
     if sees_start:
       return network.apply(params, moments.start, moments.observation)
     return network.apply(params, moments.observation)
 
-  def logits(state: State, trajectory: types.Trajectory):
-    return apply(state.params, view.select(trajectory))
+  def logits(state: DiscriminationState, trajectory: types.Trajectory):
+    return apply(state.params, timesteps.select(trajectory))
 
-  def reward(state: State, trajectory: types.Trajectory):
-    skill = view.select(trajectory).skill
+  def reward(state: DiscriminationState, trajectory: types.Trajectory):
+    skill = timesteps.select(trajectory).skill
     values = skill_reward(logits(state, trajectory), skill)
     if clip_at_zero:
       values = jnp.maximum(values, 0.0)
-    return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
+    return jax.lax.stop_gradient(timesteps.place(values, trajectory))[..., None]
 
-  def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
+  def update(
+    state: DiscriminationState, trajectory: types.Trajectory, key: types.PRNGKey
+  ):
     del key
-    moments = view.select(trajectory)
+    moments = timesteps.select(trajectory)
 
     def loss_fn(params: types.Params):
       outputs = apply(params, moments)
@@ -118,7 +120,7 @@ def make(
     )
     metrics = _metrics(outputs, moments)
     params = optax.apply_updates(state.params, updates)
-    return State(params, optimizer_state), metrics
+    return DiscriminationState(params, optimizer_state), metrics
 
   return base.IntrinsicReward(
     streams=(SKILL_STREAM,),
@@ -126,12 +128,12 @@ def make(
     reward=reward,
     weights=lambda state: jnp.ones((1,)),
     update=update,
-    discriminator=base.Discriminator(logits, view),
+    discriminator=base.Discriminator(logits, timesteps),
   )
 
 
 def _metrics(
-  logits: Float[Array, 'N M B K'], moments: base.Moments
+  logits: Float[Array, 'N M B K'], moments: base.SelectedSteps
 ) -> types.Metrics:
   """What the discriminators did on a batch, before they learned from it."""
   losses = cross_entropy(logits, moments.skill)

@@ -68,11 +68,11 @@ def bonus(skill_reward: base.IntrinsicReward) -> base.IntrinsicReward:
 
   def reward(state, trajectory):
     values = disagreement(discriminator.logits(state, trajectory))
-    placed = discriminator.view.place(values, trajectory)
+    placed = discriminator.timesteps.place(values, trajectory)
     return jax.lax.stop_gradient(placed)[..., None]
 
   def update(state, trajectory, key):
-    moments = discriminator.view.select(trajectory)
+    moments = discriminator.timesteps.select(trajectory)
     values = disagreement(discriminator.logits(state, trajectory))
     metrics = {'disagreement': base.masked_mean(values, moments.mask)}
     state, discriminator_metrics = skill_reward.update(state, trajectory, key)
@@ -151,6 +151,8 @@ class DisdainConfig:
       )
 
 
-def make(config: DisdainConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: DisdainConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """The skill reward, and the bonus at the same steps."""
-  return with_bonus(given.objective(config.over), config.bonus_weight)
+  return with_bonus(context.objective(config.over), config.bonus_weight)

@@ -94,7 +94,7 @@ class DominoConfig:
       c r_e + (1 - c) r_d; 'smerl', r_e + c r_d where the constraint holds;
       'reverse_smerl', r_d + c r_e where it does not.
     coefficient: c of the baselines.
-    multiplier_rate: step size of the multipliers' Adam.
+    multiplier_learning_rate: step size of the multipliers' Adam.
     multiplier_gain: what falling short of the constraint adds at once to mu,
       beyond its limit too: gain (alpha v^0 - v^i) / |v^0|. A multiplier alone
       sums shortfalls, and policies that take long to follow swing about the
@@ -112,7 +112,7 @@ class DominoConfig:
     successor_discount: None for features that are averaged over all of a
       policy's steps; else gamma of learned successor features, whose values
       where trajectories begin are averaged.
-    successor_rate: step size of Adam for these.
+    successor_learning_rate: step size of Adam for these.
     hidden_sizes: of their network; None for a table.
   """
 
@@ -126,7 +126,7 @@ class DominoConfig:
   normalize_features: bool = True
   constraint: str = 'multiplier'
   coefficient: float = 0.5
-  multiplier_rate: float = 1e-3
+  multiplier_learning_rate: float = 1e-3
   multiplier_gain: float = 0.0
   initial_multiplier: float = 0.0
   burn_in: int = 0
@@ -134,7 +134,7 @@ class DominoConfig:
   value_decay: float = 0.9
   feature_decay: float = 0.99
   successor_discount: float | None = None
-  successor_rate: float = 1e-3
+  successor_learning_rate: float = 1e-3
   hidden_sizes: tuple[int, ...] | None = None
 
   def __post_init__(self) -> None:
@@ -153,8 +153,8 @@ class DominoConfig:
       if value is not None and not 0 <= value < 1:
         raise ValueError(f'{name} must be in [0, 1), got {value}.')
     for name in (
-      *('target_distance', 'multiplier_rate', 'max_multiplier'),
-      'successor_rate',
+      *('target_distance', 'multiplier_learning_rate', 'max_multiplier'),
+      'successor_learning_rate',
     ):
       value = getattr(self, name)
       if value <= 0:
@@ -181,7 +181,7 @@ class DominoConfig:
       )
 
 
-def bound(config: DominoConfig) -> float | None:
+def min_value_ratio(config: DominoConfig) -> float | None:
   """The part of policy 0's worth that is asked for; None if none is."""
   return None if config.constraint in ('none', 'linear') else config.alpha
 
@@ -205,7 +205,7 @@ class Successor(NamedTuple):
   optimizer: optax.OptState
 
 
-class State(NamedTuple):
+class DominoState(NamedTuple):
   """Everything that learning changes.
 
   Attributes:
@@ -232,7 +232,7 @@ def _ratio(
   return jnp.maximum(distance / config.target_distance, 1e-6)
 
 
-def force(
+def vdw_force(
   config: DominoConfig, distance: Float[Array, '*batch']
 ) -> Float[Array, '*batch']:
   """How strongly policies are pushed apart; below 0 they are pulled together.
@@ -257,11 +257,11 @@ def diversity(
 ) -> Float[Array, '*batch']:
   """What the force is the slope of: policy i's term of the diversity.
 
-  The integral of `force(l) l`, and so 0.5 l^2 of pure repulsion, and half of
+  The integral of `vdw_force(l) l`, and so 0.5 l^2 of pure repulsion, and half of
   0.5 l^2 - 0.2 l^5 / l0^3 of Van der Waals' force.
 
   Args:
-    config: as in `force`.
+    config: as in `vdw_force`.
     distance: l.
   """
   p, q = config.repulsive_power, config.attractive_power
@@ -272,7 +272,7 @@ def diversity(
   )
 
 
-def directions(
+def diversity_gradient(
   config: DominoConfig, psi: Float[Array, 'K D']
 ) -> Float[Array, 'K D']:
   """What a feature is worth to each policy: c^i (psi^i - psi^{j*}) [/ D].
@@ -286,7 +286,7 @@ def directions(
   """
   near = neighbours.nearest(psi)
   difference = psi - psi[near.index]
-  slope = force(config, near.distance)[:, None] * difference
+  slope = vdw_force(config, near.distance)[:, None] * difference
   return slope / psi.shape[-1] if config.per_feature else slope
 
 
@@ -305,7 +305,7 @@ def multiplier_loss(
   return jnp.sum((jax.nn.sigmoid(multiplier) * slack)[1:])
 
 
-def lambdas(
+def lagrange_weights(
   config: DominoConfig,
   multiplier: Float[Array, 'K'],
   value: Float[Array, 'K'],
@@ -339,7 +339,7 @@ def stream_weights(
   ones = jnp.ones_like(value)
   holds = (value >= config.alpha * value[0]).astype(jnp.float32)
   c = config.coefficient
-  lambda_ = lambdas(config, multiplier, value)
+  lambda_ = lagrange_weights(config, multiplier, value)
   task, diverse = {
     'multiplier': (lambda_, 1 - lambda_),
     'none': (ones, 0 * ones),
@@ -368,7 +368,7 @@ def means_by_skill(
   return total / jnp.maximum(count, 1.0)[:, None], count
 
 
-def moved(
+def ema(
   average: Float[Array, 'K *features'],
   mean: Float[Array, 'K *features'],
   count: Float[Array, 'K'],
@@ -467,27 +467,29 @@ def make_features(config: DominoConfig, problem: types.ProblemSpec) -> Features:
   return Features(example.shape[-1], is_normalized, raw, apply)
 
 
-def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: DominoConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """The task's reward and, as a second stream, what makes policies differ.
 
   Raises:
     ValueError: if there are fewer than two policies, or features that the
       observation does not have.
   """
-  num_skills = given.num_skills
+  num_skills = context.num_skills
   if num_skills < 2:
     raise ValueError(
       f'num_skills must be >= 2 for policies that differ, got {num_skills}.'
     )
-  features = make_features(config, given.problem)
-  optimizer = optax.adam(config.multiplier_rate)
-  successor = _make_successor(config, given, features)
+  features = make_features(config, context.problem)
+  optimizer = optax.adam(config.multiplier_learning_rate)
+  successor = _make_successor(config, context, features)
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> DominoState:
     psi_key, successor_key = jax.random.split(key)
     multiplier = jnp.full((num_skills,), config.initial_multiplier, jnp.float32)
     psi = jax.random.normal(psi_key, (num_skills, features.size))
-    return State(
+    return DominoState(
       Averages(jnp.zeros((num_skills,)), psi / features.size),
       multiplier,
       optimizer.init(multiplier),
@@ -496,22 +498,22 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
       jnp.zeros((), jnp.int32),
     )
 
-  def reward(state: State, trajectory: types.Trajectory):
-    seen = base.EVERY.select(trajectory)
+  def reward(state: DominoState, trajectory: types.Trajectory):
+    seen = base.EVERY_STEP.select(trajectory)
     phi = features.apply(state.moments, seen.observation)
-    worth = directions(config, state.averages.features)
+    worth = diversity_gradient(config, state.averages.features)
     # Policy 0 is not paid for diversity.
     worth = worth.at[0].set(0.0)[trajectory.skill]
     rewards = jnp.stack(
       [
         trajectory.reward * trajectory.mask,
-        base.EVERY.place(jnp.sum(phi * worth, axis=-1), trajectory),
+        base.EVERY_STEP.place(jnp.sum(phi * worth, axis=-1), trajectory),
       ],
       axis=-1,
     )
     return jax.lax.stop_gradient(rewards)
 
-  def weights(state: State) -> Float[Array, 'K 2']:
+  def weights(state: DominoState) -> Float[Array, 'K 2']:
     return jnp.where(
       state.steps < config.burn_in,
       jnp.array([1.0, 0.0]),
@@ -523,9 +525,11 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
       ),
     )
 
-  def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
+  def update(
+    state: DominoState, trajectory: types.Trajectory, key: types.PRNGKey
+  ):
     del key
-    seen = base.EVERY.select(trajectory)
+    seen = base.EVERY_STEP.select(trajectory)
     if isinstance(state.moments, moments_lib.Moments):
       state = state._replace(
         moments=moments_lib.update(
@@ -544,8 +548,8 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
     )
     before = state.averages
     averages = Averages(
-      moved(before.value, value[:, 0], count, config.value_decay),
-      moved(before.features, mean, count, config.feature_decay),
+      ema(before.value, value[:, 0], count, config.value_decay),
+      ema(before.features, mean, count, config.feature_decay),
     )
     grads = jax.grad(multiplier_loss)(
       state.multiplier, averages.value, config.alpha
@@ -582,16 +586,16 @@ def make(config: DominoConfig, given: base.Given) -> base.IntrinsicReward:
     reward=reward,
     weights=weights,
     update=update,
-    continues=True,
+    bootstrap_at_skill_end=True,
   )
 
 
-def _summary(config: DominoConfig, state: State) -> types.Metrics:
+def _summary(config: DominoConfig, state: DominoState) -> types.Metrics:
   """How diverse and how good the policies are, by the moving averages."""
   value = state.averages.value
   distance = neighbours.nearest(state.averages.features).distance
   ratio = value[1:] / jnp.where(value[0] == 0, 1.0, value[0])
-  lambda_ = lambdas(config, state.multiplier, value)[1:]
+  lambda_ = lagrange_weights(config, state.multiplier, value)[1:]
   return {
     'policies/distance': jnp.mean(distance),
     'policies/min_distance': jnp.min(distance),
@@ -605,7 +609,7 @@ def _summary(config: DominoConfig, state: State) -> types.Metrics:
 
 
 def _over_noise(
-  state: State, error: Float[Array, ''], decay: float
+  state: DominoState, error: Float[Array, ''], decay: float
 ) -> Float[Array, '']:
   """How far policies are apart, by how far they would seem to be by chance.
 
@@ -629,13 +633,13 @@ class _SuccessorFeatures(NamedTuple):
 
   init: Callable[[types.PRNGKey], Successor]
   update: Callable[
-    [State, types.Trajectory],
+    [DominoState, types.Trajectory],
     tuple[Successor, Float[Array, 'K D'], types.Metrics],
   ]
 
 
 def _make_successor(
-  config: DominoConfig, given: base.Given, features: Features
+  config: DominoConfig, context: base.ObjectiveContext, features: Features
 ) -> _SuccessorFeatures | None:
   """Learns them by lambda-returns, taking data for the policy's own."""
   gamma = config.successor_discount
@@ -643,22 +647,22 @@ def _make_successor(
     return None
   network = heads.make(
     torsos.NetworkConfig(hidden_sizes=config.hidden_sizes),
-    given.problem,
-    given.num_skills,
+    context.problem,
+    context.num_skills,
     features.size,
   )
-  optimizer = optax.adam(config.successor_rate)
+  optimizer = optax.adam(config.successor_learning_rate)
 
   def init(key: types.PRNGKey) -> Successor:
     params = network.init(key)
     return Successor(params, optimizer.init(params))
 
-  def update(state: State, trajectory: types.Trajectory):
+  def update(state: DominoState, trajectory: types.Trajectory):
     assert isinstance(state.successor, Successor)
     mask = trajectory.mask
     phi = features.apply(state.moments, trajectory.observation[1:])
     skill = base.skill_of_observations(trajectory)
-    goes_on = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
+    has_next_step = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
 
     def loss_fn(params: types.Params):
       psi = network.apply(params, trajectory.observation, skill)
@@ -666,7 +670,7 @@ def _make_successor(
         (1 - gamma) * phi,
         jnp.broadcast_to((gamma * trajectory.discount)[..., None], phi.shape),
         jax.lax.stop_gradient(psi[1:]),
-        _SUCCESSOR_LAMBDA * goes_on[..., None],
+        _SUCCESSOR_LAMBDA * has_next_step[..., None],
       )
       errors = jnp.mean(jnp.square(targets - psi[:-1]), axis=-1)
       return base.masked_mean(errors, mask), psi[:1]
@@ -678,7 +682,7 @@ def _make_successor(
       grads, state.successor.optimizer
     )
     mean, _ = means_by_skill(
-      first, trajectory.skill[:1], mask[:1], given.num_skills
+      first, trajectory.skill[:1], mask[:1], context.num_skills
     )
     return (
       Successor(

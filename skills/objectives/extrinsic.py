@@ -26,15 +26,17 @@ class ExtrinsicConfig:
   scale: float = 1.0
 
 
-def make(config: ExtrinsicConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: ExtrinsicConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """Pays what the environment pays, times `scale`."""
-  del given
+  del context
 
-  def reward(state: base.State, trajectory: types.Trajectory):
+  def reward(state: base.ObjectiveState, trajectory: types.Trajectory):
     del state
     return (config.scale * trajectory.reward * trajectory.mask)[..., None]
 
-  def update(state: base.State, trajectory: types.Trajectory, key):
+  def update(state: base.ObjectiveState, trajectory: types.Trajectory, key):
     del trajectory, key
     return state, {}
 
@@ -44,5 +46,5 @@ def make(config: ExtrinsicConfig, given: base.Given) -> base.IntrinsicReward:
     reward=reward,
     weights=lambda state: jnp.ones((1,)),
     update=update,
-    continues=True,
+    bootstrap_at_skill_end=True,
   )

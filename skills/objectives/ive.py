@@ -61,7 +61,7 @@ class IveConfig:
       so many of their deviations; above 0 to explore, below 0 to avoid what is
       not known. For `acting='estimates'` alone.
     evaluation_beta: the same while evaluating.
-    member: the one estimate v^k that is acted by, k in 0..n, in place of all.
+    k: the one estimate v^k that is acted by, k in 0..n, in place of all.
     temperature: while training, actions are drawn in proportion to exp(estimate
       / temperature); in units of reward.
   """
@@ -73,7 +73,7 @@ class IveConfig:
   evaluation: str = 'policy'
   beta: float = 0.0
   evaluation_beta: float = 0.0
-  member: int | None = None
+  k: int | None = None
   temperature: float = 0.1
 
   def __post_init__(self) -> None:
@@ -96,21 +96,20 @@ class IveConfig:
         raise ValueError(
           f"{beta} must be 0 unless {name}='estimates', got {deviations}."
         )
-      if deviations != 0 and self.member is not None:
+      if deviations != 0 and self.k is not None:
         raise ValueError(
           f'{beta} must be 0 where one estimate is acted by, which has no '
-          f'spread, got {deviations} and member={self.member}.'
+          f'spread, got {deviations} and k={self.k}.'
         )
-    if self.member is not None:
-      if not 0 <= self.member <= self.num_steps:
+    if self.k is not None:
+      if not 0 <= self.k <= self.num_steps:
         raise ValueError(
-          f'member must be None or in 0..num_steps ({self.num_steps}), got '
-          f'{self.member}.'
+          f'k must be None or in 0..num_steps ({self.num_steps}), got {self.k}.'
         )
       if 'estimates' not in (self.acting, self.evaluation):
         raise ValueError(
-          "member must be None unless acting or evaluation is 'estimates', got "
-          f'{self.member}.'
+          "k must be None unless acting or evaluation is 'estimates', got "
+          f'{self.k}.'
         )
 
   @property
@@ -146,7 +145,7 @@ def predicted_values(
 
 
 def estimates(
-  imagination: models.Imagination,
+  under_policy: models.ModelUnderPolicy,
   params: models.Params,
   start: models.State,
   key: types.PRNGKey,
@@ -158,7 +157,7 @@ def estimates(
   """The n + 1 estimates of what states are worth, without gradient.
 
   Args:
-    imagination: the model under the policy that is valued.
+    under_policy: the model under the policy that is valued.
     params: of model, value and policy.
     start: states of the model.
     key: of what is drawn.
@@ -169,8 +168,8 @@ def estimates(
   """
 
   def one(key: types.PRNGKey) -> Any:
-    rollout = models.imagine(imagination, params, params, start, key, num_steps)
-    value = imagination.value(params, rollout.state)
+    rollout = models.unroll(under_policy, params, params, start, key, num_steps)
+    value = under_policy.value(params, rollout.state)
     return predicted_values(rollout.reward, value, discount)
 
   found = jax.vmap(one)(jax.random.split(key, num_rollouts))
@@ -206,7 +205,7 @@ def signal(
 
 def bonus(
   config: IveConfig,
-  imagination: models.Imagination,
+  under_policy: models.ModelUnderPolicy,
   params: models.Params,
   trajectory: types.Trajectory,
   key: types.PRNGKey,
@@ -219,16 +218,16 @@ def bonus(
 
   Args:
     config: of rollouts.
-    imagination: the agent's own model, of the task's rewards.
+    under_policy: the agent's own model, of the task's rewards.
     params: its parameters.
     trajectory: what was seen.
     key: of what is drawn.
     discount: gamma per step.
   """
   members = estimates(
-    imagination,
+    under_policy,
     params,
-    imagination.encode(params, trajectory.observation[1:]),
+    under_policy.encode(params, trajectory.observation[1:]),
     key,
     num_steps=config.num_steps,
     num_rollouts=config.num_rollouts,
@@ -264,7 +263,7 @@ def look_ahead(
     beta: deviations that are added.
     discount: gamma per step.
   """
-  imagination = models.sampled(model)
+  under_policy = models.sampled(model)
   reward = model.head.decode(model.reward(params, state)[..., 0, :])
   num_actions = reward.shape[-1]
   following = jnp.stack(
@@ -277,7 +276,7 @@ def look_ahead(
     axis=-2,
   )
   members = estimates(
-    imagination,
+    under_policy,
     params,
     following,
     key,
@@ -285,8 +284,8 @@ def look_ahead(
     num_rollouts=config.num_rollouts,
     discount=discount,
   )
-  if config.member is None:
+  if config.k is None:
     worth = signal(members, beta)
   else:
-    worth = members[config.member]
+    worth = members[config.k]
   return reward + discount * worth

@@ -38,7 +38,7 @@ _MAX_WHITENED = 5.0
 _MAX_BONUS = 10.0
 
 
-class State(NamedTuple):
+class RndState(NamedTuple):
   """Of the distillation.
 
   Attributes:
@@ -66,7 +66,7 @@ def prediction_error(
 def bonus(
   network: types.Network,
   optimizer: optax.GradientTransformation,
-  view: base.View,
+  timesteps: base.Timesteps,
   problem: types.ProblemSpec,
 ) -> base.IntrinsicReward:
   """Makes the bonus.
@@ -75,26 +75,26 @@ def bonus(
     network: vectors `[*batch, D]` -> embeddings `[*batch, E]`; target and
       predictor are two draws of its parameters.
     optimizer: of the predictor.
-    view: the moments that are learned from and paid for.
+    timesteps: the moments that are learned from and paid for.
     problem: says how observations become vectors.
 
   Returns:
     An objective of the one stream 'rnd'; its reward is about 1 on average.
   """
 
-  def whiten(state: State, observation: Array) -> Float[Array, '*batch D']:
+  def whiten(state: RndState, observation: Array) -> Float[Array, '*batch D']:
     vector = torsos.encode(observation, problem)
     return moments_lib.whiten(state.inputs, vector, _MAX_WHITENED)
 
-  def error(state: State, predictor: types.Params, inputs: Array):
+  def error(state: RndState, predictor: types.Params, inputs: Array):
     target = jax.lax.stop_gradient(network.apply(state.target, inputs))
     return prediction_error(network.apply(predictor, inputs), target)
 
-  def init(key: types.PRNGKey) -> State:
+  def init(key: types.PRNGKey) -> RndState:
     target_key, predictor_key = jax.random.split(key)
     predictor = network.init(predictor_key)
     size = torsos.encode(build.example_observation(problem), problem).shape[-1]
-    return State(
+    return RndState(
       network.init(target_key),
       predictor,
       optimizer.init(predictor),
@@ -102,16 +102,16 @@ def bonus(
       moments_lib.init(),
     )
 
-  def reward(state: State, trajectory: types.Trajectory):
-    inputs = whiten(state, view.select(trajectory).observation)
+  def reward(state: RndState, trajectory: types.Trajectory):
+    inputs = whiten(state, timesteps.select(trajectory).observation)
     errors = error(state, state.predictor, inputs)
     size = jnp.sqrt(state.errors.variance + jnp.square(state.errors.mean))
     values = jnp.minimum(errors / (size + 1e-8), _MAX_BONUS)
-    return jax.lax.stop_gradient(view.place(values, trajectory))[..., None]
+    return jax.lax.stop_gradient(timesteps.place(values, trajectory))[..., None]
 
-  def update(state: State, trajectory: types.Trajectory, key: types.PRNGKey):
+  def update(state: RndState, trajectory: types.Trajectory, key: types.PRNGKey):
     del key
-    seen = view.select(trajectory)
+    seen = timesteps.select(trajectory)
     state = state._replace(
       inputs=moments_lib.update(
         state.inputs, torsos.encode(seen.observation, problem), seen.mask
@@ -153,7 +153,7 @@ class RndConfig:
     embedding_size: size of their output.
     learning_rate: step size of the predictor's optimiser.
     optimizer: its name.
-    view: 'final' pays for the state in which a skill ends; 'every' for each
+    timesteps: 'final' pays for the state in which a skill ends; 'every' for each
       state that it visits.
   """
 
@@ -163,7 +163,7 @@ class RndConfig:
   embedding_size: int = 32
   learning_rate: float = 1e-4
   optimizer: str = 'adam'
-  view: str = 'final'
+  timesteps: str = 'final'
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -174,24 +174,26 @@ class RndConfig:
         f'learning_rate must be positive, got {self.learning_rate}.'
       )
     optimizers.check(self.optimizer)
-    base.view(self.view)
+    base.timesteps(self.timesteps)
 
 
-def make(config: RndConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: RndConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """The skill reward and, as a second stream, the RND bonus."""
 
   def forward(vector: Float[Array, '*batch D']) -> Float[Array, '*batch E']:
     return hk.nets.MLP(config.hidden_sizes + (config.embedding_size,))(vector)
 
   example = torsos.encode(
-    build.example_observation(given.problem), given.problem
+    build.example_observation(context.problem), context.problem
   )
   exploration = bonus(
     build.pure(forward, example),
     optimizers.make(config.optimizer, config.learning_rate),
-    base.view(config.view),
-    given.problem,
+    base.timesteps(config.timesteps),
+    context.problem,
   )
   return base.add(
-    given.objective(config.over), base.scale(exploration, config.bonus_weight)
+    context.objective(config.over), base.scale(exploration, config.bonus_weight)
   )

@@ -41,8 +41,8 @@ class State(NamedTuple):
     absolute: of q_abs.
   """
 
-  relative: discrimination.State
-  absolute: discrimination.State
+  relative: discrimination.DiscriminationState
+  absolute: discrimination.DiscriminationState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,9 @@ class RvicConfig:
   )
 
 
-def make(config: RvicConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: RvicConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """Pays log q_rel(z|s_0, s_T) - log q_abs(z|s_T), in nats, at the last step.
 
   The discriminator of the objective is q_rel.
@@ -69,11 +71,11 @@ def make(config: RvicConfig, given: base.Given) -> base.IntrinsicReward:
 
   def classifier(sees_start: bool) -> base.IntrinsicReward:
     return discrimination.make(
-      base.FINAL,
+      base.FINAL_STEP,
       discriminators.make(
         config.discriminator,
-        given.problem,
-        given.num_skills,
+        context.problem,
+        context.num_skills,
         sees_start=sees_start,
       ),
       optimizers.make(
@@ -116,6 +118,6 @@ def make(config: RvicConfig, given: base.Given) -> base.IntrinsicReward:
     update=update,
     discriminator=base.Discriminator(
       lambda state, trajectory: of_pairs.logits(state.relative, trajectory),
-      of_pairs.view,
+      of_pairs.timesteps,
     ),
   )

@@ -125,7 +125,7 @@ def temporal_differences(
 
 def losses(
   config: SelfConsistencyConfig,
-  imagination: models.Imagination,
+  under_policy: models.ModelUnderPolicy,
   discount: float,
   params: models.Params,
   target: models.Params,
@@ -136,7 +136,7 @@ def losses(
 
   Args:
     config: which, how many and by which policy.
-    imagination: the model and its value.
+    under_policy: the model and its value.
     discount: gamma per step.
     params: that learn.
     target: the slower ones; those that learn, where there are none.
@@ -149,11 +149,11 @@ def losses(
   else:
     params = params._replace(policy=constant.policy)
   either = {'online': constant, 'target': jax.lax.stop_gradient(target)}
-  rollout = models.imagine(
-    imagination,
+  rollout = models.unroll(
+    under_policy,
     params,
     either[config.policy],
-    imagination.encode(params, observation),
+    under_policy.encode(params, observation),
     key,
     config.num_steps,
   )
@@ -161,8 +161,8 @@ def losses(
     temporal_differences(
       config.kind,
       rollout.reward,
-      imagination.value(params, rollout.state),
-      imagination.value(either[config.values], rollout.state),
+      under_policy.value(params, rollout.state),
+      under_policy.value(either[config.values], rollout.state),
       discount,
       config.lambda_,
     )
@@ -171,14 +171,14 @@ def losses(
 
 def make(
   config: SelfConsistencyConfig,
-  imagination: models.Imagination,
+  under_policy: models.ModelUnderPolicy,
   discount: float,
 ) -> base.AuxiliaryLoss:
   """The sum of a rollout's losses, as the mean over where rollouts begin.
 
   Args:
     config: its settings.
-    imagination: the agent's own model and value.
+    under_policy: the agent's own model and value.
     discount: gamma per step.
   """
 
@@ -187,7 +187,7 @@ def make(
     if config.starts == 'first':
       observation, mask = observation[:1], mask[:1]
     found = losses(
-      config, imagination, discount, params, target, observation, key
+      config, under_policy, discount, params, target, observation, key
     )
     mean = base.masked_mean(jnp.sum(found, axis=0), mask)
     return mean, {'self_consistency_loss': mean}

@@ -35,14 +35,16 @@ class VicConfig:
   sees_start: bool = False
 
 
-def make(config: VicConfig, given: base.Given) -> base.IntrinsicReward:
+def make(
+  config: VicConfig, context: base.ObjectiveContext
+) -> base.IntrinsicReward:
   """Pays log q(z|s_T) - log p(z), in nats, at a skill's last step."""
   return discrimination.make(
-    base.FINAL,
+    base.FINAL_STEP,
     discriminators.make(
       config.discriminator,
-      given.problem,
-      given.num_skills,
+      context.problem,
+      context.num_skills,
       sees_start=config.sees_start,
     ),
     optimizers.make(

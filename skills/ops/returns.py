@@ -98,8 +98,8 @@ def vtrace(
   v_t: Float[Array, 'T *batch'],
   ratio: Float[Array, 'T *#batch'],
   lambda_: float | Float[Array, 'T *#batch'],
-  max_rho: float = 1.0,
-  max_c: float = 1.0,
+  clip_rho_threshold: float = 1.0,
+  clip_c_threshold: float = 1.0,
 ) -> VTrace:
   """Values of one policy from the steps of another.
 
@@ -108,8 +108,8 @@ def vtrace(
   remark 2:
 
       vs_t = v_t + delta_t + discount_t c_t (vs_{t+1} - v_{t+1}),
-      delta_t = min(max_rho, ratio_t) (r_t + discount_t v_{t+1} - v_t),
-      c_t = lambda_t min(max_c, ratio_t),
+      delta_t = min(clip_rho_threshold, ratio_t) (r_t + discount_t v_{t+1} - v_t),
+      c_t = lambda_t min(clip_c_threshold, ratio_t),
 
   where nothing follows the last step. An action is worth what it paid and what
   follows, r_t + discount_t ((1 - lambda_t) v_{t+1} + lambda_t vs_{t+1}).
@@ -126,15 +126,17 @@ def vtrace(
       under the policy that chose it.
     lambda_: mixing, as in `lambda_returns`; 0 at a step also keeps what the
       later rows hold from it.
-    max_rho: limit of the ratio in the errors; infinite for none.
-    max_c: limit of the ratio in the trace.
+    clip_rho_threshold: limit of the ratio in the errors; infinite for none.
+    clip_c_threshold: limit of the ratio in the trace.
 
   Returns:
     Targets and advantages, in units of reward.
   """
   mixing = jnp.broadcast_to(lambda_, r_t.shape)
   ratio = jnp.broadcast_to(ratio, r_t.shape)
-  delta = jnp.minimum(ratio, max_rho) * (r_t + discount_t * v_t - v_tm1)
+  delta = jnp.minimum(ratio, clip_rho_threshold) * (
+    r_t + discount_t * v_t - v_tm1
+  )
 
   def step(error, inputs):
     delta, discount, c = inputs
@@ -144,7 +146,7 @@ def vtrace(
   _, errors = jax.lax.scan(
     step,
     jnp.zeros_like(delta[-1]),
-    (delta, discount_t, mixing * jnp.minimum(ratio, max_c)),
+    (delta, discount_t, mixing * jnp.minimum(ratio, clip_c_threshold)),
     reverse=True,
     unroll=min(r_t.shape[0], _UNROLL),
   )

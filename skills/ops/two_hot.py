@@ -14,9 +14,9 @@ from jaxtyping import Float
 from skills.ops import returns
 
 
-def atoms(limit: float, num_atoms: int) -> Float[Array, 'K']:
-  """Evenly spaced numbers from -limit to limit, both included."""
-  return jnp.linspace(-limit, limit, num_atoms)
+def atoms(support_max: float, num_atoms: int) -> Float[Array, 'K']:
+  """Evenly spaced numbers from -support_max to support_max, both included."""
+  return jnp.linspace(-support_max, support_max, num_atoms)
 
 
 def encode(

@@ -47,7 +47,7 @@ def test_the_recorder_keeps_whole_chained_and_cut_skills_as_they_were():
   assert counting.read(recorder.trajectory()) == witness.skills(T)
 
 
-def hand_made(agent, logits, view=base.FINAL):
+def hand_made(agent, logits, view=base.FINAL_STEP):
   """The agent, with discriminators of one's own."""
   return agent._replace(
     objective=agent.objective._replace(
@@ -91,7 +91,7 @@ def naming_rightly_with(probability):
 
   def logits(state, trajectory):
     del state
-    skill = base.FINAL.select(trajectory).skill
+    skill = base.FINAL_STEP.select(trajectory).skill
     right = jax.nn.one_hot(skill, K)
     others = (1 - probability) / (K - 1)
     return jnp.log(right * probability + (1 - right) * others)[None]

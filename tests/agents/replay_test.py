@@ -959,7 +959,7 @@ def test_skills_come_with_the_steps_before_them(serve, burn_in):
     assert counting.read(trajectory) == [skill]
     episode, begin = map(int, skill[0].before)
     expected = expected_prefix(episode, begin, burn_in)
-    prefix = trajectory.prefix
+    prefix = trajectory.burn_in
     assert prefix.mask[:, 0].tolist() == [
       float(x is not None) for x in expected
     ]
@@ -969,7 +969,7 @@ def test_skills_come_with_the_steps_before_them(serve, burn_in):
         steps = witness.episodes[episode]
         assert prefix.skill[t, 0] == steps[int(observation[1])].skill
     # The memory of an episode's first step is the empty one.
-    first = trajectory.record if begin == 0 else prefix.record
+    first = trajectory.extras if begin == 0 else prefix.extras
     is_empty = begin <= burn_in  # Else the prefix begins within the episode.
     for leaf in first.values():
       assert np.all(leaf[0] == 0) == is_empty
@@ -1014,7 +1014,7 @@ def test_the_learner_remembers_what_the_actor_did(serve, burn_in):
     # which the learner makes from the prefix.
     noted, _ = network.unroll(
       variables.params,
-      hk.LSTMState(*(x[:, 0] for x in trajectory.record.values())),
+      hk.LSTMState(*(x[:, 0] for x in trajectory.extras.values())),
       jnp.zeros((1, T), bool),
       trajectory.observation[None, :-1, 0],
       trajectory.skill[None, :, 0],
@@ -1104,7 +1104,9 @@ def test_importance_makes_up_for_how_often_an_item_is_drawn():
     (0.0, [1.0, 1.0, 1.0]),
   ):
     trajectory = replay_reader.to_trajectory(item, importance_exponent=exponent)
-    np.testing.assert_allclose(trajectory.importance, expected, rtol=1e-6)
+    np.testing.assert_allclose(
+      trajectory.importance_weights, expected, rtol=1e-6
+    )
   assert (
     replay_reader.to_trajectory(counting.item(problems.VECTOR, 3, 0)).importance
     is None

@@ -19,10 +19,12 @@ PROBLEM = types.ProblemSpec(
 
 
 def test_occupancies_are_shares_of_all_steps():
-  ruler = feature_maps.occupancy(lambda observation: observation // 10, 3)
-  assert ruler.names == ('state 0', 'state 1', 'state 2')
+  feature_map = feature_maps.occupancy(lambda observation: observation // 10, 3)
+  assert feature_map.names == ('state 0', 'state 1', 'state 2')
   # Three steps in one episode and one in another.
-  psi = feature_maps.expected(ruler, [np.array([0, 10, 10]), np.array([20])])
+  psi = feature_maps.expected(
+    feature_map, [np.array([0, 10, 10]), np.array([20])]
+  )
   np.testing.assert_array_equal(psi, [0.25, 0.5, 0.25])
 
 
@@ -33,12 +35,12 @@ def test_normalised_entries_have_mean_0_and_deviation_1_over_all():
     for scale in (1.0, 3.0)
   ]
   parts = [part.astype(np.float32) for part in parts]
-  ruler = feature_maps.normalised(parts, ('a', 'b', 'c'))
-  phi = ruler.apply(np.concatenate(parts))
+  feature_map = feature_maps.normalised(parts, ('a', 'b', 'c'))
+  phi = feature_map.apply(np.concatenate(parts))
   np.testing.assert_allclose(phi.mean(axis=0), 0, atol=1e-4)
   # What never changes says nothing.
   np.testing.assert_allclose(phi.std(axis=0), [1, 1, 0], atol=1e-4)
-  one = feature_maps.expected(ruler, parts[:1])
+  one = feature_maps.expected(feature_map, parts[:1])
   np.testing.assert_allclose(one, phi[:50].mean(axis=0), atol=1e-6)
 
 
@@ -52,12 +54,12 @@ def test_an_objective_s_own_features_come_with_their_names_and_moments():
   class State:
     moments = learned
 
-  ruler = feature_maps.learned_with(
+  feature_map = feature_maps.learned_with(
     config, State(), PROBLEM, PROBLEM.entry_names
   )
-  assert ruler.names == ('velocity[1]', 'height[0]')
+  assert feature_map.names == ('velocity[1]', 'height[0]')
   np.testing.assert_allclose(
-    ruler.apply(np.array([[20.0, 9, 2], [30.0, 9, 4]], np.float32)),
+    feature_map.apply(np.array([[20.0, 9, 2], [30.0, 9, 4]], np.float32)),
     [[0, 0], [1, 1]],
     atol=1e-3,
   )

@@ -152,11 +152,11 @@ def test_each_skill_is_followed_without_an_end(run_dir):
   np.testing.assert_array_equal(num_steps, np.full((3, 2), 3))
   # The same episode by hand, of another world with the same random numbers.
   world = experiment.make_environment(0)
-  behaviour = trained.agent.evaluation_behaviour
+  acting_policy = trained.agent.evaluation_acting_policy
   for skill, episode in np.ndindex(3, 2):
     seen, total = world.reset().observation, 0.0
     for _ in range(3):
-      action, _ = behaviour.choose(
+      action, _ = acting_policy.choose(
         trained.variables,
         jnp.asarray(seen)[None],
         jnp.array([skill]),

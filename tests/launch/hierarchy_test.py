@@ -168,7 +168,7 @@ def test_a_run_counts_choices_and_is_continued_with_its_skills(tmp_path):
 def handmade_run(folder):
   """Four skills of 10 steps that go straight, as a run would leave them."""
   trained = write_skills(
-    folder, num_skills=4, skill_length=10, **{'network.factors': 'none'}
+    folder, num_skills=4, skill_length=10, **{'network.factored_states': 'none'}
   )
   loaded = loading.load(trained)
   [table] = jax.tree.leaves(loaded.state.params)
@@ -220,4 +220,4 @@ def test_its_settings_are_those_of_a_task_s_agent():
   config = presets.make('hierarchy', WORLD, problem)
   assert config.objective == plain.objective
   assert config.learner.discount == 1 != plain.learner.discount
-  assert config.network.factors is None
+  assert config.network.factored_states is None

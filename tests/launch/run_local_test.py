@@ -377,7 +377,7 @@ def test_rvic_learns_of_the_pair_and_not_of_the_end_in_a_world_without_end(
   settings = (
     'num_skills=4',
     'skill_length=2',
-    'network.factors=11,11',
+    'network.factored_states=11,11',
     'objective.discriminator.factors=11,11',
     'objective.discriminator.learning_rate=0.8',
   )

@@ -134,5 +134,5 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     output_dir=str(tmp_path / 'run'),
   )
   with pytest.raises(ValueError, match=message):
-    on_device_run.make_parts(experiment)
+    on_device_run.build(experiment)
   assert not (tmp_path / 'run').exists()

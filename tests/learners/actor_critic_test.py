@@ -32,7 +32,7 @@ WORLD = types.ProblemSpec(
 PLAIN = {
   'optimizer': 'sgd',
   'max_gradient_norm': None,
-  'max_change': None,
+  'ppo_clip': None,
   'normalize_advantages': False,
   'entropy_weight': 0.0,
 }
@@ -80,7 +80,7 @@ def batch_of(rows, mu):
     discount=ones,
     skill=jnp.zeros(actions.shape, jnp.int32),
     mask=ones,
-    record={
+    extras={
       policies.LOG_PROB: jnp.asarray(
         np.log(mu[states[:-1], actions]), jnp.float32
       )
@@ -88,16 +88,16 @@ def batch_of(rows, mu):
   )
 
 
-def on_world(*, continues, **settings):
+def on_world(*, bootstrap_at_skill_end, **settings):
   """A learner of the world's own reward, with tables, and one skill."""
   objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
   config = actor_critic.ActorCriticConfig(**{**PLAIN, **settings})
-  return actor_critic.make_parts(
+  return actor_critic.make_agent_functions(
     config,
     torsos.NetworkConfig(),
     WORLD,
     1,
-    objective._replace(continues=continues),
+    objective._replace(bootstrap_at_skill_end=bootstrap_at_skill_end),
   )
 
 
@@ -145,7 +145,10 @@ def test_the_policy_s_step_is_the_exact_gradient_of_what_it_is_paid(lambda_):
   ]
   assert len(rows) == 4**NUM_STEPS
   parts = on_world(
-    continues=False, discount=1.0, lambda_=lambda_, policy_rate=0.1
+    bootstrap_at_skill_end=False,
+    discount=1.0,
+    lambda_=lambda_,
+    policy_learning_rate=0.1,
   )
   # Any values do for whole returns; they drop out of the mean. Those of one
   # step must be right, which here only whole returns can be.
@@ -170,19 +173,19 @@ def value_of(pi, gamma):
 
 
 @pytest.mark.parametrize('lambda_', [0.0, 0.8, 1.0])
-@pytest.mark.parametrize('max_rho', [np.inf, 1.0])
+@pytest.mark.parametrize('clip_rho_threshold', [np.inf, 1.0])
 def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
-  max_rho, lambda_
+  clip_rho_threshold, lambda_
 ):
   mu = np.full((S, A), 0.5)
   parts = on_world(
-    continues=True,
+    bootstrap_at_skill_end=True,
     discount=0.8,
     lambda_=lambda_,
-    max_rho=max_rho,
-    max_c=1.0,
-    value_rate=1.0,
-    policy_rate=1e-12,
+    clip_rho_threshold=clip_rho_threshold,
+    clip_c_threshold=1.0,
+    value_learning_rate=1.0,
+    policy_learning_rate=1e-12,
   )
   batch = batch_of(every_sequence(NUM_STEPS, range(S)), mu)
   state = with_tables(parts.learner.init(KEY), np.log(PI), 3 * np.ones((S, 1)))
@@ -191,12 +194,12 @@ def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
       0, 500, lambda _, s: parts.learner.update(s, batch)[0], state
     )
   )(state)
-  # Clipped ratios lead to the policy in proportion to min(max_rho mu, pi).
-  between = np.minimum(max_rho * mu, PI)
+  # Clipped ratios lead to the policy in proportion to min(clip_rho_threshold mu, pi).
+  between = np.minimum(clip_rho_threshold * mu, PI)
   between /= between.sum(1, keepdims=True)
   values = problems.content(state.params.values)[:, 0]
   np.testing.assert_allclose(values, value_of(between, 0.8), atol=1e-4)
-  if max_rho == np.inf:
+  if clip_rho_threshold == np.inf:
     np.testing.assert_allclose(values, value_of(PI, 0.8), atol=1e-4)
   # Without the correction they would be those of what was done.
   assert np.abs(values - value_of(mu, 0.8)).max() > 0.1
@@ -205,10 +208,10 @@ def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
 def test_values_per_step_are_of_the_size_of_what_a_step_pays():
   stays = np.array([[1 - 1e-6, 1e-6], [0.5, 0.5], [0.5, 0.5]])
   parts = on_world(
-    continues=True,
+    bootstrap_at_skill_end=True,
     discount=0.9,
-    value_rate=1.0,
-    policy_rate=1e-12,
+    value_learning_rate=1.0,
+    policy_learning_rate=1e-12,
     values_per_step=True,
   )
   batch = batch_of(every_sequence(NUM_STEPS, range(S)), np.full((S, A), 0.5))
@@ -228,14 +231,17 @@ def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
   # One step from state 0 to state 1, and padding.
   batch = batch_of([([0, 1, 0], (1, 0), (0.5, 9.0))], np.full((S, A), 0.5))
   batch = batch._replace(mask=jnp.array([[1.0], [0.0]]))
-  for continues, discount, expected in (
+  for bootstrap_at_skill_end, discount, expected in (
     (False, 1.0, 0.5),
     # What an episode that was merely cut off led to counts.
     (True, 1.0, 0.5 + 0.9 * 7.0),
     (True, 0.0, 0.5),
   ):
     parts = on_world(
-      continues=continues, discount=0.9, value_rate=1.0, policy_rate=1e-12
+      bootstrap_at_skill_end=bootstrap_at_skill_end,
+      discount=0.9,
+      value_learning_rate=1.0,
+      policy_learning_rate=1e-12,
     )
     state = with_tables(parts.learner.init(KEY), values=[[0.0], [7.0], [0.0]])
     after, _ = parts.learner.update(
@@ -249,7 +255,10 @@ def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
 
 def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
   parts = on_world(
-    continues=False, policy_rate=0.4, policy_decay=4, value_rate=0.4
+    bootstrap_at_skill_end=False,
+    policy_learning_rate=0.4,
+    policy_decay=4,
+    value_learning_rate=0.4,
   )
   batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
   state = with_tables(parts.learner.init(KEY), np.log(PI))
@@ -274,7 +283,9 @@ def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
 
 
 def test_entropy_is_climbed_where_nothing_is_paid():
-  parts = on_world(continues=False, entropy_weight=1.0, policy_rate=1.0)
+  parts = on_world(
+    bootstrap_at_skill_end=False, entropy_weight=1.0, policy_learning_rate=1.0
+  )
   batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
   batch = batch._replace(reward=jnp.zeros_like(batch.reward))
   state = with_tables(parts.learner.init(KEY), np.log(PI))
@@ -323,7 +334,9 @@ def test_streams_have_values_of_their_own_and_meet_in_the_policy_alone():
   batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
   after = {}
   for weights in ((1.0, 0.0), (0.0, 1.0), (2.0, 3.0)):
-    learner = streams_learner(values, weights, policy_rate=0.1, value_rate=0.1)
+    learner = streams_learner(
+      values, weights, policy_learning_rate=0.1, value_learning_rate=0.1
+    )
     after[weights] = learner.update(learner.init(KEY), batch)[0].params
   one, other, mixed = (
     problems.content(params.policy) for params in after.values()
@@ -333,7 +346,7 @@ def test_streams_have_values_of_their_own_and_meet_in_the_policy_alone():
   assert np.abs(one - other).max() > 1e-3
   chex.assert_trees_all_equal(*(params.values for params in after.values()))
   # Each stream's values are as if it were alone.
-  alone = streams_learner(values[:, 1:], (1.0,), value_rate=0.1)
+  alone = streams_learner(values[:, 1:], (1.0,), value_learning_rate=0.1)
   params = alone.update(alone.init(KEY), batch)[0].params
   np.testing.assert_allclose(
     problems.content(mixed_values := after[2.0, 3.0].values)[:, 1:],
@@ -349,7 +362,10 @@ def test_normalized_advantages_do_not_know_the_size_of_what_is_paid():
   steps = []
   for scale in (1.0, 50.0):
     learner = streams_learner(
-      scale * values, (1.0,), policy_rate=0.1, normalize_advantages=True
+      scale * values,
+      (1.0,),
+      policy_learning_rate=0.1,
+      normalize_advantages=True,
     )
     state, _ = learner.update(learner.init(KEY), batch)
     steps.append(problems.content(state.params.policy))
@@ -365,7 +381,7 @@ def test_normalized_streams_are_heard_alike_whatever_they_pay():
       learner = streams_learner(
         values * np.array([1.0, scale]),
         (1.0, 1.0),
-        policy_rate=0.1,
+        policy_learning_rate=0.1,
         normalize_streams=normalize,
       )
       state, _ = learner.update(learner.init(KEY), batch)
@@ -379,7 +395,7 @@ def test_normalized_streams_are_heard_alike_whatever_they_pay():
     streams_learner(
       values * np.array([1.0, scale]),
       (1.0, 0.0),
-      policy_rate=0.1,
+      policy_learning_rate=0.1,
       normalize_streams=True,
     )
     for scale in (1.0, -5.0)
@@ -415,8 +431,10 @@ def test_a_policy_that_has_moved_far_enough_goes_no_further(
   chosen_by, paid, moves
 ):
   batch = batch_of([([0, 1], (1,), (paid,))], np.full((S, A), chosen_by))
-  for max_change, goes in ((0.2, moves), (None, True)):
-    parts = on_world(continues=False, max_change=max_change, policy_rate=0.1)
+  for ppo_clip, goes in ((0.2, moves), (None, True)):
+    parts = on_world(
+      bootstrap_at_skill_end=False, ppo_clip=ppo_clip, policy_learning_rate=0.1
+    )
     state, _ = parts.learner.update(parts.learner.init(KEY), batch)
     step = problems.content(state.params.policy)[0]
     assert (np.sign(step[1]) == np.sign(paid)) == goes
@@ -444,16 +462,18 @@ VECTORS = dataclasses.replace(
 def recorded(agent, trajectory):
   """The trajectory, with what its policy noted and did in place of noise."""
   variables = agent.learner.variables(agent.learner.init(KEY))
-  behaviour = agent.behaviour
+  acting_policy = agent.acting_policy
   shape = trajectory.mask.shape
-  action, memory = behaviour.choose(
+  action, memory = acting_policy.select_action(
     variables,
     trajectory.observation[:-1],
     trajectory.skill,
     (),
-    jax.random.uniform(KEY, (*shape, behaviour.num_uniforms)),
+    jax.random.uniform(KEY, (*shape, acting_policy.num_uniforms)),
   )
-  return trajectory._replace(action=action, record=behaviour.record(memory))
+  return trajectory._replace(
+    action=action, extras=acting_policy.get_extras(memory)
+  )
 
 
 def continuous_agent():
@@ -479,7 +499,7 @@ def test_what_stands_in_padding_changes_nothing(kind):
     update(
       state,
       batches[1]._replace(
-        action=other(noted.action), record=jax.tree.map(other, noted.record)
+        action=other(noted.action), extras=jax.tree.map(other, noted.extras)
       ),
     )[0],
   ]
@@ -543,18 +563,18 @@ def test_q_learning_names_the_learner_of_continuous_actions():
   [
     ('discount', 1.5),
     ('lambda_', -0.1),
-    ('max_rho', 0.0),
-    ('max_c', 2.0),
-    ('policy_rate', 0.0),
+    ('clip_rho_threshold', 0.0),
+    ('clip_c_threshold', 2.0),
+    ('policy_learning_rate', 0.0),
     ('policy_decay', 0),
-    ('value_rate', -1.0),
+    ('value_learning_rate', -1.0),
     ('optimizer', 'magic'),
     ('max_gradient_norm', 0.0),
-    ('max_change', 0.0),
+    ('ppo_clip', 0.0),
     ('entropy_weight', -0.1),
-    ('initial_deviation', 0.0),
-    ('policy_spread', 0.0),
-    ('habits', -1.0),
+    ('init_stddev', 0.0),
+    ('policy_init_scale', 0.0),
+    ('skill_bias_std', -1.0),
   ],
 )
 def test_values_that_cannot_work_are_refused(field, value):
@@ -578,7 +598,7 @@ REACH = types.ProblemSpec(
 )
 
 
-def reach(the_agent, variables, key, batch, behaviour):
+def reach(the_agent, variables, key, batch, acting_policy):
   """Skills in that world, `[8, batch]`."""
   start_key, key = jax.random.split(key)
   places = jax.random.uniform(start_key, (2, batch), minval=-1.0)
@@ -586,11 +606,13 @@ def reach(the_agent, variables, key, batch, behaviour):
 
   def step(place, key):
     seen = jnp.stack([place, places[1]], -1)
-    uniform = jax.random.uniform(key, (batch, behaviour.num_uniforms))
-    action, memory = behaviour.choose(variables, seen, skill, (), uniform)
+    uniform = jax.random.uniform(key, (batch, acting_policy.num_uniforms))
+    action, memory = acting_policy.select_action(
+      variables, seen, skill, (), uniform
+    )
     following = place + 0.25 * action[:, 0]
     reward = -jnp.abs(following - places[1])
-    return following, (seen, action, reward, behaviour.record(memory))
+    return following, (seen, action, reward, acting_policy.get_extras(memory))
 
   end, (seen, action, reward, record) = jax.lax.scan(
     step, places[0], jax.random.split(key, 8)
@@ -603,7 +625,7 @@ def reach(the_agent, variables, key, batch, behaviour):
     discount=jnp.ones_like(reward),
     skill=jnp.zeros(reward.shape, jnp.int32),
     mask=jnp.ones_like(reward),
-    record=record,
+    extras=record,
   )
 
 
@@ -615,7 +637,7 @@ def test_it_learns_to_come_where_it_is_told_with_continuous_actions():
       skill_length=8,
       network=torsos.NetworkConfig(hidden_sizes=(32, 32)),
       learner=actor_critic.ActorCriticConfig(
-        discount=0.9, policy_rate=3e-3, value_rate=3e-3
+        discount=0.9, policy_learning_rate=3e-3, value_learning_rate=3e-3
       ),
     ),
     REACH,
@@ -624,7 +646,7 @@ def test_it_learns_to_come_where_it_is_told_with_continuous_actions():
 
   def train(state, key):
     batch = reach(
-      the_agent, learner.variables(state), key, 32, the_agent.behaviour
+      the_agent, learner.variables(state), key, 32, the_agent.acting_policy
     )
     # Twice from the same steps, as from replay.
     for _ in range(2):
@@ -637,7 +659,7 @@ def test_it_learns_to_come_where_it_is_told_with_continuous_actions():
       learner.variables(state),
       jax.random.PRNGKey(7),
       256,
-      the_agent.evaluation_behaviour,
+      the_agent.evaluation_acting_policy,
     )
     return -jnp.mean(batch.reward[-1])
 

@@ -13,7 +13,7 @@ DISCOUNT = jnp.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
 
 
 @pytest.mark.parametrize(
-  ('continues', 'expected'),
+  ('bootstrap_at_skill_end', 'expected'),
   [
     (False, [[0.9, 0.9, 0.45], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]]),
     # Past its end a skill goes on, unless the world ended; padding never does.
@@ -21,10 +21,12 @@ DISCOUNT = jnp.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
   ],
 )
 def test_discounts_are_gamma_within_a_skill_and_after_it_as_told(
-  continues, expected
+  bootstrap_at_skill_end, expected
 ):
   np.testing.assert_allclose(
-    base.discounts(DISCOUNT, MASK, 0.9, continues=continues),
+    base.discounts(
+      DISCOUNT, MASK, 0.9, bootstrap_at_skill_end=bootstrap_at_skill_end
+    ),
     expected,
     rtol=1e-6,
   )
@@ -32,5 +34,5 @@ def test_discounts_are_gamma_within_a_skill_and_after_it_as_told(
 
 def test_a_step_goes_on_where_another_real_one_follows():
   np.testing.assert_array_equal(
-    base.goes_on(MASK), [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
+    base.has_next_step(MASK), [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
   )

@@ -79,7 +79,7 @@ def trajectory(discount=1.0):
     discount=jnp.array([[1.0, 1.0], [discount, 1.0]]),
     skill=jnp.zeros((2, 2), jnp.int32),
     mask=jnp.array([[1.0, 1.0], [1.0, 0.0]]),
-    record={policies.LOG_PROB: jnp.full((2, 2), np.log(0.5), jnp.float32)},
+    extras={policies.LOG_PROB: jnp.full((2, 2), np.log(0.5), jnp.float32)},
   )
 
 
@@ -275,7 +275,7 @@ def test_padding_changes_nothing():
 def agent(**settings):
   objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
   config = model_value.ModelValueConfig(**settings)
-  return model_value.make_parts(
+  return model_value.make_agent_functions(
     config, torsos.NetworkConfig(), WORLD, 1, objective
   )
 
@@ -287,8 +287,8 @@ def test_it_learns_which_action_pays_in_each_state(weight):
     discount=0.8,
     num_unrolled=2,
     learning_rate=1e-2,
-    model=models.LatentConfig(size=8, num_atoms=21, limit=3.0),
-    consistency=self_consistency.SelfConsistencyConfig(
+    model=models.LatentConfig(size=8, num_atoms=21, support_max=3.0),
+    self_consistency=self_consistency.SelfConsistencyConfig(
       weight=weight, num_steps=2
     ),
   )
@@ -303,7 +303,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
     discount=ones,
     skill=jnp.zeros((4, 64), jnp.int32),
     mask=ones,
-    record={policies.LOG_PROB: jnp.full((4, 64), np.log(0.5), jnp.float32)},
+    extras={policies.LOG_PROB: jnp.full((4, 64), np.log(0.5), jnp.float32)},
   )
 
   @jax.jit
@@ -317,7 +317,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
   assert metrics['loss/reward'][-1] < 0.2 * metrics['loss/reward'][0]
   variables = parts.learner.variables(state)
   assert variables.steps == 150
-  chosen, _ = parts.evaluation_behaviour.choose(
+  chosen, _ = parts.evaluation_acting_policy.select_action(
     variables,
     jnp.array([0, 1]),
     jnp.zeros(2, jnp.int32),
@@ -327,7 +327,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
   np.testing.assert_array_equal(chosen, [1, 0])
   # The slower parameters have followed.
   value = models.latent(
-    models.LatentConfig(size=8, num_atoms=21, limit=3.0),
+    models.LatentConfig(size=8, num_atoms=21, support_max=3.0),
     torsos.NetworkConfig(),
     WORLD,
   )
@@ -344,7 +344,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
 
 def test_what_it_cannot_learn_is_refused():
   with pytest.raises(ValueError, match='num_skills=1.*got 4 skills'):
-    model_value.make_parts(
+    model_value.make_agent_functions(
       CONFIG,
       torsos.NetworkConfig(),
       WORLD,
@@ -352,7 +352,7 @@ def test_what_it_cannot_learn_is_refused():
       registry.make_objective(vic.VicConfig(), WORLD, 4),
     )
   with pytest.raises(ValueError, match='lstm_size must be None'):
-    model_value.make_parts(
+    model_value.make_agent_functions(
       CONFIG,
       torsos.NetworkConfig(hidden_sizes=(4,), lstm_size=4),
       WORLD,
@@ -365,8 +365,8 @@ def test_what_it_cannot_learn_is_refused():
   ('settings', 'message'),
   [
     ({'discount': 1.5}, r'discount must be in \[0, 1\], got 1.5'),
-    ({'limit': 0.0}, 'limit must be positive, got 0.0'),
-    ({'target_rate': 2.0}, 'target_rate must be <= 1, got 2.0'),
+    ({'advantage_clip': 0.0}, 'advantage_clip must be positive, got 0.0'),
+    ({'target_update_rate': 2.0}, 'target_update_rate must be <= 1, got 2.0'),
     ({'value_weight': -1.0}, 'value_weight must be >= 0, got -1.0'),
     ({'num_unrolled': 0}, 'num_unrolled must be >= 1, got 0'),
     ({'advantage_decay': 1.0}, r'advantage_decay must be in \[0, 1\), got 1.0'),
@@ -382,7 +382,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
 def chosen_by(parts, params, noise):
   variables = actor_critic.Variables(params, jnp.int32(0))
   skill = jnp.zeros(len(noise), jnp.int32)
-  return parts.choose(
+  return parts.select_action(
     variables, jnp.zeros_like(skill), skill, {}, jnp.asarray(noise)
   )
 
@@ -391,14 +391,12 @@ def test_actions_are_drawn_by_what_the_model_says_they_lead_to():
   model, params = two_states()
   config = dataclasses.replace(
     CONFIG,
-    inconsistency=ive.IveConfig(
-      num_steps=1, acting='estimates', member=0, temperature=2.0
-    ),
+    ive=ive.IveConfig(num_steps=1, acting='estimates', k=0, temperature=2.0),
   )
   # By v^0 the actions of A are worth 1 + .5 * 4 = 3 and 0 + .5 * 2 = 1.
   probability = 1 / (1 + np.exp(-1.0))
   draws = jax.random.uniform(KEY, (4000, 2))
-  actions, notes = chosen_by(
+  actions, extras = chosen_by(
     model_value.acting_by_estimates(config, model, policies.make(WORLD, 1.0)),
     params,
     draws,
@@ -406,7 +404,7 @@ def test_actions_are_drawn_by_what_the_model_says_they_lead_to():
   # Four deviations of 4000 draws are .028.
   assert abs(np.mean(actions == 0) - probability) < 0.028
   np.testing.assert_allclose(
-    jnp.exp(notes[policies.LOG_PROB]),
+    jnp.exp(extras[policies.LOG_PROB]),
     np.where(actions == 0, probability, 1 - probability),
     rtol=1e-5,
   )
@@ -422,7 +420,7 @@ def test_evaluation_by_estimates_takes_the_action_that_is_worth_most(
   params = params._replace(policy=line([60.0, 0.0], [60.0, 0.0]))
   config = dataclasses.replace(
     CONFIG,
-    inconsistency=ive.IveConfig(
+    ive=ive.IveConfig(
       num_steps=1, evaluation='estimates', evaluation_beta=beta
     ),
   )
@@ -440,7 +438,7 @@ def test_the_bonus_is_one_more_stream_of_the_task_s_own_disagreement():
   parts = agent(
     model=models.LatentConfig(size=4, num_atoms=None),
     num_unrolled=1,
-    inconsistency=ive.IveConfig(num_steps=1, bonus_weight=0.5),
+    ive=ive.IveConfig(num_steps=1, bonus_weight=0.5),
   )
   state = parts.learner.init(KEY)
   batch = trajectory()
@@ -486,14 +484,14 @@ def test_one_is_warned_who_reads_what_self_consistency_trains_away():
   random = models.LatentConfig(size=4)
   with pytest.warns(UserWarning, match='no sign of ignorance'):
     agent(
-      consistency=weight,
+      self_consistency=weight,
       model=random,
-      inconsistency=ive.IveConfig(bonus_weight=1.0),
+      ive=ive.IveConfig(bonus_weight=1.0),
     )
   with warnings.catch_warnings():
     warnings.simplefilter('error')
-    agent(consistency=weight)
-    agent(model=random, inconsistency=ive.IveConfig(bonus_weight=1.0))
+    agent(self_consistency=weight)
+    agent(model=random, ive=ive.IveConfig(bonus_weight=1.0))
 
 
 @pytest.mark.parametrize(
@@ -506,18 +504,18 @@ def test_one_is_warned_who_reads_what_self_consistency_trains_away():
 )
 def test_one_is_warned_who_reads_a_spread_that_begins_at_0(settings):
   used = ive.IveConfig(**settings)
-  with pytest.warns(UserWarning, match='Set learner.model.spread=1'):
-    agent(inconsistency=used)
+  with pytest.warns(UserWarning, match='Set learner.model.init_scale=1'):
+    agent(ive=used)
   with warnings.catch_warnings():
     warnings.simplefilter('error')
-    agent(model=models.LatentConfig(size=4, spread=0.5), inconsistency=used)
+    agent(model=models.LatentConfig(size=4, init_scale=0.5), ive=used)
 
 
 def test_one_who_plans_by_the_mean_alone_may_begin_at_0():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
-    agent(inconsistency=ive.IveConfig(evaluation='estimates'))
-    agent(inconsistency=ive.IveConfig(acting='estimates', member=1))
+    agent(ive=ive.IveConfig(evaluation='estimates'))
+    agent(ive=ive.IveConfig(acting='estimates', k=1))
 
 
 def test_pictures_are_learned_from_through_a_residual_network():
@@ -527,7 +525,7 @@ def test_pictures_are_learned_from_through_a_residual_network():
     num_states=None,
     num_actions=3,
   )
-  parts = model_value.make_parts(
+  parts = model_value.make_agent_functions(
     model_value.ModelValueConfig(
       num_unrolled=1,
       learning_rate=1e-2,
@@ -542,7 +540,7 @@ def test_pictures_are_learned_from_through_a_residual_network():
   )
   batch = problems.trajectory(problem)
   batch = batch._replace(
-    record={policies.LOG_PROB: jnp.full(batch.mask.shape, -np.log(3.0))}
+    extras={policies.LOG_PROB: jnp.full(batch.mask.shape, -np.log(3.0))}
   )
   update = problems.jit_once(parts.learner.update)
   first = state = parts.learner.init(KEY)

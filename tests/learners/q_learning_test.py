@@ -73,7 +73,7 @@ def table_of(state):
 def test_mix_is_the_weighted_sum_over_streams():
   values = jnp.array([[[1.0, 10.0], [2.0, 0.0], [3.0, -1.0]]])
   np.testing.assert_allclose(
-    q_learning.mix(values, jnp.array([2.0, 0.5])), [[7.0, 4.0, 5.5]]
+    q_learning.combine_streams(values, jnp.array([2.0, 0.5])), [[7.0, 4.0, 5.5]]
   )
 
 
@@ -556,17 +556,17 @@ def test_rescaled_values_regress_to_the_rescaled_return():
 )
 def test_streams_are_mixed_by_what_they_are_worth(rescale_values, expected):
   values = jnp.array([[[0.0, 1.003], [2.008, 0.0]]])
-  behaviour = q_learning.behaviour(
+  acting_policy = q_learning.acting_policy(
     types.Network(lambda key: (), lambda params, *inputs: values[None]),
     0.0,
     rescale_values=rescale_values,
   )
   zero = jnp.zeros((1,), jnp.int32)
-  action, _ = behaviour.choose(
+  action, _ = acting_policy.select_action(
     q_learning.Variables((), jnp.array([0.4, 1.0]), zero[0]),
     zero,
     zero,
-    behaviour.init(),
+    acting_policy.init(),
     jnp.zeros((1, 1)),
   )
   assert action[0] == expected
@@ -610,7 +610,9 @@ def test_what_counts_less_moves_less():
   entries = np.array([[1, 2, 0], [3, 4, 2]])
   moves = []
   for importance in (None, jnp.array([1.0, 0.25])):
-    after, _ = learner.update(state, batch._replace(importance=importance))
+    after, _ = learner.update(
+      state, batch._replace(importance_weights=importance)
+    )
     moves.append((table_of(after) - table_of(state))[tuple(entries.T)][:, 0])
   np.testing.assert_allclose(moves[1], moves[0] * [1.0, 0.25], rtol=1e-4)
 
@@ -643,11 +645,11 @@ def with_prefix(num_steps=3, lengths=problems.LENGTHS):
   keys = jax.random.split(KEY, 2)
   shape = (num_steps, len(lengths), 6)
   return batch._replace(
-    prefix=types.Prefix(
+    burn_in=types.BurnIn(
       observation=before.observation[:-1],
       skill=before.skill,
       mask=jnp.ones((num_steps, len(lengths))),
-      record={
+      extras={
         f'memory_{i}': jax.random.normal(key, shape)
         for i, key in enumerate(keys)
       },
@@ -669,13 +671,13 @@ def test_no_gradient_goes_through_the_steps_before_a_skill():
 
   @jax.jit
   def total(params, seen, observation):
-    prefix = batch.prefix._replace(observation=seen)
+    burn_in = batch.burn_in._replace(observation=seen)
     values = q_learning.action_values(
-      network, params, batch._replace(prefix=prefix, observation=observation)
+      network, params, batch._replace(burn_in=burn_in, observation=observation)
     )
     return jnp.sum(jnp.square(values))
 
-  inputs = params, batch.prefix.observation, batch.observation
+  inputs = params, batch.burn_in.observation, batch.observation
   _, before, within = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*inputs)
   np.testing.assert_array_equal(before, 0.0)
   assert np.all(np.any(within != 0, axis=(-1, -2)))
@@ -684,12 +686,12 @@ def test_no_gradient_goes_through_the_steps_before_a_skill():
   # And parameters get the gradient of a skill that began with that memory.
   _, memory = network.unroll(
     params,
-    hk.LSTMState(*(x[0] for x in batch.prefix.record.values())),
-    jnp.zeros(batch.prefix.mask.shape, bool),
-    batch.prefix.observation,
-    batch.prefix.skill,
+    hk.LSTMState(*(x[0] for x in batch.burn_in.extras.values())),
+    jnp.zeros(batch.burn_in.mask.shape, bool),
+    batch.burn_in.observation,
+    batch.burn_in.skill,
   )
-  record = dict(zip(batch.prefix.record, (x[None] for x in memory)))
+  extras = dict(zip(batch.burn_in.extras, (x[None] for x in memory)))
   grads = [
     jax.jit(
       jax.grad(
@@ -698,7 +700,7 @@ def test_no_gradient_goes_through_the_steps_before_a_skill():
         )
       )
     )(params)
-    for some in (batch, batch._replace(prefix=None, record=record))
+    for some in (batch, batch._replace(burn_in=None, extras=extras))
   ]
   chex.assert_trees_all_close(*grads, rtol=1e-4, atol=1e-5)
 
@@ -712,18 +714,18 @@ def test_where_an_episode_begins_before_a_skill_nothing_else_is_remembered(
   network = network_of(agent)
   params = agent.learner.init(KEY).params
   batch = with_prefix()
-  mask = jnp.zeros_like(batch.prefix.mask).at[3 - num_steps :].set(1.0)
+  mask = jnp.zeros_like(batch.burn_in.mask).at[3 - num_steps :].set(1.0)
   actual = q_learning.action_values(
-    network, params, batch._replace(prefix=batch.prefix._replace(mask=mask))
+    network, params, batch._replace(burn_in=batch.burn_in._replace(mask=mask))
   )
   empty = jax.tree.map(
     lambda x: jnp.broadcast_to(x, (mask.shape[1], *x.shape)), network.memory()
   )
   observation = jnp.concatenate(
-    [batch.prefix.observation[3 - num_steps :], batch.observation]
+    [batch.burn_in.observation[3 - num_steps :], batch.observation]
   )
   skill = jnp.concatenate(
-    [batch.prefix.skill[3 - num_steps :], batch.skill, batch.skill[-1:]]
+    [batch.burn_in.skill[3 - num_steps :], batch.skill, batch.skill[-1:]]
   )
   expected, _ = network.unroll(
     params, empty, jnp.zeros(skill.shape, bool), observation, skill

@@ -119,7 +119,7 @@ def test_the_pinned_state_of_a_pair_is_where_the_skill_got_to():
 
 def test_a_factored_table_adds_up_the_parts_of_a_state():
   # Six states in two rows of three: state 5 is row 1, column 2.
-  network = make(factors=(2, 3))
+  network = make(factored_states=(2, 3))
   params = network.init(KEY)
   rows, columns = sorted(jax.tree.leaves(params), key=lambda x: x.shape[1])
   assert (rows.shape, columns.shape) == ((1, 2, K), (1, 3, K))
@@ -132,7 +132,7 @@ def test_a_factored_table_adds_up_the_parts_of_a_state():
 
 
 def test_a_factored_table_of_pairs_adds_up_the_pairs_of_parts():
-  network = make(sees_start=True, factors=(2, 3))
+  network = make(sees_start=True, factored_states=(2, 3))
   params = network.init(KEY)
   rows, columns = sorted(jax.tree.leaves(params), key=lambda x: x.shape[1])
   rows, columns = rows.reshape(2, 2, K), columns.reshape(3, 3, K)
@@ -145,7 +145,7 @@ def test_a_factored_table_of_pairs_adds_up_the_pairs_of_parts():
 
 
 def test_factored_logits_are_at_first_between_zero_and_one():
-  logits = make(factors=(2, 3), ensemble_size=100)
+  logits = make(factored_states=(2, 3), ensemble_size=100)
   logits = logits.apply(logits.init(KEY), jnp.arange(S))
   assert logits.min() >= 0
   assert logits.max() < 1
@@ -162,10 +162,12 @@ def test_perceptrons_of_pairs_tell_the_two_apart():
   assert np.all(logits != swapped)
 
 
-@pytest.mark.parametrize('factors', [(2, 2), (6, 2)])
+@pytest.mark.parametrize('factored_states', [(2, 2), (6, 2)])
 def test_factors_of_another_number_of_states_are_refused(factors):
-  with pytest.raises(ValueError, match='factors must have the product 6'):
-    make(factors=factors)
+  with pytest.raises(
+    ValueError, match='factored_states must have the product 6'
+  ):
+    make(factored_states=factors)
 
 
 def test_a_table_of_what_is_no_index_is_refused():
@@ -188,11 +190,14 @@ def test_a_pinned_state_that_is_none_of_the_world_s_is_refused(pinned_state):
     ({'ensemble_size': 0}, 'ensemble_size must be >= 1, got 0'),
     ({'learning_rate': 0.0}, 'learning_rate must be positive, got 0'),
     ({'optimizer': 'sdg'}, "optimizer must be one of .*got 'sdg'"),
-    ({'factors': ()}, r'factors must be sizes >= 1, got \(\)'),
-    ({'factors': (3, 0)}, r'factors must be sizes >= 1, got \(3, 0\)'),
+    ({'factored_states': ()}, r'factored_states must be sizes >= 1, got \(\)'),
     (
-      {'factors': (3, 2), 'hidden_sizes': ()},
-      'factors must be None for a network',
+      {'factored_states': (3, 0)},
+      r'factored_states must be sizes >= 1, got \(3, 0\)',
+    ),
+    (
+      {'factored_states': (3, 2), 'hidden_sizes': ()},
+      'factored_states must be None for a network',
     ),
     (
       {'pinned_state': 2, 'hidden_sizes': (8,)},

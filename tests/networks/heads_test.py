@@ -63,7 +63,7 @@ def test_a_table_begins_as_wide_as_wanted():
   narrow, wide = (
     problems.content(
       heads.make(
-        torsos.NetworkConfig(), problems.TABLE, K, 50, table_spread=spread
+        torsos.NetworkConfig(), problems.TABLE, K, 50, table_init_stddev=spread
       ).init(KEY)
     )
     for spread in (0.0, 2.0)
@@ -76,7 +76,7 @@ def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
   deviations = np.float32([2.0, 0.0])
   network = heads.make(
-    config, problems.VECTOR, 400, 2, spread=1e-6, habits=deviations
+    config, problems.VECTOR, 400, 2, init_scale=1e-6, skill_bias_std=deviations
   )
   params = network.init(KEY)
   observation = jax.random.normal(KEY, (5, 400, 2, 3))
@@ -91,7 +91,7 @@ def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
 
 def test_habits_are_learned_like_all_else():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
-  network = heads.make(config, problems.VECTOR, K, 2, habits=np.ones(2))
+  network = heads.make(config, problems.VECTOR, K, 2, skill_bias_std=np.ones(2))
   params = network.init(KEY)
   observation = jnp.zeros((1, 2, 3))
   grads = jax.grad(
@@ -100,4 +100,4 @@ def test_habits_are_learned_like_all_else():
   # Of the skill that ran, and of the output that was asked for.
   expected = np.zeros((K, 2))
   expected[1, 0] = 1
-  np.testing.assert_array_equal(grads['~']['habits'], expected)
+  np.testing.assert_array_equal(grads['~']['skill_bias'], expected)

@@ -14,9 +14,9 @@ KEY = jax.random.PRNGKey(0)
 
 
 def test_tables_imagine_the_expectation_under_the_policy():
-  params, imagination = problems.tables_of_a_model()
-  start = imagination.encode(params, jnp.array([0, 1]))
-  rollout = models.imagine(imagination, params, params, start, KEY, 2)
+  params, under_policy = problems.tables_of_a_model()
+  start = under_policy.encode(params, jnp.array([0, 1]))
+  rollout = models.unroll(under_policy, params, params, start, KEY, 2)
   # From the first state 1/4 * 4 = 1, and 1/4 leads to the second one, which
   # pays 2 and stays: 3/4 * 1 + 1/4 * 2 = 1.25.
   np.testing.assert_allclose(rollout.reward, [[1.0, 2.0], [1.25, 2.0]])
@@ -24,7 +24,7 @@ def test_tables_imagine_the_expectation_under_the_policy():
     rollout.state[:, 0], [[1, 0], [0.75, 0.25], [0.5625, 0.4375]]
   )
   # 3/4 * 8 + 1/4 * 4
-  np.testing.assert_allclose(imagination.value(params, rollout.state)[1, 0], 7)
+  np.testing.assert_allclose(under_policy.value(params, rollout.state)[1, 0], 7)
 
 
 PROBLEM = types.ProblemSpec(
@@ -104,9 +104,9 @@ def test_actions_are_drawn_from_the_acting_policy_and_pay_their_own_reward():
   policy = jax.tree.map(jnp.zeros_like, params.policy)
   policy['linear']['b'] = jnp.log(jnp.array([0.2, 0.8]))
   acting = params._replace(policy=policy)
-  imagination = models.sampled(model)
-  rollout = models.imagine(
-    imagination,
+  under_policy = models.sampled(model)
+  rollout = models.unroll(
+    under_policy,
     params._replace(reward=reward),
     acting,
     model.encode(params, jnp.zeros(4000, jnp.int32)),
@@ -139,11 +139,11 @@ def test_streams_of_a_model_have_rewards_and_values_of_their_own():
   params.policy['linear']['b'] = jnp.array([0.0, 60.0])
   state = model.encode(params, jnp.arange(3))
   for stream, (pays, worth) in enumerate([(3.0, 5.0), (4.0, 6.0)]):
-    imagination = models.sampled(model, stream)
-    rollout = models.imagine(imagination, params, params, state, KEY, 2)
+    under_policy = models.sampled(model, stream)
+    rollout = models.unroll(under_policy, params, params, state, KEY, 2)
     np.testing.assert_array_equal(rollout.reward, np.full((2, 3), pays))
     np.testing.assert_array_equal(
-      imagination.value(params, rollout.state), np.full((3, 3), worth)
+      under_policy.value(params, rollout.state), np.full((3, 3), worth)
     )
 
 
@@ -161,8 +161,8 @@ def test_what_a_latent_model_cannot_be_made_of_is_refused():
   for change, message in (
     ({'size': 0}, 'size must be >= 1, got 0'),
     ({'num_atoms': 1}, 'num_atoms must be >= 2 or None, got 1'),
-    ({'limit': 0.0}, 'limit must be positive, got 0.0'),
-    ({'spread': -1.0}, 'spread must be >= 0, got -1.0'),
+    ({'support_max': 0.0}, 'support_max must be positive, got 0.0'),
+    ({'init_scale': -1.0}, 'init_scale must be >= 0, got -1.0'),
     ({'size': 1, 'normalize': True}, 'size must be >= 2 where .* got 1'),
   ):
     with pytest.raises(ValueError, match=message):

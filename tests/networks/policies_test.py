@@ -39,12 +39,12 @@ def test_vectors_are_squashed_gaussians_of_the_asked_deviation():
   # Two means, then two raw deviations; 0 stands for the initial one.
   outputs = jnp.array([0.2, -1.0, 0.0, 0.0])
   one_deviation_up = jnp.array([0.8413447, 0.5])
-  action, notes = distribution.sample(outputs, one_deviation_up)
-  np.testing.assert_allclose(notes[policies.LATENT], [0.7, -1.0], atol=1e-5)
+  action, extras = distribution.sample(outputs, one_deviation_up)
+  np.testing.assert_allclose(extras[policies.LATENT], [0.7, -1.0], atol=1e-5)
   np.testing.assert_allclose(action, np.tanh([0.7, -1.0]), atol=1e-5)
   # -(1/2) 1^2 - log(2 pi) - 2 log(1/2)
   np.testing.assert_allclose(
-    notes[policies.LOG_PROB],
+    extras[policies.LOG_PROB],
     -0.5 - math.log(2 * math.pi) + 2 * math.log(2),
     atol=1e-4,
   )
@@ -60,10 +60,10 @@ def test_vectors_are_squashed_gaussians_of_the_asked_deviation():
 
 def test_a_deviation_has_a_smallest_value():
   distribution = policies.make(VECTORS, 0.5)
-  _, notes = distribution.sample(
+  _, extras = distribution.sample(
     jnp.array([0.0, 0.0, -1e3, -1e3]), jnp.array([0.8413447, 0.5])
   )
-  np.testing.assert_allclose(notes[policies.LATENT], [0.01, 0.0], atol=1e-5)
+  np.testing.assert_allclose(extras[policies.LATENT], [0.01, 0.0], atol=1e-5)
 
 
 def test_indices_are_drawn_by_their_probabilities():
@@ -71,12 +71,12 @@ def test_indices_are_drawn_by_their_probabilities():
   outputs = jnp.log(jnp.array([1.0, 2.0, 1.0])) + 5.0
   # Sums are 1/4, 3/4 and 1.
   uniform = jnp.array([[0.2], [0.7], [0.8]])
-  action, notes = distribution.sample(
+  action, extras = distribution.sample(
     jnp.broadcast_to(outputs, (3, 3)), uniform
   )
   np.testing.assert_array_equal(action, [0, 1, 2])
   np.testing.assert_allclose(
-    notes[policies.LOG_PROB], np.log([0.25, 0.5, 0.25]), rtol=1e-5
+    extras[policies.LOG_PROB], np.log([0.25, 0.5, 0.25]), rtol=1e-5
   )
   assert distribution.mode(outputs) == 1
   # (1/2) log 2 + (1/2) log 4
@@ -89,19 +89,19 @@ def test_what_was_noted_is_what_the_same_policy_says_later(distribution):
   key = jax.random.PRNGKey(0)
   outputs = jax.random.normal(key, (50, 4, distribution.size))
   uniform = jax.random.uniform(key, (50, 4, distribution.num_uniforms))
-  action, notes = distribution.sample(outputs, uniform)
+  action, extras = distribution.sample(outputs, uniform)
   np.testing.assert_allclose(
-    distribution.log_prob(outputs, action, notes),
-    notes[policies.LOG_PROB],
+    distribution.log_prob(outputs, action, extras),
+    extras[policies.LOG_PROB],
     rtol=1e-5,
     atol=1e-5,
   )
   # And another policy says another thing.
-  other = distribution.log_prob(2 * outputs, action, notes)
-  assert np.all(other != notes[policies.LOG_PROB])
-  empty = distribution.notes()
+  other = distribution.log_prob(2 * outputs, action, extras)
+  assert np.all(other != extras[policies.LOG_PROB])
+  empty = distribution.extras_spec()
   assert {name: x.shape for name, x in empty.items()} == {
-    name: x.shape[2:] for name, x in notes.items()
+    name: x.shape[2:] for name, x in extras.items()
   }
 
 
@@ -114,17 +114,17 @@ def test_ratios_of_densities_average_to_one(distribution):
   )
   pi = mu + 0.1
   uniform = jax.random.uniform(other, (100_000, distribution.num_uniforms))
-  action, notes = distribution.sample(mu, uniform)
+  action, extras = distribution.sample(mu, uniform)
   ratio = jnp.exp(
-    distribution.log_prob(pi, action, notes) - notes[policies.LOG_PROB]
+    distribution.log_prob(pi, action, extras) - extras[policies.LOG_PROB]
   )
   assert abs(jnp.mean(ratio) - 1) < 0.01
 
 
 def test_continuous_actions_stay_within_their_bounds():
   distribution = policies.make(VECTORS, 2.0)
-  action, notes = distribution.sample(
+  action, extras = distribution.sample(
     jnp.array([[30.0, -30.0, 9.0, 9.0]]), jnp.array([[0.0, 0.999]])
   )
   assert np.all(np.abs(action) <= 1)
-  assert np.all(np.isfinite(notes[policies.LOG_PROB]))
+  assert np.all(np.isfinite(extras[policies.LOG_PROB]))

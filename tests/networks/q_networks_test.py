@@ -17,8 +17,10 @@ A = problems.TABLE.num_actions
 R = 2
 
 
-def make(problem, hidden_sizes=None, factors=None):
-  config = torsos.NetworkConfig(hidden_sizes=hidden_sizes, factors=factors)
+def make(problem, hidden_sizes=None, factored_states=None):
+  config = torsos.NetworkConfig(
+    hidden_sizes=hidden_sizes, factored_states=factors
+  )
   return q_networks.make(config, problem, K, R)
 
 
@@ -37,13 +39,13 @@ def test_a_table_tells_skills_states_actions_and_streams_apart():
 
 def test_tables_begin_within_their_spread():
   for spread in (0.0, 0.5):
-    config = torsos.NetworkConfig(table_spread=spread)
+    config = torsos.NetworkConfig(table_init_range=spread)
     network = q_networks.make(config, problems.TABLE, K, R)
     table = problems.content(network.init(KEY))
     assert table.min() >= 0
     assert 0.9 * spread <= table.max() <= spread
-  with pytest.raises(ValueError, match='table_spread must be >= 0, got -1'):
-    torsos.NetworkConfig(table_spread=-1.0)
+  with pytest.raises(ValueError, match='table_init_range must be >= 0, got -1'):
+    torsos.NetworkConfig(table_init_range=-1.0)
 
 
 def test_tables_are_at_first_uniform_between_zero_and_one():
@@ -162,7 +164,7 @@ def test_pictures_and_the_skill_both_count():
 
 def test_a_factored_table_adds_up_the_parts_of_a_state_for_each_skill():
   # Six states in two rows of three.
-  network = make(problems.TABLE, factors=(2, 3))
+  network = make(problems.TABLE, factored_states=(2, 3))
   params = network.init(KEY)
   rows, columns = sorted(jax.tree.leaves(params), key=lambda x: x.shape[0])
   rows, columns = rows.reshape(K, 2, A, R), columns.reshape(K, 3, A, R)
@@ -177,7 +179,11 @@ def test_a_factored_table_adds_up_the_parts_of_a_state_for_each_skill():
 
 
 def test_factors_that_do_not_fit_are_refused():
-  with pytest.raises(ValueError, match='factors must have the product 6'):
-    make(problems.TABLE, factors=(2, 2))
-  with pytest.raises(ValueError, match='factors must be None for a network'):
-    make(problems.VECTOR, hidden_sizes=(8,), factors=(2, 3))
+  with pytest.raises(
+    ValueError, match='factored_states must have the product 6'
+  ):
+    make(problems.TABLE, factored_states=(2, 2))
+  with pytest.raises(
+    ValueError, match='factored_states must be None for a network'
+  ):
+    make(problems.VECTOR, hidden_sizes=(8,), factored_states=(2, 3))

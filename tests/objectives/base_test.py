@@ -110,25 +110,25 @@ def test_streams_of_the_same_name_are_refused():
 @pytest.mark.parametrize('position', [0, 1])
 def test_the_sum_passes_on_the_discriminator_of_either_part(position):
   discriminator = base.Discriminator(
-    lambda state, trajectory: jnp.full((1, 1, 2, 3), state), base.FINAL
+    lambda state, trajectory: jnp.full((1, 1, 2, 3), state), base.FINAL_STEP
   )
   parts = [constant('a', 1.0), constant('b', 1.0)]
   parts[position] = parts[position]._replace(discriminator=discriminator)
   passed_on = base.add(*parts).discriminator
-  assert passed_on.view is base.FINAL
+  assert passed_on.timesteps is base.FINAL_STEP
   logits = passed_on.logits((jnp.float32(0.0), jnp.float32(1.0)), BATCH)
   np.testing.assert_array_equal(logits, np.full((1, 1, 2, 3), position))
 
 
 def test_of_two_discriminators_the_first_is_passed_on():
-  def discriminator(view):
-    return base.Discriminator(lambda state, trajectory: None, view)
+  def discriminator(timesteps):
+    return base.Discriminator(lambda state, trajectory: None, timesteps)
 
   both = base.add(
-    constant('a', 1.0, discriminator=discriminator(base.EVERY)),
-    constant('b', 1.0, discriminator=discriminator(base.FINAL)),
+    constant('a', 1.0, discriminator=discriminator(base.EVERY_STEP)),
+    constant('b', 1.0, discriminator=discriminator(base.FINAL_STEP)),
   )
-  assert both.discriminator.view is base.EVERY
+  assert both.discriminator.timesteps is base.EVERY_STEP
 
 
 def test_there_is_no_discriminator_where_neither_part_has_one():
@@ -141,33 +141,33 @@ def test_the_final_view_shows_one_moment_and_pays_it_at_the_last_step():
     # Padding carries another skill.
     skill=jnp.array([[1, 2], [1, 0]]),
   )
-  moments = base.FINAL.select(batch)
+  moments = base.FINAL_STEP.select(batch)
   np.testing.assert_array_equal(moments.observation, [[4, 3]])
   np.testing.assert_array_equal(moments.start, [[0, 1]])
   np.testing.assert_array_equal(moments.skill, [[1, 2]])
   np.testing.assert_array_equal(moments.mask, [[1, 1]])
   np.testing.assert_array_equal(
-    base.FINAL.place(jnp.array([[7.0, 8.0]]), batch), [[0, 8], [7, 0]]
+    base.FINAL_STEP.place(jnp.array([[7.0, 8.0]]), batch), [[0, 8], [7, 0]]
   )
 
 
 def test_the_view_of_every_step_shows_what_each_real_step_led_to():
   batch = BATCH._replace(observation=jnp.array([[0, 1], [2, 3], [4, 5]]))
-  moments = base.EVERY.select(batch)
+  moments = base.EVERY_STEP.select(batch)
   np.testing.assert_array_equal(moments.observation, [[2, 3], [4, 5]])
   np.testing.assert_array_equal(moments.start, [[0, 1], [0, 1]])
   np.testing.assert_array_equal(moments.mask, [[1, 1], [1, 0]])
   np.testing.assert_array_equal(
-    base.EVERY.place(jnp.array([[6.0, 7.0], [8.0, 9.0]]), batch),
+    base.EVERY_STEP.place(jnp.array([[6.0, 7.0], [8.0, 9.0]]), batch),
     [[6, 7], [8, 0]],
   )
 
 
 def test_views_are_found_by_name_and_others_refused():
-  assert base.view('final') is base.FINAL
-  assert base.view('every') is base.EVERY
+  assert base.timesteps('final') is base.FINAL_STEP
+  assert base.timesteps('every') is base.EVERY_STEP
   with pytest.raises(ValueError, match="every, final.*'first'"):
-    base.view('first')
+    base.timesteps('first')
 
 
 def test_masked_mean_leaves_out_what_is_masked():

@@ -47,14 +47,14 @@ def _configs():
     over=diayn.DiaynConfig(discriminator=ensemble)
   )
   configs['counts-every-over-disdain'] = counts.CountsConfig(
-    over=disdain.DisdainConfig(), view='every'
+    over=disdain.DisdainConfig(), timesteps='every'
   )
   configs['vic-pair'] = vic.VicConfig(sees_start=True)
   configs['disdain-over-rvic'] = disdain.DisdainConfig(
     over=rvic.RvicConfig(discriminator=ensemble)
   )
   configs['domino-successor'] = domino.DominoConfig(successor_discount=0.9)
-  configs['rnd-every'] = rnd.RndConfig(view='every')
+  configs['rnd-every'] = rnd.RndConfig(timesteps='every')
   return configs
 
 
@@ -280,7 +280,7 @@ def test_the_discriminator_sees_every_moment_that_is_paid_for(case):
   if discriminator is None:
     pytest.skip('no discriminator')
   batch = problems.trajectory(case.problem)
-  moments = discriminator.view.select(batch)
+  moments = discriminator.timesteps.select(batch)
   logits = discriminator.logits(trained(case), batch)
   chex.assert_shape(logits, (None, *moments.mask.shape, problems.NUM_SKILLS))
 

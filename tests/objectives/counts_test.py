@@ -29,7 +29,7 @@ def test_final_states_are_counted_and_paid_for_once_a_skill():
   batch = problems.trajectory(
     problems.TABLE, lengths=(2, 1), num_steps=2
   )._replace(observation=jnp.array([[0, 0], [1, 3], [2, 4]]))
-  objective = counts.bonus(S, base.FINAL)
+  objective = counts.bonus(S, base.FINAL_STEP)
   table = objective.init(KEY)
   np.testing.assert_array_equal(table, np.zeros(S))
   for _ in range(4):
@@ -44,7 +44,7 @@ def test_every_visit_is_counted_and_paid_for_where_asked():
   batch = problems.trajectory(
     problems.TABLE, lengths=(2, 1), num_steps=2
   )._replace(observation=jnp.array([[0, 0], [1, 1], [2, 4]]))
-  objective = counts.bonus(S, base.EVERY)
+  objective = counts.bonus(S, base.EVERY_STEP)
   table, metrics = objective.update(objective.init(KEY), batch, KEY)
   # State 1 was entered twice at once; the first state is no outcome.
   np.testing.assert_array_equal(table, [0, 2, 1, 0, 0, 0])
@@ -57,7 +57,7 @@ def test_every_visit_is_counted_and_paid_for_where_asked():
 
 
 def test_updates_raise_counts_and_lower_the_bonus():
-  objective = counts.bonus(S, base.FINAL)
+  objective = counts.bonus(S, base.FINAL_STEP)
   batch = problems.trajectory(problems.TABLE)
   table = objective.init(KEY)
   bonuses = []
@@ -81,7 +81,10 @@ def test_the_registered_objective_weighs_the_bonus_beside_the_skill_reward():
   ('changes', 'message'),
   [
     ({'bonus_weight': -1.0}, 'bonus_weight must be >= 0, got -1'),
-    ({'view': 'first'}, "view must be one of every, final; got 'first'"),
+    (
+      {'timesteps': 'first'},
+      "timesteps must be one of every, final; got 'first'",
+    ),
   ],
 )
 def test_values_that_cannot_work_are_refused(changes, message):

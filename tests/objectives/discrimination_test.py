@@ -309,7 +309,7 @@ def test_members_differ_at_first_and_share_their_data():
 def test_the_update_trains_with_the_optimizer_it_is_given():
   # Adam's first step is the learning rate, whatever the gradient's size.
   objective = discrimination.make(
-    base.FINAL,
+    base.FINAL_STEP,
     discriminators.make(
       discriminators.DiscriminatorConfig(), problems.TABLE, K
     ),

@@ -194,7 +194,7 @@ def test_the_pinned_state_never_earns_a_bonus():
 
 def test_an_objective_without_discriminators_is_refused():
   with pytest.raises(ValueError, match="discriminators.*'counts'"):
-    disdain.bonus(counts.bonus(S, base.FINAL))
+    disdain.bonus(counts.bonus(S, base.FINAL_STEP))
 
 
 @pytest.mark.parametrize('config', [counts.CountsConfig(), rnd.RndConfig()])

@@ -41,11 +41,11 @@ def make(problem=problems.TABLE, num_skills=K, **settings):
 )
 def test_van_der_waals_force_vanishes_at_the_target(distance, expected):
   config = domino.DominoConfig(**VDW, target_distance=1.0)
-  force = domino.force(config, jnp.float32(distance))
+  force = domino.vdw_force(config, jnp.float32(distance))
   assert float(force) == pytest.approx(expected)
   # In units of the target distance.
   twice = dataclasses.replace(config, target_distance=2.0)
-  assert float(domino.force(twice, jnp.float32(2 * distance))) == (
+  assert float(domino.vdw_force(twice, jnp.float32(2 * distance))) == (
     pytest.approx(expected)
   )
 
@@ -53,7 +53,7 @@ def test_van_der_waals_force_vanishes_at_the_target(distance, expected):
 def test_repulsion_is_1_at_any_distance():
   config = domino.DominoConfig(target_distance=0.3)
   np.testing.assert_array_equal(
-    domino.force(config, jnp.array([0.0, 0.1, 7.0])), np.ones(3)
+    domino.vdw_force(config, jnp.array([0.0, 0.1, 7.0])), np.ones(3)
   )
 
 
@@ -65,9 +65,9 @@ def test_the_general_form_has_all_of_its_parameters():
     repulsive_power=1.0,
   )
   # 0.75 * 3 - 0.25 * 9.
-  assert float(domino.force(config, jnp.float32(6.0))) == 0.0
+  assert float(domino.vdw_force(config, jnp.float32(6.0))) == 0.0
   # 0.75 * 0.5 - 0.25 * 0.25.
-  assert float(domino.force(config, jnp.float32(1.0))) == 0.3125
+  assert float(domino.vdw_force(config, jnp.float32(1.0))) == 0.3125
 
 
 def test_diversity_is_that_of_the_closed_forms():
@@ -100,18 +100,18 @@ def test_directions_lead_away_from_the_nearest_policy(
     attractive_coeff=coeff, target_distance=2.0, per_feature=per_feature
   )
   psi = jnp.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-  np.testing.assert_allclose(domino.directions(config, psi), expected)
+  np.testing.assert_allclose(domino.diversity_gradient(config, psi), expected)
 
 
 def test_a_push_that_is_the_same_at_any_distance():
   config = domino.DominoConfig(repulsive_power=-1.0, per_feature=False)
   psi = jnp.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
   np.testing.assert_allclose(
-    domino.directions(config, psi), [[-1, 0], [1, 0], [0, 1]], rtol=1e-6
+    domino.diversity_gradient(config, psi), [[-1, 0], [1, 0], [0, 1]], rtol=1e-6
   )
   # Where it has no direction there is none.
   np.testing.assert_array_equal(
-    domino.directions(config, jnp.zeros((3, 2))), np.zeros((3, 2))
+    domino.diversity_gradient(config, jnp.zeros((3, 2))), np.zeros((3, 2))
   )
 
 
@@ -136,7 +136,7 @@ def test_the_reward_is_the_gradient_of_diversity_by_the_occupancy(coeff, power):
     return float(domino.diversity(config, near.distance[i]))
 
   psi = jnp.asarray(occupancy @ phi, jnp.float32)
-  rewards = phi @ np.asarray(domino.directions(config, psi)).T
+  rewards = phi @ np.asarray(domino.diversity_gradient(config, psi)).T
   assert np.abs(rewards).max() > 0.1
   for i in range(K):
     for s in range(num_states):
@@ -166,7 +166,11 @@ def test_multipliers_follow_the_constraint_on_both_sides():
 
 def test_a_violated_constraint_raises_lambda_and_one_that_holds_lowers_it():
   objective = make(
-    problems.TABLE, 3, value_decay=0.0, multiplier_rate=0.1, max_multiplier=0.25
+    problems.TABLE,
+    3,
+    value_decay=0.0,
+    multiplier_learning_rate=0.1,
+    max_multiplier=0.25,
   )
   batch = problems.ending_in(problems.TABLE, [0, 1, 2], [1, 2, 3])
   batch = batch._replace(reward=jnp.array([[1.0, 0.5, 0.95]]))
@@ -207,7 +211,7 @@ def test_all_policies_learn_from_the_task_alone_until_burn_in_is_over():
     problems.TABLE,
     3,
     value_decay=0.0,
-    multiplier_rate=0.1,
+    multiplier_learning_rate=0.1,
     initial_multiplier=0.2,
     burn_in=2,
   )
@@ -271,7 +275,11 @@ def test_learned_successor_features_are_those_of_the_world():
   gamma = 0.8
   problem = dataclasses.replace(problems.TABLE, num_states=2)
   objective = make(
-    problem, 2, successor_discount=gamma, successor_rate=0.03, feature_decay=0.0
+    problem,
+    2,
+    successor_discount=gamma,
+    successor_learning_rate=0.03,
+    feature_decay=0.0,
   )
   observation = jnp.array([[0, 0], [1, 1], [0, 0], [1, 1]])
   ones = jnp.ones((3, 2))
@@ -373,7 +381,7 @@ def whole_batch():
     jnp.arange(8, dtype=jnp.int32) % K, batch.action.shape
   )
   record = {policies.LOG_PROB: jnp.full(skill.shape, -1.0)}
-  return batch._replace(skill=skill, record=record)
+  return batch._replace(skill=skill, extras=record)
 
 
 def test_policy_0_feels_neither_diversity_nor_the_multiplier():
@@ -452,10 +460,12 @@ def test_streams_are_mixed_by_each_skill_s_own_weights():
   weights = jnp.array([[1.0, 0.0], [0.5, 0.1]])
   per_step = base.weights_of(weights, skill)
   np.testing.assert_allclose(
-    actor_critic.mix(advantages, per_step), [[1.5, 2.0]]
+    actor_critic.combine_streams(advantages, per_step), [[1.5, 2.0]]
   )
   same = base.weights_of(weights[1], skill)
-  np.testing.assert_allclose(actor_critic.mix(advantages, same), [[1.5, 3.0]])
+  np.testing.assert_allclose(
+    actor_critic.combine_streams(advantages, same), [[1.5, 3.0]]
+  )
 
 
 def test_advantages_of_each_skill_are_normalised_by_themselves():
@@ -481,11 +491,11 @@ def test_q_learning_mixes_by_each_skill_s_own_weights():
   params = problems.fill(state.params, np.tile(worth, (12, 1, 1)))
   variables = agent.learner.variables(state._replace(params=params))
   for skill, action in ((0, 0), (1, 1)):
-    chosen, _ = agent.evaluation_behaviour.choose(
+    chosen, _ = agent.evaluation_acting_policy.choose(
       variables,
       jnp.array([3]),
       jnp.array([skill]),
-      jax.tree.map(lambda x: x[None], agent.evaluation_behaviour.init()),
+      jax.tree.map(lambda x: x[None], agent.evaluation_acting_policy.init()),
       jnp.full((1, 1), 0.5),
     )
     assert int(chosen[0]) == action
@@ -517,7 +527,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
 )
 def test_a_bound_is_there_where_something_is_asked_for(constraint, expected):
   config = domino.DominoConfig(alpha=0.7, constraint=constraint)
-  assert domino.bound(config) == expected
+  assert domino.min_value_ratio(config) == expected
 
 
 def test_a_set_of_one_policy_is_refused():

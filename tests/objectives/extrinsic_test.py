@@ -53,7 +53,9 @@ def test_returns_that_go_on_cannot_be_added_to_those_that_do_not():
   skill = registry.make_objective(vic.VicConfig(), problems.TABLE, 4)
   with pytest.raises(ValueError, match="past a skill's end for both"):
     base.add(skill, make())
-  assert base.add(make(), make()._replace(streams=('other',))).continues
+  assert base.add(
+    make(), make()._replace(streams=('other',))
+  ).bootstrap_at_skill_end
 
 
 # A ring of four states: action 1 moves on, action 0 stays. To come to state 3

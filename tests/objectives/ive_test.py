@@ -14,11 +14,11 @@ from tests import problems
 KEY = jax.random.PRNGKey(0)
 
 
-def members(params, imagination, observation, num_steps=2, num_rollouts=1):
+def members(params, under_policy, observation, num_steps=2, num_rollouts=1):
   return ive.estimates(
-    imagination,
+    under_policy,
     params,
-    imagination.encode(params, observation),
+    under_policy.encode(params, observation),
     KEY,
     num_steps=num_steps,
     num_rollouts=num_rollouts,
@@ -46,8 +46,8 @@ def test_mean_and_spread_are_over_all_members_the_value_included():
 
 
 def test_estimates_in_tables_are_the_model_s_bellman_operator_k_times():
-  params, imagination = problems.tables_of_a_model()
-  found = members(params, imagination, jnp.array([0, 1]), num_steps=3)
+  params, under_policy = problems.tables_of_a_model()
+  found = members(params, under_policy, jnp.array([0, 1]), num_steps=3)
   # The model's chain is ((3/4, 1/4), (0, 1)) and its rewards 1 and 2.
   value = np.array([8.0, 4.0])
   expected = [value]
@@ -58,9 +58,9 @@ def test_estimates_in_tables_are_the_model_s_bellman_operator_k_times():
 
 
 def test_a_true_model_and_its_value_are_consistent():
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
   params = params._replace(value=jnp.array([2.4, 4.0]))
-  found = members(params, imagination, jnp.array([0, 1]), num_steps=5)
+  found = members(params, under_policy, jnp.array([0, 1]), num_steps=5)
   np.testing.assert_allclose(ive.spread(found), [0.0, 0.0], atol=1e-6)
   np.testing.assert_allclose(ive.mean(found), [2.4, 4.0], rtol=1e-6)
 
@@ -72,7 +72,7 @@ def coin():
     del acting
     return 2.0 * jax.random.bernoulli(key, shape=state.shape[:-1]) - 1, state
 
-  return models.Params((), (), (), (), ()), models.Imagination(
+  return models.Params((), (), (), (), ()), models.ModelUnderPolicy(
     encode=lambda params, observation: observation[..., None],
     step=step,
     value=lambda params, state: 0 * state[..., 0],
@@ -80,34 +80,34 @@ def coin():
 
 
 def test_rollouts_are_averaged_before_the_spread_is_taken():
-  params, imagination = coin()
+  params, under_policy = coin()
   observation = jnp.zeros(2000)
-  one = ive.spread(members(params, imagination, observation))
-  many = ive.spread(members(params, imagination, observation, 2, 64))
+  one = ive.spread(members(params, under_policy, observation))
+  many = ive.spread(members(params, under_policy, observation, 2, 64))
   # Chance alone: the variance of a mean of m rollouts falls as 1 / m.
   ratio = float(jnp.mean(jnp.square(one)) / jnp.mean(jnp.square(many)))
   assert 57 < ratio < 71
 
 
 def test_no_gradient_leaves_the_estimates():
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
   grads = jax.grad(
-    lambda params: jnp.sum(members(params, imagination, jnp.array([0, 1])))
+    lambda params: jnp.sum(members(params, under_policy, jnp.array([0, 1])))
   )(params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
 
 
 def test_one_action_sequence_feeds_all_estimates():
   # With pay of +-1 and no value, v^2 - v^1 is +-.5, and v^1 is +-1.
-  params, imagination = coin()
-  v_0, v_1, v_2 = members(params, imagination, jnp.zeros(50))
+  params, under_policy = coin()
+  v_0, v_1, v_2 = members(params, under_policy, jnp.zeros(50))
   np.testing.assert_array_equal(v_0, 0)
   np.testing.assert_array_equal(jnp.abs(v_1), 1)
   np.testing.assert_array_equal(jnp.abs(v_2 - v_1), 0.5)
 
 
 def test_the_bonus_is_the_spread_where_a_step_led_and_0_where_all_ended():
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
   batch = types.Trajectory(
     observation=jnp.array([[0, 0, 0], [1, 1, 1], [0, 1, 0]]),
     action=jnp.zeros((2, 3), jnp.int32),
@@ -118,7 +118,7 @@ def test_the_bonus_is_the_spread_where_a_step_led_and_0_where_all_ended():
     mask=jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]),
   )
   config = ive.IveConfig(num_steps=1, bonus_weight=2.0)
-  found = ive.bonus(config, imagination, params, batch, KEY, 0.5)
+  found = ive.bonus(config, under_policy, params, batch, KEY, 0.5)
   # v^0 and v^1: in the first state 8 and 1 + .5 (3/4 8 + 1/4 4) = 4.5, in the
   # second 4 and 2 + .5 * 4 = 4. The weight is in the mixture alone.
   np.testing.assert_allclose(
@@ -127,11 +127,11 @@ def test_the_bonus_is_the_spread_where_a_step_led_and_0_where_all_ended():
 
 
 def test_no_gradient_leaves_the_bonus():
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
   batch = problems.ending_in(problems.TABLE, [0, 0], [0, 1])
   grads = jax.grad(
     lambda params: jnp.sum(
-      ive.bonus(ive.IveConfig(), imagination, params, batch, KEY, 0.5)
+      ive.bonus(ive.IveConfig(), under_policy, params, batch, KEY, 0.5)
     )
   )(params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
@@ -169,8 +169,8 @@ def biases():
     ({}, 0.0, [1 + 0.5 * 8, 2 + 0.5 * 6]),
     ({}, 2.0, [1 + 0.5 * 12, 2 + 0.5 * 6]),
     ({}, -2.0, [1 + 0.5 * 4, 2 + 0.5 * 6]),
-    ({'member': 0}, 0.0, [1 + 0.5 * 10, 2 + 0.5 * 6]),
-    ({'member': 1}, 0.0, [1 + 0.5 * 6, 2 + 0.5 * 6]),
+    ({'k': 0}, 0.0, [1 + 0.5 * 10, 2 + 0.5 * 6]),
+    ({'k': 1}, 0.0, [1 + 0.5 * 6, 2 + 0.5 * 6]),
   ],
 )
 def test_looking_ahead_by_all_estimates_or_by_one_by_hand(
@@ -199,14 +199,14 @@ def test_looking_ahead_by_all_estimates_or_by_one_by_hand(
       "beta must be 0 unless acting='estimates'",
     ),
     (
-      {'evaluation': 'estimates', 'evaluation_beta': -1.0, 'member': 0},
+      {'evaluation': 'estimates', 'evaluation_beta': -1.0, 'k': 0},
       'evaluation_beta must be 0 where one estimate is acted by',
     ),
     (
-      {'acting': 'estimates', 'member': 6},
-      r'member must be None or in 0..num_steps \(5\), got 6',
+      {'acting': 'estimates', 'k': 6},
+      r'k must be None or in 0..num_steps \(5\), got 6',
     ),
-    ({'member': 1}, "None unless acting or evaluation is 'estimates', got 1"),
+    ({'k': 1}, "None unless acting or evaluation is 'estimates', got 1"),
   ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

@@ -43,7 +43,7 @@ def numbers(*values):
 
 def by_hand(**changes):
   """Target 3 x, predictor x; inputs of mean 2 and deviation 2."""
-  state = rnd.State(
+  state = rnd.RndState(
     target=jnp.array([3.0]),
     predictor=jnp.array([1.0]),
     optimizer=optax.sgd(0.5).init(jnp.array([1.0])),
@@ -55,7 +55,7 @@ def by_hand(**changes):
 
 
 def scaled_bonus():
-  return rnd.bonus(SCALE, optax.sgd(0.5), base.FINAL, NUMBER)
+  return rnd.bonus(SCALE, optax.sgd(0.5), base.FINAL_STEP, NUMBER)
 
 
 def test_error_is_the_mean_square_over_the_embedding():
@@ -173,7 +173,10 @@ def test_inputs_are_whitened_by_the_moments_of_what_was_seen(trained):
     ({'bonus_weight': -1.0}, 'bonus_weight must be >= 0, got -1'),
     ({'learning_rate': 0.0}, 'learning_rate must be positive, got 0'),
     ({'optimizer': 'sdg'}, "optimizer must be one of .*got 'sdg'"),
-    ({'view': 'first'}, "view must be one of every, final; got 'first'"),
+    (
+      {'timesteps': 'first'},
+      "timesteps must be one of every, final; got 'first'",
+    ),
   ],
 )
 def test_values_that_cannot_work_are_refused(changes, message):

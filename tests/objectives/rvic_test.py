@@ -230,7 +230,10 @@ def test_learning_to_be_paid_leaves_the_classifiers_alone():
   # And the value of a skill's last step is its reward alone: the discount is
   # cut there, though the world goes on.
   discounts = learners.discounts(
-    batch.discount, batch.mask, 0.99, continues=objective.continues
+    batch.discount,
+    batch.mask,
+    0.99,
+    bootstrap_at_skill_end=objective.bootstrap_at_skill_end,
   )
   for b, length in enumerate(problems.LENGTHS):
     np.testing.assert_allclose(
@@ -292,7 +295,7 @@ def test_networks_see_both_observations_in_their_order():
   )  # fmt: skip
   state = objective.init(KEY)
   batch = problems.trajectory(problems.VECTOR, lengths=(5, 5), num_steps=5)
-  pair = base.FINAL.select(batch)
+  pair = base.FINAL_STEP.select(batch)
   swapped = batch._replace(observation=batch.observation[::-1])
   assert not np.allclose(pair.start, pair.observation)
   logits = objective.discriminator.logits(state, batch)

@@ -27,7 +27,7 @@ def line(value):
     reward = params.reward * state + (params.policy - acting.policy)
     return reward[..., 0], params.transition * state
 
-  return params, models.Imagination(
+  return params, models.ModelUnderPolicy(
     encode=lambda params, observation: params.encoder * observation[..., None],
     step=step,
     value=lambda params, state: params.value * state[..., 0],
@@ -35,14 +35,14 @@ def line(value):
 
 
 def gradients(kind, value, num_steps=2, **settings):
-  params, imagination = line(value)
+  params, under_policy = line(value)
   config = self_consistency.SelfConsistencyConfig(
     kind=kind, num_steps=num_steps, **settings
   )
 
   def loss(params, target):
     found = self_consistency.losses(
-      config, imagination, 0.5, params, target, jnp.array([1.0]), KEY
+      config, under_policy, 0.5, params, target, jnp.array([1.0]), KEY
     )
     return found.sum(), found
 
@@ -107,7 +107,7 @@ def test_gradients_by_hand_and_exactly_zero_elsewhere(kind, expected):
 
 
 def test_targets_are_those_of_the_slower_parameters():
-  params, imagination = line(6.0)
+  params, under_policy = line(6.0)
   # Twice the value for targets: 6 + .5 * 12 - 12 = 0 and 3 + .5 * 6 - 6 = 0.
   target = params._replace(value=2 * params.value)
 
@@ -116,7 +116,7 @@ def test_targets_are_those_of_the_slower_parameters():
       self_consistency.SelfConsistencyConfig(
         kind=kind, num_steps=2, **settings
       ),
-      imagination,
+      under_policy,
       0.5,
       params,
       target,
@@ -143,12 +143,12 @@ def test_returns_along_a_rollout_may_be_mixed():
 
 
 def test_the_true_value_of_a_table_s_model_is_consistent():
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
   # v_1 = 2 / (1 - .5) = 4, v_0 = 1 + .5 (3/4 v_0 + 1/4 * 4) = 2.4.
   params = params._replace(value=jnp.array([2.4, 4.0]))
   found = self_consistency.losses(
     self_consistency.SelfConsistencyConfig(kind='residual', num_steps=5),
-    imagination,
+    under_policy,
     0.5,
     params,
     params,
@@ -159,7 +159,7 @@ def test_the_true_value_of_a_table_s_model_is_consistent():
 
 
 def test_in_a_table_one_step_of_dyna_and_direct_are_the_same():
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
 
   def of(kind, num_steps):
     config = self_consistency.SelfConsistencyConfig(
@@ -167,7 +167,7 @@ def test_in_a_table_one_step_of_dyna_and_direct_are_the_same():
     )
     return jax.grad(
       lambda params: self_consistency.losses(
-        config, imagination, 0.5, params, params, jnp.array([0, 1]), KEY
+        config, under_policy, 0.5, params, params, jnp.array([0, 1]), KEY
       ).sum()
     )(params._replace(transition=params.transition / 60))
 
@@ -190,11 +190,11 @@ def trajectory():
 
 @pytest.mark.parametrize(('starts', 'begun'), [('every', 3), ('first', 2)])
 def test_rollouts_begin_at_real_states_as_configured(starts, begun):
-  params, imagination = problems.tables_of_a_model()
+  params, under_policy = problems.tables_of_a_model()
   config = self_consistency.SelfConsistencyConfig(
     num_steps=1, weight=0.3, starts=starts
   )
-  auxiliary = self_consistency.make(config, imagination, 0.5)
+  auxiliary = self_consistency.make(config, under_policy, 0.5)
   mean, metrics = auxiliary.loss(params, params, trajectory(), KEY)
   # From the first state 1 + .5 (3/4 * 8 + 1/4 * 4) - 8 = -3.5; from the second
   # 2 + .5 * 4 - 4 = 0. The first steps are in states 0 and 1, the only other
@@ -206,12 +206,12 @@ def test_rollouts_begin_at_real_states_as_configured(starts, begun):
 
 @pytest.mark.parametrize(('policy', 'reward'), [('online', 0), ('target', 2.5)])
 def test_the_policy_that_imagines_is_as_configured(policy, reward):
-  params, imagination = line(4.0)
+  params, under_policy = line(4.0)
   # An action adds to the reward how far the acting policy is from the model's.
   target = params._replace(policy=params.policy - 2.5)
   found = self_consistency.losses(
     self_consistency.SelfConsistencyConfig(num_steps=1, policy=policy),
-    imagination,
+    under_policy,
     0.5,
     params,
     target,

@@ -150,11 +150,22 @@ def test_vtrace_of_two_steps_by_hand():
 
 
 @pytest.mark.parametrize('lambda_', [0.0, 0.6, 1.0])
-@pytest.mark.parametrize(('max_rho', 'max_c'), [(1.0, 1.0), (3.0, 0.5)])
-def test_vtrace_is_its_definition(lambda_, max_rho, max_c):
+@pytest.mark.parametrize(
+  ('clip_rho_threshold', 'clip_c_threshold'), [(1.0, 1.0), (3.0, 0.5)]
+)
+def test_vtrace_is_its_definition(
+  lambda_, clip_rho_threshold, clip_c_threshold
+):
   r_t, discount_t, v_tm1, v_t, ratio = random_steps_of_another_policy()
   trace = jax.jit(returns.vtrace, static_argnums=(5, 6, 7))(
-    r_t, discount_t, v_tm1, v_t, ratio, lambda_, max_rho, max_c
+    r_t,
+    discount_t,
+    v_tm1,
+    v_t,
+    ratio,
+    lambda_,
+    clip_rho_threshold,
+    clip_c_threshold,
   )
   for b in range(r_t.shape[1]):
     targets, advantages = oracles.vtrace(
@@ -163,8 +174,8 @@ def test_vtrace_is_its_definition(lambda_, max_rho, max_c):
       [*np.asarray(v_tm1)[:, b].tolist(), float(v_t[-1, b])],
       np.asarray(ratio)[:, b].tolist(),
       lambda_,
-      max_rho,
-      max_c,
+      clip_rho_threshold,
+      clip_c_threshold,
     )
     np.testing.assert_allclose(trace.targets[:, b], targets, atol=1e-5)
     np.testing.assert_allclose(trace.advantages[:, b], advantages, atol=1e-5)
@@ -176,7 +187,7 @@ def test_vtrace_is_that_of_rlax():
   rng = np.random.default_rng(2)
   # A mixing for each step: where it is 0, trajectories end.
   mixing = jnp.asarray(rng.uniform(size=7) * (rng.uniform(size=7) < 0.7))
-  trace = returns.vtrace(*inputs, mixing[:, None], max_rho=2.0)
+  trace = returns.vtrace(*inputs, mixing[:, None], clip_rho_threshold=2.0)
   r_t, discount_t, v_tm1, v_t, ratio = inputs
   for b in range(r_t.shape[1]):
     expected = rlax.vtrace_td_error_and_advantage(

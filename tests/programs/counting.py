@@ -121,7 +121,7 @@ class Step(NamedTuple):
 
 
 class Witness:
-  """Notes what an actor hands to an adder, and passes it on."""
+  """Extras what an actor hands to an adder, and passes it on."""
 
   def __init__(self, adder=None):
     self._adder = adder

@@ -309,19 +309,19 @@ def to_trajectory(
   steps = jax.tree.map(
     lambda x: jnp.swapaxes(x, 0, 1), item._replace(extras=extras)
   )
-  importance = None
+  importance_weights = None
   if odds is not None:
-    importance = odds**-importance_exponent
-    importance = importance / jnp.max(importance)
+    importance_weights = odds**-importance_exponent
+    importance_weights = importance_weights / jnp.max(importance_weights)
   mask = (steps.extras['skill_step'] > 0).astype(jnp.float32)
-  record = acting.record(steps.extras)
-  prefix = None
+  step_extras = acting.learner_extras(steps.extras)
+  before_skill = None
   if burn_in:
-    prefix = types.Prefix(
+    before_skill = types.BurnIn(
       observation=steps.observation[:burn_in],
       skill=steps.extras['skill'][:burn_in],
       mask=mask[:burn_in],
-      record=jax.tree.map(lambda x: x[:burn_in], record),
+      extras=jax.tree.map(lambda x: x[:burn_in], step_extras),
     )
   return types.Trajectory(
     observation=steps.observation[burn_in:],
@@ -330,7 +330,7 @@ def to_trajectory(
     discount=steps.discount[burn_in:-1],
     skill=steps.extras['skill'][burn_in:-1],
     mask=mask[burn_in:-1],
-    record=jax.tree.map(lambda x: x[burn_in:-1], record),
-    prefix=prefix,
-    importance=importance,
+    extras=jax.tree.map(lambda x: x[burn_in:-1], step_extras),
+    burn_in=before_skill,
+    importance_weights=importance_weights,
   )

@@ -11,7 +11,7 @@ from launch.cli import command
 
 
 def test_a_refused_value_ends_in_one_line_and_status_2(capsys):
-  with pytest.raises(SystemExit) as exit_info, command.users_mistakes():
+  with pytest.raises(SystemExit) as exit_info, command.exit_on_user_error():
     raise ValueError('batch_size must be >= 1, got 0.')
   assert exit_info.value.code == 2
   assert capsys.readouterr().err == 'error: batch_size must be >= 1, got 0.\n'

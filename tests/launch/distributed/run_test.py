@@ -244,7 +244,7 @@ def test_a_model_is_learned_as_anything_else_is(tmp_path):
   # The stream of what the model does not know.
   assert float(last['reward/ive']) > 0
   agent = skills.load(folder)
-  assert agent.config.learner.inconsistency.bonus_weight == 1
+  assert agent.config.learner.ive.bonus_weight == 1
 
 
 def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
@@ -343,7 +343,9 @@ def test_an_interrupted_run_is_continued_by_either_command(tmp_path):
 # Killed.
 
 
-def goes_on(folder, program, name, label='learner', column='learner_steps'):
+def has_next_step(
+  folder, program, name, label='learner', column='learner_steps'
+):
   """Kills a node and waits until it is back, and numbers are written again."""
   killed = launchpad_programs.kill(folder, name)
   program.wait_until(
@@ -387,7 +389,7 @@ def test_killed_nodes_come_back_and_without_the_counter_it_ends(tmp_path):
       *('actor-0', 'actor-1', 'counter', 'evaluator-0', 'learner', 'replay-0')
     ]
     for name in ('actor/0', 'replay/0', 'learner'):
-      goes_on(folder, program, name)
+      has_next_step(folder, program, name)
       assert f'{name} was killed by SIGKILL: starting it again.' in (
         program.output()
       )
@@ -432,9 +434,9 @@ def test_killed_inference_servers_and_evaluators_come_back(tmp_path):
     )
     program.wait_until(lambda: evaluated_at(folder))
     for name in ('inference/0', 'actor/1', 'replay/0', 'learner'):
-      goes_on(folder, program, name)
-    goes_on(folder, program, 'evaluator/0', 'evaluator', 'actor_steps')
-    goes_on(folder, program, 'inference/0')
+      has_next_step(folder, program, name)
+    has_next_step(folder, program, 'evaluator/0', 'evaluator', 'actor_steps')
+    has_next_step(folder, program, 'inference/0')
     program.send(signal.SIGTERM)
     assert program.wait(40) == 0, program.output()
     assert not launchpad_programs.nodes_of(folder)

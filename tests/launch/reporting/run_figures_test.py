@@ -269,8 +269,8 @@ def test_a_model_and_its_value_are_compared_with_the_truth(
     {
       'learner': 'model_value',
       'learner.discount': 0.5,
-      'learner.inconsistency.bonus_weight': bonus_weight,
-      'learner.model.spread': 1.0,
+      'learner.ive.bonus_weight': bonus_weight,
+      'learner.model.init_scale': 1.0,
     },
     problems.ending_in(problems.TABLE, skills, skills),
   )

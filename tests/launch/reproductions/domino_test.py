@@ -22,8 +22,8 @@ def test_sets_of_policies_are_judged_by_true_occupancies():
     settings=(
       ('batch_size', 2),
       ('num_skills', 3),
-      ('learner.policy_rate', 1e-9),
-      ('learner.table_spread', 0.0),
+      ('learner.policy_learning_rate', 1e-9),
+      ('learner.table_init_stddev', 0.0),
     ),
     num_updates=50,
   )

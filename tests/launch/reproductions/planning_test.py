@@ -43,7 +43,7 @@ def test_occupancies_and_advantages_are_those_of_the_process():
 
 def planned(**settings):
   config = domino.DominoConfig(
-    per_feature=False, multiplier_rate=0.01, **settings
+    per_feature=False, multiplier_learning_rate=0.01, **settings
   )
   plan = planning.plan(
     config,

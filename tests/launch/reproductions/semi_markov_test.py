@@ -104,7 +104,7 @@ def controller(num_actions, problem, **fields):
         'num_skills': 1,
         'skill_length': 1,
         'batch_size': 1,
-        'network': torsos.NetworkConfig(table_spread=0.0),
+        'network': torsos.NetworkConfig(table_init_range=0.0),
         'learner': q_learning.QLearningConfig(
           discount=1.0, learning_rate=0.1, epsilon=0.1, random_ties=True
         ),
