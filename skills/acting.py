@@ -61,7 +61,8 @@ class ActorCore(NamedTuple):
     select_action: variables, observation, state -> action and next state.
     get_extras: state after an action -> what replay records beside it: 'skill',
       'skill_step', which counts a skill's steps from 1 (so that 0 marks
-      padding), 'learner_step', as in the state, and what the acting_policy records.
+      padding), 'learner_step', as in the state, and what the acting_policy
+      records.
   """
 
   init: Callable[[types.PRNGKey], ActorState]

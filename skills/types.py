@@ -66,10 +66,10 @@ class Trajectory(NamedTuple):
     mask: 1 for real steps, 0 for padding.
     extras: what the policy noted of each step for its learner, by name, each
       `[T, B, ...]`; empty if it noted nothing.
-    burn_in: what came before, for learners that bring a memory up to date by it;
-      None if nothing is known of it.
-    importance_weights: how much each trajectory counts, in (0, 1], where some are drawn
-      more often than others; None where all count alike.
+    burn_in: what came before, for learners that bring a memory up to date by
+      it; None if nothing is known of it.
+    importance_weights: how much each trajectory counts, in (0, 1], where some
+      are drawn more often than others; None where all count alike.
   """
 
   observation: Shaped[Array, 'T+1 B *observation']

@@ -1,8 +1,8 @@
 """What a run leaves behind to be looked at: tables, maps and films.
 
 Made when a run ends, of its final policy, and kept in its folder
-(`skills.evaluation.figures.figure_types`); a report draws them. Whatever cannot be
-made is said to be missing, and why: no run fails for it.
+(`skills.evaluation.figures.figure_types`); a report draws them. Whatever cannot
+be made is said to be missing, and why: no run fails for it.
 """
 
 from collections.abc import Callable

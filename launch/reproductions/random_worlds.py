@@ -69,7 +69,8 @@ class Tabular:
   Attributes:
     num_updates: environment steps, with an update of everything after each.
     value_learning_rate: how far a value moves towards its target.
-    reward_learning_rate: how far a reward of the model moves towards what was paid.
+    reward_learning_rate: how far a reward of the model moves towards what was
+      paid.
     transition_learning_rate: step size of the model's logits on its negative
       log-likelihood, in nats.
     noise: standard deviation of what rewards are paid with.
@@ -237,8 +238,8 @@ class Latent:
     num_steps: of each walk in a batch, along which the model is unrolled with
       the actions that were taken.
     learning_rate: of Adam.
-    target_update_rate: how far the slower parameters, of which targets are made, move
-      at each update.
+    target_update_rate: how far the slower parameters, of which targets are
+      made, move at each update.
     model: sizes of the model.
   """
 

@@ -1,7 +1,7 @@
 """By which features policies are compared: psi, and what it is the mean of.
 
-A feature_map turns what was seen into features phi; psi is their mean over all the
-states that a policy visits. Distances between policies are in its units, so
+A feature_map turns what was seen into features phi; psi is their mean over all
+the states that a policy visits. Distances between policies are in its units, so
 sets of policies are comparable only by the same one.
 """
 

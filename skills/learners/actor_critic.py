@@ -46,18 +46,20 @@ class ActorCriticConfig:
     discount: gamma per environment step, in [0, 1]. A skill's last step is
       discounted by 0.
     lambda_: mixing of the multi-step returns, in [0, 1].
-    clip_rho_threshold: limit of the importance ratio in errors and in the policy's
-      gradient.
-    clip_c_threshold: limit of the importance ratio in traces, at most `clip_rho_threshold`.
+    clip_rho_threshold: limit of the importance ratio in errors and in the
+      policy's gradient.
+    clip_c_threshold: limit of the importance ratio in traces, at most
+      `clip_rho_threshold`.
     ppo_clip: how far the importance ratio may move from 1 in the direction of
       an action's advantage before the action is not followed any more; None for
       no limit, as V-trace's authors had it.
     policy_learning_rate: step size of the policy's `optimizer`.
-    policy_decay: updates over which `policy_learning_rate` falls evenly to a twentieth,
-      where it stays; None for a rate that stays as it is. What is learned at
-      the end is then no longer on its way to somewhere else.
-    value_learning_rate: step size of the values' `optimizer`. Losses are means over all
-      real steps, that of the values with a factor 1/2 and a sum over streams.
+    policy_decay: updates over which `policy_learning_rate` falls evenly to a
+      twentieth, where it stays; None for a rate that stays as it is. What is
+      learned at the end is then no longer on its way to somewhere else.
+    value_learning_rate: step size of the values' `optimizer`. Losses are means
+      over all real steps, that of the values with a factor 1/2 and a sum over
+      streams.
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     max_gradient_norm: the policy's and the values' gradients are each scaled
       down to this global norm; None for no limit.
@@ -79,12 +81,12 @@ class ActorCriticConfig:
       uniform.
     policy_init_scale: initial weights of the policy's last layer, in the usual
       ones' deviations.
-    skill_bias_std: deviation of what each skill adds to the policy's outputs at first,
-      wherever it is: to logits, and to means of latents. Skills that begin
-      alike take long to find what could tell them apart; a body of many joints
-      may never.
-    table_init_stddev: the same where policies are tables: the deviation of their
-      initial logits.
+    skill_bias_std: deviation of what each skill adds to the policy's outputs at
+      first, wherever it is: to logits, and to means of latents. Skills that
+      begin alike take long to find what could tell them apart; a body of many
+      joints may never.
+    table_init_stddev: the same where policies are tables: the deviation of
+      their initial logits.
   """
 
   discount: float = 0.99
@@ -135,7 +137,8 @@ class ActorCriticConfig:
       )
     if self.clip_c_threshold > self.clip_rho_threshold:
       raise ValueError(
-        f'clip_c_threshold must be at most clip_rho_threshold ({self.clip_rho_threshold}), got {self.clip_c_threshold}.'
+        'clip_c_threshold must be at most clip_rho_threshold '
+        f'({self.clip_rho_threshold}), got {self.clip_c_threshold}.'
       )
     for name in ('max_gradient_norm', 'ppo_clip'):
       value = getattr(self, name)

@@ -51,11 +51,11 @@ class ActingPolicy(NamedTuple):
     num_uniforms: random numbers that a choice takes, U.
     init: the memory before an episode's first step, without batch axes; `()`
       for those that need none.
-    select_action: variables, observations `[*batch, ...]`, skills `[*batch]`, memory
-      `[*batch, ...]` and random numbers `[*batch, U]`, uniform in [0, 1) ->
-      actions and the memory after them.
-    get_extras: memory after an action -> what the learner must know of how it was
-      chosen, by name; it comes back in `Trajectory.extras`.
+    select_action: variables, observations `[*batch, ...]`, skills `[*batch]`,
+      memory `[*batch, ...]` and random numbers `[*batch, U]`, uniform in [0, 1)
+      -> actions and the memory after them.
+    get_extras: memory after an action -> what the learner must know of how it
+      was chosen, by name; it comes back in `Trajectory.extras`.
   """
 
   num_uniforms: int

@@ -66,7 +66,8 @@ class ModelValueConfig:
     improvement_weight: of the divergence from the improved policy.
     reward_weight: of the model's loss of rewards.
     value_weight: of the loss of values, the model's included.
-    target_update_rate: how far the slower parameters move at each update, in (0, 1].
+    target_update_rate: how far the slower parameters move at each update, in
+      (0, 1].
     advantage_decay: of the moving mean square that advantages are divided by.
     learning_rate: step size of `optimizer`. Losses are means over all real
       steps, and over the K unrolled ones.
@@ -76,8 +77,8 @@ class ModelValueConfig:
     model: sizes of the model. Its states are normalised, and its rewards,
       values and policy begin at 0, so that nothing is taken for an advantage
       before something was learned; for IVE they should begin at random.
-    self_consistency: a loss on imagined rollouts beside these; weight 0 for none.
-      With it the disagreement of model and value is no sign of ignorance.
+    self_consistency: a loss on imagined rollouts beside these; weight 0 for
+      none. With it the disagreement of model and value is no sign of ignorance.
     ive: what is done with that disagreement, IVE.
   """
 
@@ -422,7 +423,8 @@ def make_agent_functions(
   if config.ive.is_used and config.self_consistency.weight > 0:
     warnings.warn(
       'learner.ive is used with learner.self_consistency.weight='
-      f'{config.self_consistency.weight:g}: self-consistency trains away the very '
+      f'{config.self_consistency.weight:g}: self-consistency trains away the '
+      'very '
       'disagreement of model and value that it reads, also where there were '
       'no data, so that it is no sign of ignorance any more. Set one of the '
       'two to 0.',

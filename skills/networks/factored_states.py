@@ -18,7 +18,8 @@ def check(
     return
   if hidden_sizes is not None:
     raise ValueError(
-      f'factored_states must be None for a network (hidden_sizes={hidden_sizes}), got '
+      'factored_states must be None for a network '
+      f'(hidden_sizes={hidden_sizes}), got '
       f'{factored_states}.'
     )
   if not factored_states or min(factored_states) < 1:
@@ -37,7 +38,8 @@ def check_product(
   """
   if factored_states is not None and math.prod(factored_states) != num_states:
     raise ValueError(
-      f'factored_states must have the product {num_states}, the number of states, got '
+      f'factored_states must have the product {num_states}, the number of '
+      'states, got '
       f'{factored_states}.'
     )
 
@@ -49,7 +51,8 @@ def split(
 
   Args:
     state: indices below the product of `factors`.
-    factored_states: the number of values of each part; the last part changes fastest.
+    factored_states: the number of values of each part; the last part changes
+      fastest.
   """
   parts = []
   for size in factors[:0:-1]:

@@ -33,10 +33,11 @@ def make(
     problem: what observations are.
     num_skills: number of skills K.
     size: of the vector, D.
-    init_scale: of the last layer's initial weights, in the usual ones' deviations.
+    init_scale: of the last layer's initial weights, in the usual ones'
+      deviations.
     table_init_stddev: deviation of what a table holds at first.
-    skill_bias_std: deviation, at first, of what each skill by itself adds to each of a
-      perceptron's outputs; None for nothing.
+    skill_bias_std: deviation, at first, of what each skill by itself adds to
+      each of a perceptron's outputs; None for nothing.
 
   Returns:
     A network from observations `[*batch, ...]` and skills `[*batch]` to vectors

@@ -191,8 +191,9 @@ class LatentConfig:
     num_atoms: of the heads that predict rewards and values by classifying; None
       for heads that give the number itself.
     support_max: of the outermost atoms, as a return made small.
-    init_scale: of the last layers' initial weights, in the usual ones' deviations.
-      With 0 a model that has learned nothing agrees with itself everywhere.
+    init_scale: of the last layers' initial weights, in the usual ones'
+      deviations. With 0 a model that has learned nothing agrees with itself
+      everywhere.
     normalize: whether a state's entries are shifted and scaled to mean 0 and
       deviation 1 before tanh. Without it a network's steps, which are alike for
       all that it sees, may drive every state into the same corner, where tanh

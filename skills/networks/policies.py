@@ -35,13 +35,14 @@ class ActionDistribution(NamedTuple):
     size: outputs that it takes for each action, D.
     chooses: of each output, 1 if it says which action, 0 if how surely, `[D]`.
     num_uniforms: random numbers of a draw, U.
-    extras_spec: what is noted of no action at all, without batch axes: the shapes.
+    extras_spec: what is noted of no action at all, without batch axes: the
+      shapes.
     sample: outputs, random numbers in [0, 1) -> actions, and what must be known
       of each draw to tell later how likely it is: its log-probability
       `LOG_PROB` then, and more.
     mode: outputs -> the most likely actions; of the latents where there are.
-    log_prob: outputs, actions and their extras -> log-probability now, which may
-      be compared to the noted one alone.
+    log_prob: outputs, actions and their extras -> log-probability now, which
+      may be compared to the noted one alone.
     entropy: outputs -> in nats.
   """
 

@@ -32,11 +32,11 @@ class TorsoConfig:
       IMPALA's residual network on pictures, whose hidden layers come after it.
     hidden_sizes: units of each hidden layer. None makes tables, for worlds
       whose observations are state indices.
-    factored_states: of tables, for worlds whose states are combinations, such as those
-      of row and column: the sizes of a state's parts, in the order in which
-      `numpy.unravel_index` splits its index. What is looked up is then a sum
-      over parts, f(row) + g(column), and of pairs of states f(row_0, row_T) +
-      g(column_0, column_T), so that what is learned in one row holds in all
+    factored_states: of tables, for worlds whose states are combinations, such
+      as those of row and column: the sizes of a state's parts, in the order in
+      which `numpy.unravel_index` splits its index. What is looked up is then a
+      sum over parts, f(row) + g(column), and of pairs of states f(row_0, row_T)
+      + g(column_0, column_T), so that what is learned in one row holds in all
       columns. None for one table of all states.
     input_scale: factor on what perceptrons see. They learn fastest from numbers
       of size about one, and some worlds measure in tenths of metres.
@@ -104,8 +104,8 @@ class NetworkConfig(TorsoConfig):
   Attributes:
     lstm_size: units of a recurrent core behind the torso, which remembers an
       episode across its skills; None for a policy that sees the present alone.
-    table_init_range: tables of values begin random in [0, this); with 0 all values
-      begin equal.
+    table_init_range: tables of values begin random in [0, this); with 0 all
+      values begin equal.
   """
 
   lstm_size: int | None = None

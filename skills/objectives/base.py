@@ -127,8 +127,9 @@ class IntrinsicReward(NamedTuple):
       skill has its own, `[K, R]`. `weights_of` reads either.
     update: state, trajectory, random key -> next state and metrics.
     discriminator: of skills; None in objectives that have none.
-    bootstrap_at_skill_end: whether returns go on past a skill's end, with the value of where
-      it ended; if not, a skill is worth what it brings while it runs.
+    bootstrap_at_skill_end: whether returns go on past a skill's end, with the
+      value of where it ended; if not, a skill is worth what it brings while it
+      runs.
   """
 
   streams: tuple[str, ...]

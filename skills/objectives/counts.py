@@ -69,8 +69,8 @@ class CountsConfig:
   Attributes:
     over: configuration of the skill reward.
     bonus_weight: weight of the bonus relative to it.
-    timesteps: 'final' counts and pays for the state in which a skill ends; 'every'
-      for each state that it visits.
+    timesteps: 'final' counts and pays for the state in which a skill ends;
+      'every' for each state that it visits.
   """
 
   over: Any = vic.VicConfig()

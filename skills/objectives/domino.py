@@ -257,8 +257,8 @@ def diversity(
 ) -> Float[Array, '*batch']:
   """What the force is the slope of: policy i's term of the diversity.
 
-  The integral of `vdw_force(l) l`, and so 0.5 l^2 of pure repulsion, and half of
-  0.5 l^2 - 0.2 l^5 / l0^3 of Van der Waals' force.
+  The integral of `vdw_force(l) l`, and so 0.5 l^2 of pure repulsion, and half
+  of 0.5 l^2 - 0.2 l^5 / l0^3 of Van der Waals' force.
 
   Args:
     config: as in `vdw_force`.

@@ -153,8 +153,8 @@ class RndConfig:
     embedding_size: size of their output.
     learning_rate: step size of the predictor's optimiser.
     optimizer: its name.
-    timesteps: 'final' pays for the state in which a skill ends; 'every' for each
-      state that it visits.
+    timesteps: 'final' pays for the state in which a skill ends; 'every' for
+      each state that it visits.
   """
 
   over: Any = vic.VicConfig()

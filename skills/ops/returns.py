@@ -108,8 +108,8 @@ def vtrace(
   remark 2:
 
       vs_t = v_t + delta_t + discount_t c_t (vs_{t+1} - v_{t+1}),
-      delta_t = min(clip_rho_threshold, ratio_t) (r_t + discount_t v_{t+1} - v_t),
-      c_t = lambda_t min(clip_c_threshold, ratio_t),
+      delta_t = min(rho_max, ratio_t) (r_t + discount_t v_{t+1} - v_t),
+      c_t = lambda_t min(c_max, ratio_t),
 
   where nothing follows the last step. An action is worth what it paid and what
   follows, r_t + discount_t ((1 - lambda_t) v_{t+1} + lambda_t vs_{t+1}).

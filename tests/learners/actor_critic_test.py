@@ -194,7 +194,8 @@ def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
       0, 500, lambda _, s: parts.learner.update(s, batch)[0], state
     )
   )(state)
-  # Clipped ratios lead to the policy in proportion to min(clip_rho_threshold mu, pi).
+  # Clipped ratios lead to the policy in proportion to min(clip_rho_threshold
+  # mu, pi).
   between = np.minimum(clip_rho_threshold * mu, PI)
   between /= between.sum(1, keepdims=True)
   values = problems.content(state.params.values)[:, 0]
