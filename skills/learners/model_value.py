@@ -46,8 +46,8 @@ from skills.networks import models
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import base as objectives
-from skills.objectives import ive
-from skills.objectives import self_consistency
+from skills.objectives import ive as ive_lib
+from skills.objectives import self_consistency as self_consistency_lib
 from skills.ops import categorical
 from skills.ops import improvement
 from skills.ops import moments
@@ -97,10 +97,10 @@ class ModelValueConfig:
   model: models.LatentConfig = models.LatentConfig(
     init_scale=0.0, normalize=True
   )
-  self_consistency: self_consistency.SelfConsistencyConfig = (
-    self_consistency.SelfConsistencyConfig(weight=0.0)
+  self_consistency: self_consistency_lib.SelfConsistencyConfig = (
+    self_consistency_lib.SelfConsistencyConfig(weight=0.0)
   )
-  ive: ive.IveConfig = ive.IveConfig()
+  ive: ive_lib.IveConfig = ive_lib.IveConfig()
 
   def __post_init__(self) -> None:
     """Refuses values that cannot work."""
@@ -480,7 +480,7 @@ def _streams(
   config: ModelValueConfig, objective: objectives.IntrinsicReward
 ) -> tuple[str, ...]:
   """Of the objective, and of what the learner pays itself."""
-  return objective.streams + (ive.STREAM,) * (config.ive.bonus_weight > 0)
+  return objective.streams + (ive_lib.STREAM,) * (config.ive.bonus_weight > 0)
 
 
 def _estimates(
@@ -503,7 +503,7 @@ def _estimates(
   """
   # One key for all: what is drawn of it differs from entry to entry.
   bits = jax.lax.bitcast_convert_type(noise.reshape(-1)[0], jnp.uint32)
-  return ive.look_ahead(
+  return ive_lib.look_ahead(
     config.ive,
     model,
     variables.params,
@@ -589,7 +589,7 @@ def make(
   has_bonus = len(streams) > len(objective.streams)
   # Of what the objective pays. The bonus is nobody's to make consistent.
   auxiliary = [
-    self_consistency.make(
+    self_consistency_lib.make(
       config.self_consistency, models.sampled(model, stream), config.discount
     )
     for stream in range(len(objective.streams))
@@ -644,7 +644,7 @@ def make(
     rewards = objective.reward(state.objective, trajectory)
     weights = objective.weights(state.objective)
     if has_bonus:
-      bonus = ive.bonus(
+      bonus = ive_lib.bonus(
         config.ive,
         models.sampled(model),
         state.params,
