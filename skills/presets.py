@@ -131,7 +131,7 @@ _MODELS: Mapping[str, Mapping[str, Any]] = {
   # A state of the model has more entries than there are states to see: else
   # what is learned of some is learned of all, and nothing looks unknown.
   'ive': {
-    'inconsistency': ive.IveConfig(bonus_weight=1.0, num_steps=3),
+    'ive': ive.IveConfig(bonus_weight=1.0, num_steps=3),
     'model': models.LatentConfig(size=192, num_atoms=None),
     'num_unrolled': 3,
   },

@@ -162,7 +162,7 @@ def test_perceptrons_of_pairs_tell_the_two_apart():
   assert np.all(logits != swapped)
 
 
-@pytest.mark.parametrize('factored_states', [(2, 2), (6, 2)])
+@pytest.mark.parametrize('factors', [(2, 2), (6, 2)])
 def test_factors_of_another_number_of_states_are_refused(factors):
   with pytest.raises(
     ValueError, match='factored_states must have the product 6'

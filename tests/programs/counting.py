@@ -99,7 +99,7 @@ WITH_MODEL = {
   'learner': model_value.ModelValueConfig(
     num_unrolled=2,
     model=models.LatentConfig(size=4, num_atoms=None),
-    inconsistency=ive.IveConfig(num_steps=2, bonus_weight=1.0),
+    ive=ive.IveConfig(num_steps=2, bonus_weight=1.0),
   ),
 }
 
