@@ -15,10 +15,8 @@ truncation and one of 0 a terminal state, as everywhere here.
 MuJoCo is imported when an environment is made, and not with this module.
 """
 
-import ctypes
 import importlib
 import inspect
-import os
 from typing import Any
 
 import dm_env
@@ -27,6 +25,7 @@ from jaxtyping import Float
 from jaxtyping import Num
 import numpy as np
 
+from envs import rendering
 from skills import checks
 
 # By domain, as in dm_control.suite.ALL_TASKS, which takes seconds to import.
@@ -73,29 +72,6 @@ _CAMERAS = {'dog': 'y-axis', 'quadruped': 'y'}
 _UNLIMITED = 1e10
 # The largest seed of NumPy's older generator, which the suite uses.
 _MAX_SEED = 2**32 - 1
-
-
-def choose_renderer() -> None:
-  """Chooses a MuJoCo renderer that needs no screen if there is none.
-
-  For those who use environments alone: `skills.agents` has its own. dm_control,
-  which reads the choice when it is imported, would try to open a window.
-  """
-  if 'DISPLAY' in os.environ or 'MUJOCO_GL' in os.environ:
-    return
-  # Looking a library up starts processes; to try to load it is much cheaper.
-  for library, renderer in (
-    ('libEGL.so.1', 'egl'),
-    ('libOSMesa.so.8', 'osmesa'),
-    ('libOSMesa.so.6', 'osmesa'),
-  ):
-    try:
-      ctypes.CDLL(library)
-    except OSError:
-      continue
-    os.environ['MUJOCO_GL'] = renderer
-    return
-  os.environ['MUJOCO_GL'] = 'disable'
 
 
 class NamedVector(specs.BoundedArray):
@@ -208,8 +184,8 @@ class ControlEnvironment(dm_env.Environment):
     checks.integer('action_repeat', action_repeat, 1)
     _check_seconds('time_limit', time_limit)
     _check_seconds('control_timestep', control_timestep)
-    choose_renderer()
-    if observation == 'pixels' and os.environ.get('MUJOCO_GL') == 'disable':
+    rendering.choose_renderer()
+    if observation == 'pixels' and not rendering.is_possible():
       raise ValueError(
         "observation 'pixels' needs a renderer, but MUJOCO_GL is 'disable';"
         ' unset it (and install libegl1 if there is no renderer yet) or use'

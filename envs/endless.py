@@ -5,6 +5,7 @@ from typing import Any
 import dm_env
 import numpy as np
 
+from envs import capabilities
 from envs import wrappers
 from skills import checks
 
@@ -66,13 +67,13 @@ class Segments(wrappers.Wrapper):
     """What a continued run needs, between episodes, as JSON can hold it."""
     observation = self._observation
     return {
-      'environment': self._environment.save(),
+      'environment': capabilities.save(self._environment),
       'observation': None if observation is None else observation.tolist(),
     }
 
   def restore(self, saved: dict[str, Any]) -> None:
     """Continues from what `save` gave, with a new episode."""
-    self._environment.restore(saved['environment'])
+    capabilities.restore(self._environment, saved['environment'])
     observation = saved['observation']
     if observation is not None:
       dtype = self.observation_spec().dtype

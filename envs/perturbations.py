@@ -37,6 +37,7 @@ import dm_env
 from jaxtyping import Float
 import numpy as np
 
+from envs import capabilities
 from envs import wrappers
 from skills import checks
 
@@ -232,8 +233,7 @@ class Perturbed(wrappers.Wrapper):
     """
     checks.integer('seed', seed, 0)
     super().__init__(environment)
-    physics = getattr(environment, 'physics', None)
-    if physics is None:
+    if not isinstance(environment, capabilities.HasPhysics):
       raise ValueError(
         'perturbations need a simulated body, as worlds of the suite '
         "'control' have; this one has none."
@@ -241,7 +241,7 @@ class Perturbed(wrappers.Wrapper):
     parsed: list[Perturbation] = []
     for each in perturbations:
       parsed.extend([each] if isinstance(each, Perturbation) else parse(each))
-    self.applied = apply(physics, parsed, seed=seed)
+    self.applied = apply(environment.physics, parsed, seed=seed)
 
 
 def _mujoco() -> Any:

@@ -37,7 +37,9 @@ from jaxtyping import Float
 import numpy as np
 from rich import table as rich_table
 
+from envs import capabilities
 from envs import perturbations
+from envs import rendering
 from launch.cli import command
 from launch.reporting import policy_evaluation
 from launch.reporting import rollouts
@@ -298,7 +300,7 @@ def draw_run(
 
   world: Any = run.experiment.make_environment(0)
   if measured.features is not None and feature_map is not None:
-    if hasattr(world, 'grid'):
+    if isinstance(world, capabilities.HasGrid):
       save(
         OCCUPANCIES,
         policy_plots.draw_occupancies(
@@ -385,11 +387,12 @@ def _camera(run: policy_evaluation.Run) -> rollouts.Camera | None:
     ValueError: if this one could, but nothing can draw.
   """
   world: Any = run.experiment.make_environment(0)
-  is_drawn, is_filmed = hasattr(world, 'physics'), rollouts.can_film(world)
+  is_drawn = isinstance(world, capabilities.HasPhysics)
+  is_filmed = capabilities.can_film(world)
   world.close()
   if not is_filmed:
     return None
-  if is_drawn and os.environ.get('MUJOCO_GL') == 'disable':
+  if is_drawn and not rendering.is_possible():
     raise ValueError(
       "--pictures needs a renderer for films, but MUJOCO_GL is 'disable'; "
       'unset it (and install libegl1 if there is no renderer yet), or leave '

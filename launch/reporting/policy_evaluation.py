@@ -11,6 +11,7 @@ from jaxtyping import Float
 from jaxtyping import Shaped
 import numpy as np
 
+from envs import capabilities
 from envs import perturbations
 from launch.reporting import rollouts
 from launch.reporting import run_plots
@@ -230,7 +231,7 @@ def feature_map_of(
     world: in which it acts.
     visited: what was seen, by which observations are normalised.
   """
-  if hasattr(world, 'grid'):
+  if isinstance(world, capabilities.HasGrid):
     table = world.observations
     return feature_maps.occupancy(
       lambda observation: run_plots.states_of(observation, table), len(table)

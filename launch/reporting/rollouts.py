@@ -16,6 +16,7 @@ from jaxtyping import Num
 from jaxtyping import Shaped
 import numpy as np
 
+from envs import capabilities
 from skills import acting
 from skills import registry
 from skills.learners import base
@@ -85,11 +86,6 @@ class Camera(NamedTuple):
   height: int
   width: int
   is_plain: bool = False
-
-
-def can_film(environment: Any) -> bool:
-  """Whether a world is one of those that can be filmed: control and games."""
-  return hasattr(environment, 'physics') or hasattr(environment, 'screen')
 
 
 class Player:
@@ -208,7 +204,7 @@ class _Recorder:
   def __init__(self, world: Any, camera: Camera | None):
     self._world = world
     self._camera = camera
-    self._has_physics = hasattr(world, 'physics')
+    self._has_physics = isinstance(world, capabilities.HasPhysics)
     timestep = world.reset()
     self.seen = np.asarray(timestep.observation)
     self.is_over = False

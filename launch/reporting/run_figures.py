@@ -7,7 +7,6 @@ be made is said to be missing, and why: no run fails for it.
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import os
 import pathlib
 from typing import Any
 
@@ -17,6 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Int
 import numpy as np
 
+from envs import capabilities
+from envs import rendering
 from launch.reporting import policy_evaluation
 from launch.reporting import rollouts
 from launch.reporting import run_plots
@@ -153,7 +154,7 @@ def _of_skills(final: final_lib.Final) -> Figures:
   told_apart = _discrimination(final)
 
   ends, shown = None, []
-  if hasattr(world, 'observations'):  # A tabular world.
+  if isinstance(world, capabilities.HasTables):
     states = _states(observation, world.observations)
     grid = _grid(world)
     num_states = len(world.observations)
@@ -172,8 +173,8 @@ def _of_skills(final: final_lib.Final) -> Figures:
       num_skills,
       num_states,
     )
-    if grid is not None:
-      start = None if getattr(world, 'is_endless', False) else world.grid.start
+    if grid is not None and isinstance(world, capabilities.HasGrid):
+      start = None if capabilities.is_endless(world) else world.grid.start
       shown += [
         skill_figures.grid_ends(shares, grid, start),
         skill_figures.grid_paths(states, runs, num_skills, grid),
@@ -200,7 +201,7 @@ def _of_skills(final: final_lib.Final) -> Figures:
 
 
 def _grid(world: Any) -> skill_figures.Grid | None:
-  if not hasattr(world, 'grid'):
+  if not isinstance(world, capabilities.HasGrid):
     return None
   return skill_figures.Grid(world.grid.walls, world.grid.positions)
 
@@ -304,8 +305,8 @@ def _of_model(final: final_lib.Final) -> Figures:
   """Where model and value disagree, and where the value is wrong."""
   config, world = final.agent.config, final.environment
   learner = config.learner
-  if not isinstance(learner, model_value.ModelValueConfig) or not (
-    hasattr(world, 'mdp') and hasattr(world, 'observations')
+  if not isinstance(learner, model_value.ModelValueConfig) or not isinstance(
+    world, capabilities.HasTables
   ):
     return []
   mdp: Any = world.mdp
@@ -376,13 +377,13 @@ def _films(
 ) -> Figures:
   """Skills side by side, from the same start."""
   world: Any = final.environment
-  if not rollouts.can_film(world):
+  if not capabilities.can_film(world):
     return []
   title = 'Films of the skills'
   if is_stopped():
     return [_interrupted(title)]
-  is_game = not hasattr(world, 'physics')
-  if not is_game and os.environ.get('MUJOCO_GL') == 'disable':
+  is_game = not isinstance(world, capabilities.HasPhysics)
+  if not is_game and not rendering.is_possible():
     return [
       figure_types.Missing(
         title=title,

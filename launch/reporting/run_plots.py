@@ -11,6 +11,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 
+from envs import capabilities
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_files
@@ -33,7 +34,7 @@ def draw_skills(
   trajectory = final.trajectory
   title = f'{experiment.agent} in {experiment.environment}'
   title += f', seed {experiment.seed}'
-  if hasattr(environment, 'grid'):
+  if isinstance(environment, capabilities.HasGrid):
     draw_skill_map(
       folder / run_files.SKILL_MAP,
       title,
@@ -95,7 +96,7 @@ def plane_of(
   ):
     return None
   names = entry_names(environment, problem)
-  slices = getattr(environment, 'observation_slices', {})
+  slices = capabilities.observation_slices(environment)
   position = slices.get('position', slice(0, 2))
   first = position.start if position.stop - position.start >= 2 else 0
   return Plane([first, first + 1], (names[first], names[first + 1]))
@@ -111,7 +112,7 @@ def entry_names(
     problem: its shapes.
   """
   names = [f'observation[{i}]' for i in range(problem.observation_shape[0])]
-  slices = getattr(environment, 'observation_slices', {})
+  slices = capabilities.observation_slices(environment)
   for name, where in slices.items():
     for i in range(where.start, where.stop):
       names[i] = f'{name}[{i - where.start}]'

@@ -9,6 +9,7 @@ from typing import Any
 import dm_env
 import numpy as np
 
+from envs import capabilities
 from envs import endless
 from envs import factory
 from skills import checks
@@ -125,7 +126,7 @@ class Experiment:
     environment = factory.make(
       self.environment, seed=seed, **self.environment_options
     )
-    if getattr(environment, 'is_endless', False):
+    if capabilities.is_endless(environment):
       environment = endless.Segments(
         environment, _SKILLS_PER_EPISODE * self.config.skill_length
       )

@@ -11,12 +11,12 @@ import pathlib
 import sys
 import threading
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs import capabilities
 from launch.cli import command
 from launch.cli import progress as progress_lib
 from launch.runs import experiment as experiment_lib
@@ -211,7 +211,7 @@ class Run:
       [self.client],
       {
         'key': np.asarray(self.actor.save()).tolist(),
-        'environment': save_environment(self.environment),
+        'environment': capabilities.save(self.environment),
       },
     )
 
@@ -222,7 +222,7 @@ class Run:
     # A distributed run has several actors, which begin anew.
     if meta['actor'] is not None:
       self.actor.restore(jnp.asarray(meta['actor']['key'], jnp.uint32))
-      restore_environment(self.environment, meta['actor']['environment'])
+      capabilities.restore(self.environment, meta['actor']['environment'])
 
   # The main thread.
 
@@ -300,17 +300,6 @@ class Run:
     for logger in self.loggers:
       logger.close()
     run_checkpoints.remove_leftovers(self.folder)
-
-
-def save_environment(environment: Any) -> dict[str, Any] | None:
-  """The environment's random state, where it has one to give."""
-  return environment.save() if hasattr(environment, 'save') else None
-
-
-def restore_environment(environment: Any, state: dict[str, Any] | None) -> None:
-  """Continues from what `save_environment` gave."""
-  if state is not None:
-    environment.restore(state)
 
 
 def run(

@@ -5,6 +5,7 @@ from typing import Any
 import dm_env
 
 from envs import atari_coverage
+from envs import capabilities
 from skills.agents import acme_api
 
 
@@ -45,5 +46,7 @@ def make(
   environment: dm_env.Environment,
 ) -> list[acme_api.EnvLoopObserver]:
   """The observers that suit an environment; they count from nothing."""
-  game = getattr(environment, 'game', None)
+  if not isinstance(environment, capabilities.HasConsole):
+    return []
+  game = environment.game
   return [Coverage(game)] if game in atari_coverage.AVATAR_BYTES else []

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 
+from envs import capabilities
 from launch.cli import command
 from launch.cli import progress as progress_lib
 from launch.runs import experiment as experiment_lib
@@ -46,14 +47,13 @@ def build(experiment: experiment_lib.Experiment) -> _Built:
       f'agent {experiment.agent!r} cannot run on device; use launch.run_local.'
     )
   environment: Any = experiment.make_environment(experiment.seed)
-  if not hasattr(environment, 'functional'):
+  problem = experiment_lib.problem_of(environment)
+  if not isinstance(environment, capabilities.HasFunctional):
     raise ValueError(
       f'environment {experiment.environment!r} is no JAX function, so it '
       'cannot run on device; use launch.run_local.'
     )
-  agent = registry.make_agent(
-    experiment.config, experiment_lib.problem_of(environment)
-  )
+  agent = registry.make_agent(experiment.config, problem)
   program = on_device.make(agent, environment.functional())
   return _Built(environment, agent, program)
 
@@ -175,8 +175,8 @@ class _Run:
   def information(self) -> dict[str, float]:
     """What states tell of skills, in grids in which skills are chained."""
     if (
-      not getattr(self.environment, 'is_endless', False)
-      or not hasattr(self.environment, 'grid')
+      not capabilities.is_endless(self.environment)
+      or not isinstance(self.environment, capabilities.HasGrid)
       or self.agent.problem.num_states is None
     ):
       return {}

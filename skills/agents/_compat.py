@@ -34,7 +34,6 @@ from collections.abc import Callable
 from concurrent import futures
 import contextlib
 import ctypes
-import ctypes.util
 import importlib
 from importlib import metadata
 import logging
@@ -43,6 +42,8 @@ import sys
 import sysconfig
 import types
 import warnings
+
+from envs import rendering
 
 # The versions that the patches were written for and tested with. What is not
 # listed here may change without breaking a patch; `launch.doctor` checks it.
@@ -106,25 +107,6 @@ def quieten_gym() -> None:
     except ImportError:
       return  # Whoever needs it will say so.
     gym.logger.set_level(gym.logger.ERROR)
-
-
-def choose_renderer() -> None:
-  """Chooses a MuJoCo renderer that needs no screen if there is none."""
-  if 'DISPLAY' in os.environ or 'MUJOCO_GL' in os.environ:
-    return
-  # Looking a library up starts processes; to try to load it is much cheaper.
-  for library, renderer in (
-    ('libEGL.so.1', 'egl'),
-    ('libOSMesa.so.8', 'osmesa'),
-    ('libOSMesa.so.6', 'osmesa'),
-  ):
-    try:
-      ctypes.CDLL(library)
-    except OSError:
-      continue
-    os.environ['MUJOCO_GL'] = renderer
-    return
-  os.environ['MUJOCO_GL'] = 'disable'
 
 
 def load_libpython() -> None:
@@ -247,7 +229,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
   quieten_native_logs,
   quieten_backend_search,
   quieten_gym,
-  choose_renderer,
+  rendering.choose_renderer,
   load_libpython,
   load_tensorflow_probability,
   provide_experimental_probability,

@@ -26,6 +26,7 @@ import jax
 from jaxtyping import Int
 import numpy as np
 
+from envs import capabilities
 from skills import acting
 from skills import loading
 from skills import types
@@ -189,20 +190,15 @@ class HierarchicalEnvironment(dm_env.Environment):
       Plain Python values: the number of episodes and of steps, and what the
       environment below saves, None if it saves nothing.
     """
-    environment: Any = self._environment
     return {
       'episode': self._episode,
       'steps': self._steps,
-      'environment': (
-        environment.save() if hasattr(environment, 'save') else None
-      ),
+      'environment': capabilities.save(self._environment),
     }
 
   def restore(self, saved: dict[str, Any]) -> None:
     """Continues with the next episode, from what `save` gave."""
-    environment: Any = self._environment
-    if saved['environment'] is not None:
-      environment.restore(saved['environment'])
+    capabilities.restore(self._environment, saved['environment'])
     self._episode = saved['episode']
     self._steps = saved['steps']
     self._needs_reset = True

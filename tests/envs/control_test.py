@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from envs import control
+from envs import rendering
 
 # dm_control reads it when it is imported.
-control.choose_renderer()
+rendering.choose_renderer()
 
 from dm_control import suite  # noqa: E402
 

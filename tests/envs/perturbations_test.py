@@ -8,9 +8,10 @@ import pytest
 from envs import control
 from envs import factory
 from envs import perturbations
+from envs import rendering
 
 # dm_control reads it when it is imported.
-control.choose_renderer()
+rendering.choose_renderer()
 
 import mujoco  # noqa: E402
 

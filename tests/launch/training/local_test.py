@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from envs import capabilities
 from launch.runs import experiment as experiment_lib
 from launch.training import local
 
@@ -32,7 +33,7 @@ def test_a_world_without_end_goes_on_where_an_earlier_run_left_it(tmp_path):
   the_run = local.Run(longer)
   try:
     assert the_run.counts()['actor_steps'] == summary['environment_steps']
-    saved = local.save_environment(the_run.environment)
+    saved = capabilities.save(the_run.environment)
     # It was never reset: all steps of the run are those of one episode.
     assert saved['environment']['num_steps'] == summary['environment_steps']
     timestep = the_run.environment.reset()
