@@ -1,10 +1,88 @@
-"""One-line refusals of values that cannot be."""
+"""Checks of settings and arguments, with one-line messages.
 
+`positive`, `at_least`, `in_range`, `in_half_open_range`, `choice` and `equal`
+check fields of a configuration, for use in its `__post_init__`. They accept
+None where the field's annotation has it. `one_of` and `integer` check a single
+argument. Every message names the field, what is allowed and what was given.
+"""
+
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+import dataclasses
 import difflib
+import typing
+from typing import Any
 
 import numpy as np
+
+
+def positive(config: Any, *fields: str) -> None:
+  """Checks that fields of a dataclass are above 0."""
+  _check(config, fields, lambda value: value > 0, 'positive')
+
+
+def at_least(config: Any, low: float, *fields: str) -> None:
+  """Checks that fields of a dataclass are `low` or more."""
+  _check(config, fields, lambda value: value >= low, f'>= {low}')
+
+
+def in_range(config: Any, low: float, high: float, *fields: str) -> None:
+  """Checks that fields of a dataclass are in [low, high]."""
+  _check(
+    config, fields, lambda value: low <= value <= high, f'in [{low}, {high}]'
+  )
+
+
+def in_half_open_range(
+  config: Any, low: float, high: float, *fields: str
+) -> None:
+  """Checks that fields of a dataclass are in [low, high)."""
+  _check(
+    config, fields, lambda value: low <= value < high, f'in [{low}, {high})'
+  )
+
+
+def choice(config: Any, allowed: Iterable[str], *fields: str) -> None:
+  """Checks that fields of a dataclass hold an allowed name each."""
+  allowed = list(allowed)
+  for field in fields:
+    value = getattr(config, field)
+    if value not in allowed:
+      raise ValueError(
+        f'{field} must be one of {", ".join(allowed)}; got {value!r}.'
+      )
+
+
+def equal(config: Any, wanted: Any, field: str, why: str) -> None:
+  """Checks that a field of a dataclass has the only value that it may have.
+
+  Args:
+    config: the dataclass.
+    wanted: the value.
+    field: name of the field.
+    why: under which other settings this is so, such as 'for a table'.
+  """
+  value = getattr(config, field)
+  if value != wanted:
+    raise ValueError(f'{field} must be {wanted!r} {why}, got {value!r}.')
+
+
+def _check(
+  config: Any,
+  fields: Iterable[str],
+  is_allowed: Callable[[Any], bool],
+  allowed: str,
+) -> None:
+  annotations = {f.name: f.type for f in dataclasses.fields(config)}
+  for field in fields:
+    value = getattr(config, field)
+    is_optional = type(None) in typing.get_args(annotations[field])
+    if value is None and is_optional:
+      continue
+    if not is_allowed(value):
+      or_none = ' or None' if is_optional else ''
+      raise ValueError(f'{field} must be {allowed}{or_none}, got {value!r}.')
 
 
 def did_you_mean(value: object, allowed: Mapping[str, str]) -> str:
@@ -22,7 +100,7 @@ def did_you_mean(value: object, allowed: Mapping[str, str]) -> str:
 
 
 def one_of(what: str, value: object, allowed: Iterable[str]) -> None:
-  """Refuses a value that is not one of the allowed names.
+  """Checks that a value is one of the allowed names.
 
   Args:
     what: what the value was meant to be, as the message's first words.
@@ -44,7 +122,7 @@ def one_of(what: str, value: object, allowed: Iterable[str]) -> None:
 def integer(
   field: str, value: object, minimum: int, maximum: int | None = None
 ) -> None:
-  """Refuses what is not a whole number in a range.
+  """Checks that a value is a whole number in a range.
 
   Args:
     field: what the number is, as the message's first words.

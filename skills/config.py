@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from skills import checks
 from skills.learners import q_learning
 from skills.networks import torsos
 from skills.objectives import disdain
@@ -45,21 +46,21 @@ class ReplayConfig:
   importance_exponent: float = 0.6
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
+    """Checks the settings."""
     if self.kind not in ('uniform', 'queue'):
       raise ValueError(f"kind must be 'uniform' or 'queue', got {self.kind!r}.")
-    for name in ('capacity', 'min_size', 'samples_per_insert', 'timeout_s'):
-      value = getattr(self, name)
-      if value is not None and value <= 0:
-        raise ValueError(f'{name} must be positive, got {value}.')
-    for name in ('burn_in', 'priority_exponent', 'importance_exponent'):
-      value = getattr(self, name)
-      if value is not None and value < 0:
-        raise ValueError(f'{name} must be >= 0, got {value}.')
-    if self.kind == 'queue' and self.priority_exponent is not None:
-      raise ValueError(
-        "priority_exponent must be None for kind='queue', which hands out "
-        f'every trajectory once, got {self.priority_exponent}.'
+    checks.positive(
+      self, 'capacity', 'min_size', 'samples_per_insert', 'timeout_s'
+    )
+    checks.at_least(
+      self, 0, 'burn_in', 'priority_exponent', 'importance_exponent'
+    )
+    if self.kind == 'queue':
+      checks.equal(
+        self,
+        None,
+        'priority_exponent',
+        "for kind='queue', which hands out every trajectory once",
       )
     if self.min_size > self.capacity:
       raise ValueError(
@@ -109,23 +110,15 @@ class SkillAgentConfig:
   updates_per_step: int = 1
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name in (
-      *('num_skills', 'skill_length', 'batch_size', 'updates_per_step'),
-    ):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name} must be >= 1, got {getattr(self, name)}.')
+    """Checks the settings."""
+    checks.at_least(
+      self, 1, 'num_skills', 'skill_length', 'batch_size', 'updates_per_step'
+    )
+    checks.in_range(self, 0, self.num_skills - 1, 'fixed_skill')
     if self.replay.burn_in and self.network.lstm_size is None:
       raise ValueError(
         'replay.burn_in must be 0 for a network without a memory '
         f'(network.lstm_size=None), got {self.replay.burn_in}.'
-      )
-    if self.fixed_skill is not None and not (
-      0 <= self.fixed_skill < self.num_skills
-    ):
-      raise ValueError(
-        f'fixed_skill must be None or in 0..{self.num_skills - 1}, got '
-        f'{self.fixed_skill}.'
       )
     if self.replay.kind == 'queue' and self.replay.capacity < self.fetch_size:
       raise ValueError(

@@ -1,9 +1,11 @@
-"""Optimisers by name, for configurations."""
+"""Optimizers by name, for configurations."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
 
 import optax
+
+from skills import checks
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
   'adam': optax.adam,
@@ -12,24 +14,12 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 
-def check(name: str) -> None:
-  """Refuses an unknown name.
-
-  Raises:
-    ValueError: naming it and what there is.
-  """
-  if name not in OPTIMIZERS:
-    raise ValueError(
-      f'optimizer must be one of {", ".join(sorted(OPTIMIZERS))}; got {name!r}.'
-    )
-
-
 def make(
   name: str,
   learning_rate: float | optax.Schedule,
   max_gradient_norm: float | None = None,
 ) -> optax.GradientTransformation:
-  """Makes an optimiser.
+  """Makes an optimizer.
 
   Args:
     name: key of `OPTIMIZERS`.
@@ -39,8 +29,11 @@ def make(
 
   Returns:
     The Optax transformation.
+
+  Raises:
+    ValueError: if there is no optimizer of this name.
   """
-  check(name)
+  checks.one_of('optimizer', name, OPTIMIZERS)
   optimizer = OPTIMIZERS[name](learning_rate)
   if max_gradient_norm is None:
     return optimizer

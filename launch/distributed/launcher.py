@@ -40,6 +40,7 @@ import portpicker
 from launch.distributed import hosts as hosts_lib
 from launch.distributed import node_process
 from launch.distributed import program as program_lib
+from skills import checks
 from skills.agents import acme_api
 
 lp = acme_api.launchpad
@@ -84,7 +85,7 @@ class Settings:
   stop_timeout_s: float = 15.0
 
   def __post_init__(self) -> None:
-    """Refuses what cannot work."""
+    """Checks the settings."""
     allowed = (PROCESSES, THREADS, TEST)
     if self.launch_type not in allowed:
       raise ValueError(
@@ -92,15 +93,9 @@ class Settings:
         f'{self.launch_type!r}; docs/distributed.md tells how to use '
         "Launchpad's other launchers."
       )
-    if self.max_restarts < 0:
-      raise ValueError(f'max_restarts must be >= 0, got {self.max_restarts}.')
-    if not 1024 <= self.base_port <= 65_000:
-      raise ValueError(
-        f'base_port must be from 1024 to 65000, got {self.base_port}.'
-      )
-    for name in ('join_timeout_s', 'stop_timeout_s'):
-      if getattr(self, name) <= 0:
-        raise ValueError(f'{name} must be positive, got {getattr(self, name)}.')
+    checks.at_least(self, 0, 'max_restarts')
+    checks.in_range(self, 1024, 65_000, 'base_port')
+    checks.positive(self, 'join_timeout_s', 'stop_timeout_s')
 
 
 class ProgramError(RuntimeError):

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from launch.distributed import nodes
 from launch.runs import experiment as experiment_lib
+from skills import checks
 from skills import config as config_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
@@ -69,19 +70,12 @@ class Topology:
   inference_devices: tuple[int, ...] = ()
 
   def __post_init__(self) -> None:
-    """Refuses what cannot work."""
-    for name, low in (
-      ('num_actors', 1),
-      ('num_inference_servers', 0),
-      ('num_learners', 1),
-      ('num_replay_shards', 1),
-      ('num_evaluators', 0),
-      ('threads', 1),
-      ('learner_threads', 1),
-    ):
-      value = getattr(self, name)
-      if value is not None and value < low:
-        raise ValueError(f'{name} must be >= {low}, got {value}.')
+    """Checks the settings."""
+    checks.at_least(self, 0, 'num_inference_servers', 'num_evaluators')
+    checks.at_least(
+      self, 1, 'num_actors', 'num_learners', 'num_replay_shards', 'threads'
+    )
+    checks.at_least(self, 1, 'learner_threads')
     for name in ('num_replay_shards', 'num_inference_servers'):
       value = getattr(self, name)
       if value and self.num_actors % value:

@@ -17,6 +17,7 @@ from jaxtyping import Array
 from jaxtyping import Float
 import optax
 
+from skills import checks
 from skills import types
 from skills.objectives import domino
 
@@ -40,13 +41,9 @@ class PlannerConfig:
   num_iterations: int = 8000
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if not 0 <= self.discount < 1:
-      raise ValueError(f'discount must be in [0, 1), got {self.discount}.')
-    for name in ('rate', 'max_logit', 'init_stddev', 'num_iterations'):
-      value = getattr(self, name)
-      if value <= 0:
-        raise ValueError(f'{name} must be positive, got {value}.')
+    """Checks the settings."""
+    checks.in_half_open_range(self, 0, 1, 'discount')
+    checks.positive(self, 'rate', 'max_logit', 'init_stddev', 'num_iterations')
 
 
 class World(NamedTuple):

@@ -72,21 +72,14 @@ class Experiment:
   wandb: bool = False
 
   def __post_init__(self) -> None:
-    """Refuses what cannot run."""
-    for name in ('num_steps', 'evaluation_episodes', 'evaluation_every'):
-      value = getattr(self, name)
-      if value is not None and value < 1:
-        raise ValueError(f'{name} must be >= 1, got {value}.')
-    if not 0 <= self.skills_discount <= 1:
-      raise ValueError(
-        f'skills_discount must be in [0, 1], got {self.skills_discount}.'
-      )
+    """Checks the settings."""
+    checks.at_least(
+      self, 1, 'num_steps', 'evaluation_episodes', 'evaluation_every'
+    )
+    checks.in_range(self, 0, 1, 'skills_discount')
+    checks.positive(self, 'checkpoint_every_s')
     if not 0 <= self.seed < 2**32:
       raise ValueError(f'seed must be in [0, 2**32), got {self.seed}.')
-    if self.checkpoint_every_s <= 0:
-      raise ValueError(
-        f'checkpoint_every_s must be positive, got {self.checkpoint_every_s}.'
-      )
 
   @property
   def steps_per_evaluation(self) -> int:

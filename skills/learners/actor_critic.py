@@ -28,6 +28,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 import optax
 
+from skills import checks
 from skills import optimizers
 from skills import types
 from skills.learners import base
@@ -109,27 +110,17 @@ class ActorCriticConfig:
   table_init_stddev: float = 0.0
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name in ('discount', 'lambda_'):
-      value = getattr(self, name)
-      if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be in [0, 1], got {value}.')
-    for name in (
-      *(
-        'clip_rho_threshold',
-        'clip_c_threshold',
-        'policy_learning_rate',
-        'value_learning_rate',
-        'policy_init_scale',
-      ),
-    ):
-      value = getattr(self, name)
-      if value <= 0:
-        raise ValueError(f'{name} must be positive, got {value}.')
-    if self.policy_decay is not None and self.policy_decay < 1:
-      raise ValueError(
-        f'policy_decay must be None or at least 1, got {self.policy_decay}.'
-      )
+    """Checks the settings."""
+    checks.in_range(self, 0, 1, 'discount', 'lambda_')
+    checks.positive(self, 'clip_rho_threshold', 'clip_c_threshold', 'ppo_clip')
+    checks.positive(self, 'policy_learning_rate', 'value_learning_rate')
+    checks.positive(self, 'policy_init_scale', 'max_gradient_norm')
+    checks.at_least(self, 1, 'policy_decay')
+    checks.at_least(
+      self, 0, 'entropy_weight', 'table_init_stddev', 'skill_bias_std'
+    )
+    checks.in_range(self, 0.05, 2, 'init_stddev')
+    checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
     if self.values_per_step and self.discount == 1:
       raise ValueError(
         'discount must be below 1 with values_per_step, which would make all '
@@ -140,19 +131,6 @@ class ActorCriticConfig:
         'clip_c_threshold must be at most clip_rho_threshold '
         f'({self.clip_rho_threshold}), got {self.clip_c_threshold}.'
       )
-    for name in ('max_gradient_norm', 'ppo_clip'):
-      value = getattr(self, name)
-      if value is not None and value <= 0:
-        raise ValueError(f'{name} must be positive or None, got {value}.')
-    for name in ('entropy_weight', 'table_init_stddev', 'skill_bias_std'):
-      value = getattr(self, name)
-      if value < 0:
-        raise ValueError(f'{name} must be >= 0, got {value}.')
-    if not 0.05 <= self.init_stddev <= 2:
-      raise ValueError(
-        f'init_stddev must be in [0.05, 2], got {self.init_stddev}.'
-      )
-    optimizers.check(self.optimizer)
 
 
 class ActorCriticParams(NamedTuple):

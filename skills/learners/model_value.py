@@ -38,6 +38,7 @@ from jaxtyping import Int
 from jaxtyping import Shaped
 import optax
 
+from skills import checks
 from skills import optimizers
 from skills import types
 from skills.learners import actor_critic
@@ -103,35 +104,16 @@ class ModelValueConfig:
   ive: ive_lib.IveConfig = ive_lib.IveConfig()
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name in ('discount', 'lambda_'):
-      value = getattr(self, name)
-      if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be in [0, 1], got {value}.')
-    for name in ('advantage_clip', 'learning_rate', 'target_update_rate'):
-      value = getattr(self, name)
-      if value <= 0:
-        raise ValueError(f'{name} must be positive, got {value}.')
-    for name in ('improvement_weight', 'reward_weight', 'value_weight'):
-      value = getattr(self, name)
-      if value < 0:
-        raise ValueError(f'{name} must be >= 0, got {value}.')
-    if self.target_update_rate > 1:
-      raise ValueError(
-        f'target_update_rate must be <= 1, got {self.target_update_rate}.'
-      )
-    if not 0 <= self.advantage_decay < 1:
-      raise ValueError(
-        f'advantage_decay must be in [0, 1), got {self.advantage_decay}.'
-      )
-    if self.num_unrolled < 1:
-      raise ValueError(f'num_unrolled must be >= 1, got {self.num_unrolled}.')
-    norm = self.max_gradient_norm
-    if norm is not None and norm <= 0:
-      raise ValueError(
-        f'max_gradient_norm must be positive or None, got {norm}.'
-      )
-    optimizers.check(self.optimizer)
+    """Checks the settings."""
+    checks.in_range(self, 0, 1, 'discount', 'lambda_', 'target_update_rate')
+    checks.positive(self, 'advantage_clip', 'learning_rate')
+    checks.positive(self, 'target_update_rate', 'max_gradient_norm')
+    checks.at_least(
+      self, 0, 'improvement_weight', 'reward_weight', 'value_weight'
+    )
+    checks.in_half_open_range(self, 0, 1, 'advantage_decay')
+    checks.at_least(self, 1, 'num_unrolled')
+    checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
 
 
 class ModelValueState(NamedTuple):

@@ -27,6 +27,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 import optax
 
+from skills import checks
 from skills import optimizers
 from skills import types
 from skills.learners import base
@@ -77,29 +78,12 @@ class QLearningConfig:
   max_error_weight: float = 0.9
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name in (
-      *('discount', 'lambda_', 'epsilon', 'evaluation_epsilon'),
-      'max_error_weight',
-    ):
-      value = getattr(self, name)
-      if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be in [0, 1], got {value}.')
-    if self.learning_rate <= 0:
-      raise ValueError(
-        f'learning_rate must be positive, got {self.learning_rate}.'
-      )
-    if self.max_gradient_norm is not None and self.max_gradient_norm <= 0:
-      raise ValueError(
-        'max_gradient_norm must be positive or None, got '
-        f'{self.max_gradient_norm}.'
-      )
-    if self.target_update_period is not None and self.target_update_period < 1:
-      raise ValueError(
-        'target_update_period must be >= 1 or None, got '
-        f'{self.target_update_period}.'
-      )
-    optimizers.check(self.optimizer)
+    """Checks the settings."""
+    checks.in_range(self, 0, 1, 'discount', 'lambda_', 'max_error_weight')
+    checks.in_range(self, 0, 1, 'epsilon', 'evaluation_epsilon')
+    checks.positive(self, 'learning_rate', 'max_gradient_norm')
+    checks.at_least(self, 1, 'target_update_period')
+    checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
 
 
 class QLearningState(NamedTuple):

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Shaped
 
+from skills import checks
 from skills import optimizers
 from skills import types
 from skills.networks import build
@@ -53,35 +54,28 @@ class DiscriminatorConfig(torsos.TorsoConfig):
   entries: tuple[int, ...] | None = None
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
+    """Checks the settings."""
     super().__post_init__()
-    if self.is_torso_shared and self.hidden_sizes is None:
-      raise ValueError(
-        'is_torso_shared must be False for tables (hidden_sizes=None), which '
-        'have nothing to share, got True.'
+    checks.at_least(self, 1, 'ensemble_size')
+    checks.positive(self, 'learning_rate')
+    checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
+    if self.hidden_sizes is None:
+      checks.equal(
+        self, False, 'is_torso_shared', 'for tables (hidden_sizes=None)'
       )
-    if self.ensemble_size < 1:
-      raise ValueError(f'ensemble_size must be >= 1, got {self.ensemble_size}.')
+      checks.equal(self, None, 'entries', 'for tables (hidden_sizes=None)')
+    else:
+      checks.equal(
+        self, None, 'pinned_state', 'for a network (hidden_sizes given)'
+      )
     if self.entries is not None and (
-      self.hidden_sizes is None
-      or not self.entries
+      not self.entries
       or min(self.entries) < 0
       or len(set(self.entries)) < len(self.entries)
     ):
       raise ValueError(
-        'entries must be None for a table, and different numbers >= 0 or None '
-        f'for a network, got {self.entries} (hidden_sizes='
-        f'{self.hidden_sizes}).'
-      )
-    if self.learning_rate <= 0:
-      raise ValueError(
-        f'learning_rate must be positive, got {self.learning_rate}.'
-      )
-    optimizers.check(self.optimizer)
-    if self.pinned_state is not None and self.hidden_sizes is not None:
-      raise ValueError(
-        f'pinned_state must be None for a network (hidden_sizes='
-        f'{self.hidden_sizes}), got {self.pinned_state}.'
+        'entries must be different numbers >= 0 or None for a network, got '
+        f'{self.entries}.'
       )
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Shaped
 
+from skills import checks
 from skills import types
 from skills.networks import build
 from skills.networks import torsos
@@ -208,20 +209,16 @@ class LatentConfig:
   normalize: bool = False
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if self.size < 1:
-      raise ValueError(f'size must be >= 1, got {self.size}.')
+    """Checks the settings."""
+    checks.at_least(self, 1, 'size')
     if self.normalize and self.size < 2:
       raise ValueError(
-        f'size must be >= 2 where states are normalised, got {self.size}: a '
+        f'size must be >= 2 where states are normalized, got {self.size}: a '
         'single entry would always be 0.'
       )
-    if self.num_atoms is not None and self.num_atoms < 2:
-      raise ValueError(f'num_atoms must be >= 2 or None, got {self.num_atoms}.')
-    if self.support_max <= 0:
-      raise ValueError(f'support_max must be positive, got {self.support_max}.')
-    if self.init_scale < 0:
-      raise ValueError(f'init_scale must be >= 0, got {self.init_scale}.')
+    checks.at_least(self, 2, 'num_atoms')
+    checks.positive(self, 'support_max')
+    checks.at_least(self, 0, 'init_scale')
 
 
 class Model(NamedTuple):

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Shaped
 
+from skills import checks
 from skills import types
 from skills.networks import factored_states
 
@@ -56,11 +57,8 @@ class TorsoConfig:
   num_blocks: int = 2
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if self.torso not in TORSOS:
-      raise ValueError(
-        f'torso must be one of {", ".join(TORSOS)}; got {self.torso!r}.'
-      )
+    """Checks the settings."""
+    checks.choice(self, TORSOS, 'torso')
     if self.torso == 'resnet' and self.hidden_sizes is None:
       raise ValueError(
         "hidden_sizes must be given for torso='resnet', for instance (256,), "
@@ -68,10 +66,8 @@ class TorsoConfig:
       )
     if not self.channels or min(self.channels) < 1:
       raise ValueError(f'channels must be sizes >= 1, got {self.channels}.')
-    if self.num_blocks < 0:
-      raise ValueError(f'num_blocks must be >= 0, got {self.num_blocks}.')
-    if self.input_scale <= 0:
-      raise ValueError(f'input_scale must be positive, got {self.input_scale}.')
+    checks.at_least(self, 0, 'num_blocks')
+    checks.positive(self, 'input_scale')
     factored_states.check(self.factored_states, self.hidden_sizes)
 
   def check(self, problem: types.ProblemSpec) -> None:
@@ -112,21 +108,12 @@ class NetworkConfig(TorsoConfig):
   table_init_range: float = 1.0
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
+    """Checks the settings."""
     super().__post_init__()
-    if self.table_init_range < 0:
-      raise ValueError(
-        f'table_init_range must be >= 0, got {self.table_init_range}.'
-      )
-    if self.lstm_size is None:
-      return
-    if self.lstm_size < 1:
-      raise ValueError(f'lstm_size must be >= 1 or None, got {self.lstm_size}.')
+    checks.at_least(self, 0, 'table_init_range')
+    checks.at_least(self, 1, 'lstm_size')
     if self.hidden_sizes is None:
-      raise ValueError(
-        'lstm_size must be None for tables (hidden_sizes=None), got '
-        f'{self.lstm_size}.'
-      )
+      checks.equal(self, None, 'lstm_size', 'for tables (hidden_sizes=None)')
 
 
 def encode(

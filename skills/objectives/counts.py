@@ -16,6 +16,7 @@ from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
 
+from skills import checks
 from skills import types
 from skills.objectives import base
 from skills.objectives import vic
@@ -78,10 +79,9 @@ class CountsConfig:
   timesteps: str = 'final'
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if self.bonus_weight < 0:
-      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
-    base.timesteps(self.timesteps)
+    """Checks the settings."""
+    checks.at_least(self, 0, 'bonus_weight')
+    checks.choice(self, sorted(base.TIMESTEPS), 'timesteps')
 
 
 def make(

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 
+from skills import checks
 from skills.networks import discriminators
 from skills.objectives import base
 from skills.objectives import vic
@@ -134,9 +135,8 @@ class DisdainConfig:
   bonus_weight: float = 20.0
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if self.bonus_weight < 0:
-      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
+    """Checks the settings."""
+    checks.at_least(self, 0, 'bonus_weight')
     discriminator = getattr(self.over, 'discriminator', None)
     if discriminator is None:
       raise ValueError(

@@ -40,6 +40,7 @@ from jaxtyping import Shaped
 import numpy as np
 import optax
 
+from skills import checks
 from skills import types
 from skills.networks import heads
 from skills.networks import torsos
@@ -138,41 +139,20 @@ class DominoConfig:
   hidden_sizes: tuple[int, ...] | None = None
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if self.constraint not in CONSTRAINTS:
-      raise ValueError(
-        f'constraint must be one of {", ".join(CONSTRAINTS)}; got '
-        f'{self.constraint!r}.'
-      )
-    for name in ('alpha', 'attractive_coeff'):
-      value = getattr(self, name)
-      if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be in [0, 1], got {value}.')
-    for name in ('value_decay', 'feature_decay', 'successor_discount'):
-      value = getattr(self, name)
-      if value is not None and not 0 <= value < 1:
-        raise ValueError(f'{name} must be in [0, 1), got {value}.')
-    for name in (
-      *('target_distance', 'multiplier_learning_rate', 'max_multiplier'),
-      'successor_learning_rate',
-    ):
-      value = getattr(self, name)
-      if value <= 0:
-        raise ValueError(f'{name} must be positive, got {value}.')
-    for name in (
-      *('attractive_power', 'coefficient', 'burn_in', 'multiplier_gain'),
-    ):
-      value = getattr(self, name)
-      if value < 0:
-        raise ValueError(f'{name} must be >= 0, got {value}.')
+    """Checks the settings."""
+    checks.choice(self, CONSTRAINTS, 'constraint')
+    checks.in_range(self, 0, 1, 'alpha', 'attractive_coeff')
+    checks.in_half_open_range(self, 0, 1, 'value_decay', 'feature_decay')
+    checks.in_half_open_range(self, 0, 1, 'successor_discount')
+    checks.positive(self, 'target_distance', 'successor_learning_rate')
+    checks.positive(self, 'multiplier_learning_rate', 'max_multiplier')
+    checks.at_least(self, 0, 'attractive_power', 'coefficient')
+    checks.at_least(self, 0, 'burn_in', 'multiplier_gain')
+    if self.constraint == 'linear':
+      checks.in_range(self, 0, 1, 'coefficient')
     if self.repulsive_power <= -2:
       raise ValueError(
         f'repulsive_power must be above -2, got {self.repulsive_power}.'
-      )
-    if self.constraint == 'linear' and self.coefficient > 1:
-      raise ValueError(
-        "coefficient must be in [0, 1] for constraint='linear', got "
-        f'{self.coefficient}.'
       )
     if abs(self.initial_multiplier) > self.max_multiplier:
       raise ValueError(

@@ -37,6 +37,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
 
+from skills import checks
 from skills import types
 from skills.networks import models
 
@@ -77,40 +78,24 @@ class IveConfig:
   temperature: float = 0.1
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name in ('num_steps', 'num_rollouts'):
-      value = getattr(self, name)
-      if value < 1:
-        raise ValueError(f'{name} must be >= 1, got {value}.')
-    if self.bonus_weight < 0:
-      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
-    if self.temperature <= 0:
-      raise ValueError(f'temperature must be positive, got {self.temperature}.')
+    """Checks the settings."""
+    checks.at_least(self, 1, 'num_steps', 'num_rollouts')
+    checks.at_least(self, 0, 'bonus_weight')
+    checks.positive(self, 'temperature')
+    checks.choice(self, ACTING, 'acting', 'evaluation')
     for name, beta in (('acting', 'beta'), ('evaluation', 'evaluation_beta')):
-      value, deviations = getattr(self, name), getattr(self, beta)
-      if value not in ACTING:
-        raise ValueError(
-          f'{name} must be one of {", ".join(ACTING)}; got {value!r}.'
-        )
-      if deviations != 0 and value != 'estimates':
-        raise ValueError(
-          f"{beta} must be 0 unless {name}='estimates', got {deviations}."
-        )
-      if deviations != 0 and self.k is not None:
-        raise ValueError(
-          f'{beta} must be 0 where one estimate is acted by, which has no '
-          f'spread, got {deviations} and k={self.k}.'
-        )
+      if getattr(self, name) != 'estimates':
+        checks.equal(self, 0, beta, f"unless {name}='estimates'")
+      if self.k is not None:
+        checks.equal(self, 0, beta, 'where one estimate is acted by (k is set)')
     if self.k is not None:
       if not 0 <= self.k <= self.num_steps:
         raise ValueError(
           f'k must be None or in 0..num_steps ({self.num_steps}), got {self.k}.'
         )
       if 'estimates' not in (self.acting, self.evaluation):
-        raise ValueError(
-          "k must be None unless acting or evaluation is 'estimates', got "
-          f'{self.k}.'
-        )
+        why = "unless acting or evaluation is 'estimates'"
+        checks.equal(self, None, 'k', why)
 
   @property
   def is_used(self) -> bool:

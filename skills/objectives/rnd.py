@@ -25,6 +25,7 @@ from jaxtyping import Array
 from jaxtyping import Float
 import optax
 
+from skills import checks
 from skills import optimizers
 from skills import types
 from skills.networks import build
@@ -166,15 +167,11 @@ class RndConfig:
   timesteps: str = 'final'
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    if self.bonus_weight < 0:
-      raise ValueError(f'bonus_weight must be >= 0, got {self.bonus_weight}.')
-    if self.learning_rate <= 0:
-      raise ValueError(
-        f'learning_rate must be positive, got {self.learning_rate}.'
-      )
-    optimizers.check(self.optimizer)
-    base.timesteps(self.timesteps)
+    """Checks the settings."""
+    checks.at_least(self, 0, 'bonus_weight')
+    checks.positive(self, 'learning_rate')
+    checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
+    checks.choice(self, sorted(base.TIMESTEPS), 'timesteps')
 
 
 def make(

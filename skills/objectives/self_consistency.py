@@ -35,6 +35,7 @@ from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Shaped
 
+from skills import checks
 from skills import types
 from skills.networks import models
 from skills.objectives import base
@@ -72,24 +73,13 @@ class SelfConsistencyConfig:
   lambda_: float = 0.0
 
   def __post_init__(self) -> None:
-    """Refuses values that cannot work."""
-    for name, allowed in (
-      ('kind', KINDS),
-      ('starts', STARTS),
-      ('policy', PARAMETERS),
-      ('values', PARAMETERS),
-    ):
-      value = getattr(self, name)
-      if value not in allowed:
-        raise ValueError(
-          f'{name} must be one of {", ".join(allowed)}; got {value!r}.'
-        )
-    if self.num_steps < 1:
-      raise ValueError(f'num_steps must be >= 1, got {self.num_steps}.')
-    if self.weight < 0:
-      raise ValueError(f'weight must be >= 0, got {self.weight}.')
-    if not 0 <= self.lambda_ <= 1:
-      raise ValueError(f'lambda_ must be in [0, 1], got {self.lambda_}.')
+    """Checks the settings."""
+    checks.choice(self, KINDS, 'kind')
+    checks.choice(self, STARTS, 'starts')
+    checks.choice(self, PARAMETERS, 'policy', 'values')
+    checks.at_least(self, 1, 'num_steps')
+    checks.at_least(self, 0, 'weight')
+    checks.in_range(self, 0, 1, 'lambda_')
 
 
 def temporal_differences(

@@ -834,9 +834,11 @@ def test_settings_that_could_never_move_are_refused_before_a_server_exists():
     config_lib.ReplayConfig(samples_per_insert=0.1, error_buffer=0.5)
   with pytest.raises(ValueError, match="'uniform' or 'queue', got 'stack'"):
     config_lib.ReplayConfig(kind='stack')
-  for name in ('capacity', 'min_size', 'samples_per_insert', 'timeout_s'):
+  for name in ('capacity', 'min_size', 'timeout_s'):
     with pytest.raises(ValueError, match=f'{name} must be positive, got 0'):
       config_lib.ReplayConfig(**{name: 0})
+  with pytest.raises(ValueError, match='_insert must be positive or None, got'):
+    config_lib.ReplayConfig(samples_per_insert=0)
 
 
 @pytest.mark.parametrize(
@@ -1207,7 +1209,10 @@ def test_a_learner_with_priorities_must_know_where_they_go():
   ('fields', 'message'),
   [
     ({'burn_in': -1}, 'burn_in must be >= 0, got -1'),
-    ({'priority_exponent': -0.1}, 'priority_exponent must be >= 0, got -0.1'),
+    (
+      {'priority_exponent': -0.1},
+      'priority_exponent must be >= 0 or None, got -0.1',
+    ),
     (
       {'kind': 'queue', 'priority_exponent': 0.9},
       "priority_exponent must be None for kind='queue'",

@@ -366,7 +366,10 @@ def test_what_it_cannot_learn_is_refused():
   [
     ({'discount': 1.5}, r'discount must be in \[0, 1\], got 1.5'),
     ({'advantage_clip': 0.0}, 'advantage_clip must be positive, got 0.0'),
-    ({'target_update_rate': 2.0}, 'target_update_rate must be <= 1, got 2.0'),
+    (
+      {'target_update_rate': 2.0},
+      r'target_update_rate must be in \[0, 1\], got 2.0',
+    ),
     ({'value_weight': -1.0}, 'value_weight must be >= 0, got -1.0'),
     ({'num_unrolled': 0}, 'num_unrolled must be >= 1, got 0'),
     ({'advantage_decay': 1.0}, r'advantage_decay must be in \[0, 1\), got 1.0'),
