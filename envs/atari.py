@@ -21,7 +21,6 @@ The games are those in ale-py's own wheel. The emulator is imported when an
 environment is made, and not with this module.
 """
 
-import operator
 from typing import Any
 
 import dm_env
@@ -31,11 +30,12 @@ from jaxtyping import Int
 from jaxtyping import UInt8
 import numpy as np
 
+from envs import base
 from skills import checks
 
 # Those of ale_py.roms but for combat, joust, maze_craze and warlords, which the
 # emulator of this version refuses, by ending the process.
-GAMES = tuple(
+TASKS = tuple(
   """
   adventure air_raid alien amidar assault asterix asteroids atlantis atlantis2
   backgammon bank_heist basic_math battle_zone beam_rider berzerk blackjack
@@ -103,7 +103,7 @@ class Shrink:
     return (averages + 0.5).astype(np.uint8)
 
 
-class AtariEnvironment(dm_env.Environment):
+class AtariEnvironment(base.Environment):
   """A game, seen and played as described above."""
 
   def __init__(
@@ -119,7 +119,7 @@ class AtariEnvironment(dm_env.Environment):
     """Loads the game; an episode begins with `reset`.
 
     Args:
-      game: one of `GAMES`.
+      game: one of `TASKS`.
       seed: of the sticky actions, the only randomness; at least 0.
       actions: 'full' for all, 'minimal' for those that the game reacts to.
       rewards: 'score' for the score's changes, 'clipped' for these in [-1, 1].
@@ -129,7 +129,7 @@ class AtariEnvironment(dm_env.Environment):
     Raises:
       ValueError: if an argument is unknown or out of range.
     """
-    checks.one_of('game', game, GAMES)
+    checks.one_of('game', game, TASKS)
     checks.integer('seed', seed, 0)
     checks.one_of('actions', actions, ACTION_SETS)
     checks.one_of('rewards', rewards, REWARDS)
@@ -165,7 +165,7 @@ class AtariEnvironment(dm_env.Environment):
 
   @property
   def game(self) -> str:
-    """Which of `GAMES` it is."""
+    """Which of `TASKS` it is."""
     return self._game
 
   @property
@@ -173,17 +173,12 @@ class AtariEnvironment(dm_env.Environment):
     """The running emulator, an `ale_py.ALEInterface`."""
     return self._emulator
 
-  @property
-  def action_names(self) -> tuple[str, ...]:
-    """What each action does on the joystick."""
-    return tuple(action.name for action in self._actions)
-
   def ram(self) -> UInt8[np.ndarray, '128']:
     """A copy of the console's memory as it is now."""
     return self._emulator.getRAM()
 
   def screen(self) -> UInt8[np.ndarray, 'H W 3']:
-    """The last frame in colour and full size, to film a game."""
+    """The last frame in color and full size, to film a game."""
     return self._emulator.getScreenRGB()
 
   def reset(self) -> dm_env.TimeStep:
@@ -210,16 +205,7 @@ class AtariEnvironment(dm_env.Environment):
     """
     if self._needs_reset:
       return self.reset()
-    try:
-      index = operator.index(action)
-    except TypeError:
-      index = -1
-    if not 0 <= index < len(self._actions):
-      raise ValueError(
-        f'action must be an integer in 0..{len(self._actions) - 1}, got'
-        f' {action!r}.'
-      )
-
+    index = base.action_index(action, len(self._actions))
     emulator = self._emulator
     reward = 0
     num_seen = 0
@@ -272,6 +258,5 @@ class AtariEnvironment(dm_env.Environment):
     limit = 1.0 if self._rewards == 'clipped' else np.inf
     return specs.BoundedArray((), np.float32, -limit, limit, 'reward')
 
-  def discount_spec(self) -> specs.BoundedArray:
-    """A float32 scalar in [0, 1]."""
-    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
+
+make = AtariEnvironment

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from jaxtyping import Float32
 import numpy as np
 
+from envs import base
 from skills import checks
 
 HORIZON = 500
@@ -59,7 +60,7 @@ def advance(
   return state + _TIME_STEP * np.array([speed, moved, turning, turned])
 
 
-class CartPole(dm_env.Environment):
+class CartPole(base.Environment):
   """The task."""
 
   def __init__(self, *, seed: int = 0):
@@ -88,24 +89,16 @@ class CartPole(dm_env.Environment):
     """Pushes once; after an episode's end, begins another."""
     if self._needs_reset:
       return self.reset()
-    if action not in (0, 1):
-      raise ValueError(f'action must be 0 or 1, got {action}.')
-    self._state = advance(self._state, int(action))
+    self._state = advance(self._state, base.action_index(action, 2))
     self._num_steps += 1
     place, _, angle, _ = self._state
-    reward = np.float32(1)
-    if abs(place) > _FARTHEST or abs(angle) > _STEEPEST:
-      self._needs_reset = True
-      return dm_env.TimeStep(
-        dm_env.StepType.LAST, reward, np.float32(0), self._observation()
-      )
-    if self._num_steps >= HORIZON:
-      self._needs_reset = True
-      return dm_env.TimeStep(
-        dm_env.StepType.LAST, reward, np.float32(1), self._observation()
-      )
+    is_over = abs(place) > _FARTHEST or abs(angle) > _STEEPEST
+    self._needs_reset = is_over or self._num_steps >= HORIZON
     return dm_env.TimeStep(
-      dm_env.StepType.MID, reward, np.float32(1), self._observation()
+      dm_env.StepType.LAST if self._needs_reset else dm_env.StepType.MID,
+      np.float32(1),
+      np.float32(not is_over),
+      self._observation(),
     )
 
   def _observation(self) -> Float32[np.ndarray, '4']:
@@ -127,10 +120,6 @@ class CartPole(dm_env.Environment):
   def reward_spec(self) -> specs.BoundedArray:
     """One number, always 1."""
     return specs.BoundedArray((), np.float32, 1.0, 1.0, 'reward')
-
-  def discount_spec(self) -> specs.BoundedArray:
-    """0 where the pole fell or the cart left its track."""
-    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
 
   def save(self) -> dict[str, Any]:
     """Everything that a continued run needs besides the constructor."""

@@ -5,7 +5,7 @@ arXiv:1406.6247): a ball falls from a random column of the top row, and a paddle
 in the bottom row, which starts in the middle, moves left, stays or moves right.
 The episode ends as the ball arrives, and pays 1 if it was caught, else -1.
 
-DeepSea (Osband et al., "ActingPolicy suite for reinforcement learning", 2019,
+DeepSea (Osband et al., "Behaviour suite for reinforcement learning", 2019,
 arXiv:1908.03568): a diver sinks by a row at each step, to the left or to the
 right. Which of two actions is which was drawn for each cell. A step to the
 right costs 0.01 over the size, and one to the right out of the last cell of the
@@ -14,16 +14,20 @@ comes there once in 2^size episodes, and until then all that it sees speaks
 against going there.
 """
 
+from typing import Literal
 from typing import NamedTuple
 
+import dm_env
 from jaxtyping import Float
 from jaxtyping import Num
 import numpy as np
 
+from envs import cartpole
+from envs.tabular import environment as tabular_environment
 from envs.tabular import mdp as tabular_mdp
 from skills import checks
 
-TASKS = ('catch', 'deep_sea')
+TASKS = ('catch', 'deep_sea', 'cartpole')
 
 
 class Board(NamedTuple):
@@ -78,19 +82,19 @@ def catch(rows: int = 10, columns: int = 5) -> Board:
   return Board(mdp, pictures)
 
 
-def deep_sea(size: int = 10, world: int = 0) -> Board:
+def deep_sea(size: int = 10, instance: int = 0) -> Board:
   """DeepSea, as deep as it is wide.
 
   Args:
     size: rows and columns, at least 2.
-    world: its number, which seeds what the actions mean.
+    instance: seed of what the actions mean in each cell.
   """
   checks.integer('size', size, 2)
-  checks.integer('world', world, 0)
+  checks.integer('instance', instance, 0)
   row, column = np.divmod(np.arange(size * size), size)
   end = size * size
   # Of each cell, which action goes right.
-  is_right = np.random.default_rng(world).integers(0, 2, size * size)
+  is_right = np.random.default_rng(instance).integers(0, 2, size * size)
   goes_right = np.arange(2)[None] == is_right[:, None]
   following = np.clip(
     column[:, None] + np.where(goes_right, 1, -1), 0, size - 1
@@ -124,3 +128,35 @@ def observations(board: Board, kind: str) -> Num[np.ndarray, 'S *shape']:
   if kind == 'board':
     return board.pictures
   return np.arange(board.mdp.num_states, dtype=np.int32)
+
+
+def make(
+  task: str,
+  *,
+  seed: int,
+  observation: str = 'index',
+  size: int | Literal['default'] = 'default',
+  instance: int = 0,
+) -> dm_env.Environment:
+  """One of the tasks as an environment.
+
+  Args:
+    task: one of `TASKS`.
+    seed: of all this environment's randomness.
+    observation: see `observations`; CartPole's state, which has no index, is
+      always observed as it is.
+    size: of DeepSea; 'default' is 10.
+    instance: of DeepSea; see `deep_sea`.
+  """
+  if task != 'deep_sea' and size != 'default':
+    raise ValueError(f'size is of deep_sea alone, got {size!r} for {task}.')
+  if task == 'cartpole':
+    checks.one_of('observation', observation, ('index',))
+    return cartpole.CartPole(seed=seed)
+  if task == 'catch':
+    board = catch()
+  else:
+    board = deep_sea(10 if size == 'default' else size, instance)
+  return tabular_environment.TabularEnvironment(
+    board.mdp, observations(board, observation), seed=seed
+  )

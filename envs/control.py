@@ -25,6 +25,7 @@ from jaxtyping import Float
 from jaxtyping import Num
 import numpy as np
 
+from envs import base
 from envs import rendering
 from skills import checks
 
@@ -138,7 +139,7 @@ def _load(
   )
 
 
-class ControlEnvironment(dm_env.Environment):
+class ControlEnvironment(base.Environment):
   """A task of the suite with one observation, in float32.
 
   The same seed gives the same episodes, and those that `dm_control.suite.load`
@@ -211,7 +212,7 @@ class ControlEnvironment(dm_env.Environment):
     maximum = np.broadcast_to(bounds.maximum, bounds.shape)
     is_limited = (minimum > -_UNLIMITED) & (maximum < _UNLIMITED)
     # In this form what the suite already has in [-1, 1] is passed on exactly.
-    self._centre = np.where(is_limited, (minimum + maximum) / 2, 0.0)
+    self._center = np.where(is_limited, (minimum + maximum) / 2, 0.0)
     self._scale = np.where(is_limited, (maximum - minimum) / 2, 1.0)
     self._minimum = np.where(is_limited, -1.0, minimum).astype(np.float32)
     self._maximum = np.where(is_limited, 1.0, maximum).astype(np.float32)
@@ -299,7 +300,7 @@ class ControlEnvironment(dm_env.Environment):
     if not np.isfinite(action).all():
       raise ValueError(f'action must be finite, got {action}.')
     clipped = np.clip(action, self._minimum, self._maximum)
-    return self._centre + self._scale * clipped.astype(np.float64)
+    return self._center + self._scale * clipped.astype(np.float64)
 
   def _observe(self, observation: dict[str, Any]) -> Num[np.ndarray, '...']:
     if self._observation == 'pixels':
@@ -339,10 +340,9 @@ class ControlEnvironment(dm_env.Environment):
       low, high = -np.inf, np.inf
     return specs.BoundedArray((), np.float32, low, high, 'reward')
 
-  def discount_spec(self) -> specs.BoundedArray:
-    """A float32 scalar in [0, 1]."""
-    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
-
   def close(self) -> None:
     """Frees the simulation and its renderer."""
     self._environment.close()
+
+
+make = ControlEnvironment

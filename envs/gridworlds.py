@@ -56,9 +56,9 @@ MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 OBSERVATIONS = ('index', 'one_hot', 'row_column', 'pixels')
 
-WALL_COLOUR = (64, 64, 64)
-FREE_COLOUR = (224, 224, 224)
-AGENT_COLOUR = (220, 50, 32)
+WALL_COLOR = (64, 64, 64)
+FREE_COLOR = (224, 224, 224)
+AGENT_COLOR = (220, 50, 32)
 
 _WALL = '#'
 _FREE = ' '
@@ -118,10 +118,10 @@ class Gridworld:
     if kind == 'row_column':
       parts = [np.eye(height)[rows], np.eye(width)[columns]]
       return np.concatenate(parts, axis=1).astype(np.float32)
-    colours = np.array([FREE_COLOUR, WALL_COLOUR], dtype=np.uint8)
-    background = colours[self.walls.astype(int)]
+    colors = np.array([FREE_COLOR, WALL_COLOR], dtype=np.uint8)
+    background = colors[self.walls.astype(int)]
     images = np.repeat(background[None], num_states, axis=0)
-    images[np.arange(num_states), rows, columns] = AGENT_COLOUR
+    images[np.arange(num_states), rows, columns] = AGENT_COLOR
     return images
 
 
@@ -286,6 +286,8 @@ MAPS = {
   'rewards_11': Map(_rewards(), horizon=None),
 }
 
+TASKS = tuple(MAPS)
+
 
 def load(
   name: str,
@@ -354,3 +356,25 @@ class GridworldEnvironment(tabular_environment.TabularEnvironment):
   def grid(self) -> Gridworld:
     """The world with its map, for pictures."""
     return self._grid
+
+
+def make(
+  task: str,
+  *,
+  seed: int,
+  observation: str = 'index',
+  horizon: int | None | Literal['default'] = 'default',
+  goal: int | None = None,
+) -> GridworldEnvironment:
+  """One of the built-in maps as an environment.
+
+  Args:
+    task: a key of `MAPS`.
+    seed: see `GridworldEnvironment`.
+    observation: one of `OBSERVATIONS`.
+    horizon: see `load`.
+    goal: see `load`.
+  """
+  return GridworldEnvironment(
+    load(task, horizon=horizon, goal=goal), observation=observation, seed=seed
+  )

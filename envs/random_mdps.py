@@ -9,16 +9,19 @@ episodes start anywhere.
 Exact values are those of `tabular_mdp.TabularMDP`.
 """
 
+from typing import Any
+from typing import Literal
 from typing import NamedTuple
 
 import numpy as np
 
+from envs.tabular import environment as tabular_environment
 from envs.tabular import mdp as tabular_mdp
 from skills import checks
 
 
 class Sizes(NamedTuple):
-  """How large a world is and how much it pays.
+  """Size of a process, and how often it pays.
 
   Attributes:
     num_states: S.
@@ -39,14 +42,14 @@ TASKS = {
 }
 
 
-def make(
-  sizes: Sizes, world: int, *, horizon: int | None = None
+def draw(
+  sizes: Sizes, instance: int, *, horizon: int | None = None
 ) -> tabular_mdp.TabularMDP:
-  """Draws a world.
+  """Draws a process.
 
   Args:
-    sizes: of it.
-    world: its number, which seeds all that is random in it.
+    sizes: of the process.
+    instance: its number, which seeds transitions and rewards.
     horizon: environment steps of an episode; None for no end.
 
   Raises:
@@ -58,8 +61,8 @@ def make(
   rewarded = sizes.rewarded
   if not isinstance(rewarded, (int, float)) or not 0 <= rewarded <= 1:
     raise ValueError(f'rewarded must be a number in [0, 1], got {rewarded!r}.')
-  checks.integer('world', world, 0)
-  rng = np.random.default_rng(world)
+  checks.integer('instance', instance, 0)
+  rng = np.random.default_rng(instance)
   pairs = (sizes.num_states, sizes.num_actions)
   # The first few of a shuffled list are a draw without replacement.
   everywhere = np.broadcast_to(
@@ -80,4 +83,41 @@ def make(
     terminal=np.zeros(sizes.num_states, bool),
     initial=np.full(sizes.num_states, 1 / sizes.num_states),
     horizon=horizon,
+  )
+
+
+def make(
+  task: str,
+  *,
+  seed: int,
+  instance: int = 0,
+  num_states: int | Literal['default'] = 'default',
+  num_actions: int | Literal['default'] = 'default',
+  branching: int | Literal['default'] = 'default',
+  rewarded: float | Literal['default'] = 'default',
+  horizon: int | None = None,
+) -> tabular_environment.TabularEnvironment:
+  """A random process as an environment.
+
+  Args:
+    task: a key of `TASKS`.
+    seed: of what happens in the process.
+    instance: seed of the process itself; see `draw`.
+    num_states: see `Sizes`, as the next three; 'default' for the task's own.
+    num_actions: A.
+    branching: number of states that an action may lead to.
+    rewarded: share of the pairs of state and action that pay.
+    horizon: environment steps of an episode; None for no end.
+  """
+  changes: dict[str, Any] = {
+    'num_states': num_states,
+    'num_actions': num_actions,
+    'branching': branching,
+    'rewarded': rewarded,
+  }
+  sizes = TASKS[task]._replace(
+    **{name: size for name, size in changes.items() if size != 'default'}
+  )
+  return tabular_environment.TabularEnvironment(
+    draw(sizes, instance, horizon=horizon), seed=seed
   )

@@ -1,6 +1,5 @@
 """Tabular environments behind the interface of dm_env."""
 
-import operator
 from typing import Any
 
 import dm_env
@@ -9,6 +8,7 @@ from jaxtyping import Int
 from jaxtyping import Num
 import numpy as np
 
+from envs import base
 from envs.tabular import functional as tabular_functional
 from envs.tabular import mdp as tabular_mdp
 from skills import checks
@@ -26,7 +26,7 @@ def _observation_spec(table: np.ndarray, name: str) -> specs.BoundedArray:
   )
 
 
-class TabularEnvironment(dm_env.Environment):
+class TabularEnvironment(base.Environment):
   """A `tabular_mdp.TabularMDP` as a dm_env environment.
 
   Entering a terminal state ends an episode with discount 0, reaching the
@@ -135,21 +135,12 @@ class TabularEnvironment(dm_env.Environment):
     """
     if self._needs_reset:
       return self.reset()
-    try:
-      action_index = operator.index(action)
-    except TypeError:
-      action_index = -1
-    if not 0 <= action_index < self._num_actions:
-      raise ValueError(
-        f'action must be an integer in 0..{self._num_actions - 1}, got'
-        f' {action!r}.'
-      )
-
-    reward = self._rewards[self._state, action_index]
+    index = base.action_index(action, self._num_actions)
+    reward = self._rewards[self._state, index]
     if self._successors is not None:
-      state = self._successors[self._state][action_index]
+      state = self._successors[self._state][index]
     else:
-      row = self._cumulative[self._state, action_index]
+      row = self._cumulative[self._state, index]
       state = int(row.searchsorted(self._rng.random(), 'right'))
     self._state = state
     self._num_steps += 1
@@ -184,10 +175,6 @@ class TabularEnvironment(dm_env.Environment):
     return specs.BoundedArray(
       (), np.float32, self._rewards.min(), self._rewards.max(), 'reward'
     )
-
-  def discount_spec(self) -> specs.BoundedArray:
-    """A float32 scalar in [0, 1]."""
-    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
 
   def save(self) -> dict[str, Any]:
     """Everything that a continued run needs besides the constructor.

@@ -22,9 +22,14 @@ _IMPROVEMENT_TOLERANCE = 1e-10
 
 
 def readonly(array: np.ndarray) -> np.ndarray:
-  """The array, which can no longer be written to."""
+  """Makes the array read-only."""
   array.setflags(write=False)
   return array
+
+
+def _first(marked: Bool[np.ndarray, '*shape']) -> tuple[int, ...]:
+  """Index of the first marked entry."""
+  return tuple(int(i) for i in np.argwhere(marked)[0])
 
 
 def _distributions(
@@ -33,9 +38,9 @@ def _distributions(
   """Checks arrays of probabilities and rescales them to sum to exactly 1.
 
   Args:
-    field: the name that a refusal mentions.
-    values: probabilities; the last axis is the one that sums to 1.
-    shape: what `values` must have.
+    field: the name in error messages.
+    values: probabilities; the last axis sums to 1.
+    shape: that of `values`.
 
   Returns:
     A new float64 array.
@@ -49,7 +54,7 @@ def _distributions(
   # Written so that NaN is refused too.
   outside = ~((array >= 0) & (array <= 1 + _SUM_TOLERANCE))
   if outside.any():
-    where = tuple(int(i) for i in np.argwhere(outside)[0])
+    where = _first(outside)
     raise ValueError(
       f'{field} must hold probabilities in [0, 1], got {array[where]} at'
       f' {where}.'
@@ -57,7 +62,7 @@ def _distributions(
   sums = array.sum(axis=-1, keepdims=True)
   wrong = np.abs(sums[..., 0] - 1) > _SUM_TOLERANCE
   if wrong.any():
-    where = tuple(int(i) for i in np.argwhere(wrong)[0])
+    where = _first(wrong)
     raise ValueError(
       f'{field} must sum to 1 over its last axis, got {sums[..., 0][where]}'
       f' at {where}.'
@@ -69,9 +74,10 @@ def _distributions(
 def cumulative(
   probabilities: Float[np.ndarray, '*batch S'],
 ) -> Float[np.ndarray, '*batch S']:
-  """Cumulative sums for sampling, which never reach impossible outcomes.
+  """Cumulative probabilities for sampling by inversion.
 
-  The outcome for a uniform u in [0, 1) is the number of entries <= u.
+  The outcome for a uniform u in [0, 1) is the number of entries <= u, and never
+  one of probability 0.
 
   Args:
     probabilities: distributions over the last axis.
@@ -80,8 +86,8 @@ def cumulative(
     Cumulative probabilities, exactly 1 from the last possible outcome on.
   """
   cumulative = np.cumsum(probabilities, axis=-1)
-  # Rounding may leave 1 - 1e-16 there: a large u would then fall into an
-  # outcome of probability zero.
+  # Rounding may leave 1 - 1e-16 there: a large u would then give an outcome of
+  # probability 0.
   ahead = np.cumsum(probabilities[..., ::-1], axis=-1)[..., ::-1]
   is_last = np.roll(ahead, -1, axis=-1) == 0
   is_last[..., -1] = True
@@ -89,8 +95,46 @@ def cumulative(
   return cumulative
 
 
-def _next_states(values: Any) -> Int[np.ndarray, 'S A']:
-  """A new array of checked states.
+def _shape(transitions: Any, successors: Any) -> tuple[int, ...]:
+  """Shape of whichever of the two is given: S and A come first.
+
+  Raises:
+    ValueError: if not exactly one is given, or its shape is wrong.
+  """
+  if (transitions is None) == (successors is None):
+    given = 'neither' if transitions is None else 'both'
+    raise ValueError(
+      f'one of transitions and successors must be given, got {given}.'
+    )
+  if successors is None:
+    shape = np.shape(transitions)
+    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
+      raise ValueError(
+        'transitions must have shape [S, A, S] with S, A >= 1, got'
+        f' {list(shape)}.'
+      )
+  else:
+    shape = np.shape(successors)
+    if len(shape) != 2 or 0 in shape:
+      raise ValueError(
+        f'successors must have shape [S, A] with S, A >= 1, got {list(shape)}.'
+      )
+  return shape
+
+
+def _probabilities(
+  transitions: Any, terminal: Bool[np.ndarray, 'S']
+) -> Float[np.ndarray, 'S A S']:
+  """Transition probabilities, of which terminal states stay in place."""
+  array = np.array(transitions, dtype=np.float64)
+  array[terminal] = np.eye(len(terminal))[terminal][:, None, :]
+  return _distributions('transitions', array, array.shape)
+
+
+def _successors(
+  values: Any, terminal: Bool[np.ndarray, 'S']
+) -> Int[np.ndarray, 'S A']:
+  """Next states, of which terminal states stay in place.
 
   Raises:
     ValueError: if something is not the index of a state.
@@ -100,9 +144,48 @@ def _next_states(values: Any) -> Int[np.ndarray, 'S A']:
     raise ValueError(f'successors must be integers, got {array.dtype}.')
   outside = (array < 0) | (array >= len(array))
   if outside.any():
-    where = tuple(int(i) for i in np.argwhere(outside)[0])
+    where = _first(outside)
     raise ValueError(
       f'successors must be states in 0..{len(array) - 1}, got {array[where]} at'
+      f' {where}.'
+    )
+  array[terminal] = np.flatnonzero(terminal)[:, None]
+  return array
+
+
+def _rewards(
+  values: Any, terminal: Bool[np.ndarray, 'S'], shape: tuple[int, ...]
+) -> Float[np.ndarray, 'S A']:
+  """Expected rewards, 0 in terminal states.
+
+  Raises:
+    ValueError: if the shape differs or something is not finite.
+  """
+  array = np.array(values, dtype=np.float64)
+  if array.shape != shape:
+    raise ValueError(f'rewards must have shape {shape}, got {array.shape}.')
+  array[terminal] = 0.0
+  infinite = ~np.isfinite(array)
+  if infinite.any():
+    where = _first(infinite)
+    raise ValueError(f'rewards must be finite, got {array[where]} at {where}.')
+  return array
+
+
+def _initial(
+  values: Any, terminal: Bool[np.ndarray, 'S']
+) -> Float[np.ndarray, 'S']:
+  """Distribution of the first state.
+
+  Raises:
+    ValueError: if it is none, or an episode could start in a terminal state.
+  """
+  array = _distributions('initial', values, terminal.shape)
+  wrong = terminal & (array > 0)
+  if wrong.any():
+    [where] = _first(wrong)
+    raise ValueError(
+      f'initial must be 0 in terminal states, got {array[where]} in state'
       f' {where}.'
     )
   return array
@@ -121,11 +204,11 @@ class TabularMDP:
   was given for them is replaced on construction by staying in place for no
   reward, so that every formula below holds without a special case.
 
-  Where no transition is random only the table of next states is kept: it is a
-  thousand times smaller than `transitions` in a world of a thousand states.
+  Where no transition is random only the table of next states is kept, which for
+  a thousand states is a thousand times smaller than `transitions`.
 
-  The exact answers are those of the endless process: they ignore `horizon`,
-  because truncation is a property of the data and not of the values.
+  Exact values and occupancies are those of the process without a horizon:
+  truncation is a property of the data and not of the values.
 
   Attributes:
     rewards: expected reward of an action in a state.
@@ -139,7 +222,7 @@ class TabularMDP:
   terminal: Bool[np.ndarray, 'S']
   initial: Float[np.ndarray, 'S']
   horizon: int | None
-  # Exactly one of the two is there.
+  # One of the two; the other is None.
   _successors: Int[np.ndarray, 'S A'] | None
   _probabilities: Float[np.ndarray, 'S A S'] | None
 
@@ -167,67 +250,24 @@ class TabularMDP:
     Raises:
       ValueError: if anything is out of range or does not fit the rest.
     """
-    if (transitions is None) == (successors is None):
-      given = 'neither' if transitions is None else 'both'
-      raise ValueError(
-        f'one of transitions and successors must be given, got {given}.'
-      )
-    if successors is None:
-      shape = np.shape(transitions)
-      if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
-        raise ValueError(
-          'transitions must have shape [S, A, S] with S, A >= 1, got'
-          f' {list(shape)}.'
-        )
-    else:
-      shape = np.shape(successors)
-      if len(shape) != 2 or 0 in shape:
-        raise ValueError(
-          f'successors must have shape [S, A] with S, A >= 1, got'
-          f' {list(shape)}.'
-        )
-    num_states, num_actions = shape[:2]
-
+    shape = _shape(transitions, successors)
+    num_states = shape[0]
     terminal = np.array(terminal)
     if terminal.dtype != bool or terminal.shape != (num_states,):
       raise ValueError(
         f'terminal must be bool of shape {(num_states,)}, got'
         f' {terminal.dtype} of shape {terminal.shape}.'
       )
-
+    probabilities = None
     if successors is None:
-      probabilities = np.array(transitions, dtype=np.float64)
-      probabilities[terminal] = np.eye(num_states)[terminal][:, None, :]
-      probabilities = _distributions('transitions', probabilities, shape)
+      probabilities = _probabilities(transitions, terminal)
       if (probabilities.max(axis=-1) == 1).all():
         successors = probabilities.argmax(axis=-1)
         probabilities = None
     else:
-      successors = _next_states(successors)
-      successors[terminal] = np.flatnonzero(terminal)[:, None]
-      probabilities = None
-
-    rewards = np.array(rewards, dtype=np.float64)
-    if rewards.shape != (num_states, num_actions):
-      raise ValueError(
-        f'rewards must have shape {(num_states, num_actions)}, got'
-        f' {rewards.shape}.'
-      )
-    rewards[terminal] = 0.0
-    if not np.isfinite(rewards).all():
-      where = tuple(int(i) for i in np.argwhere(~np.isfinite(rewards))[0])
-      raise ValueError(
-        f'rewards must be finite, got {rewards[where]} at {where}.'
-      )
-
-    initial = _distributions('initial', initial, (num_states,))
-    if initial[terminal].any():
-      where = int(np.flatnonzero(terminal & (initial > 0))[0])
-      raise ValueError(
-        f'initial must be 0 in terminal states, got {initial[where]} in state'
-        f' {where}.'
-      )
-
+      successors = _successors(successors, terminal)
+    rewards = _rewards(rewards, terminal, shape[:2])
+    initial = _initial(initial, terminal)
     if horizon is not None:
       checks.integer('horizon', horizon, 1)
       # A NumPy integer would not survive JSON.
@@ -256,12 +296,12 @@ class TabularMDP:
 
   @property
   def has_sure_transitions(self) -> bool:
-    """Whether every next state is certain."""
+    """Whether no transition is random."""
     return self._successors is not None
 
   @property
   def is_deterministic(self) -> bool:
-    """Whether the first state and every next state are certain."""
+    """Whether neither the first state nor a transition is random."""
     return self.has_sure_transitions and bool(self.initial.max() == 1)
 
   @property
@@ -277,10 +317,10 @@ class TabularMDP:
 
   @functools.cached_property
   def transitions(self) -> Float[np.ndarray, 'S A S']:
-    """Probability of each next state, made when it is first asked for.
+    """Probability of each next state, computed when first used.
 
-    Nothing here asks for it in a world without random transitions: of 1681
-    states and 5 actions it takes 113 MB.
+    Nothing here uses it where no transition is random: for 1681 states and 5
+    actions it takes 113 MB.
     """
     if self._probabilities is not None:
       return self._probabilities
@@ -288,7 +328,7 @@ class TabularMDP:
     np.put_along_axis(transitions, self.successors[..., None], 1.0, axis=-1)
     return readonly(transitions)
 
-  # Exact answers.
+  # Exact values and occupancies.
 
   def _policy(self, policy: Float[np.ndarray, 'S A']) -> np.ndarray:
     return _distributions('policy', policy, (self.num_states, self.num_actions))
@@ -309,7 +349,7 @@ class TabularMDP:
   def state_values(
     self, policy: Float[np.ndarray, 'S A'], discount: float
   ) -> Float[np.ndarray, 'S']:
-    """Expected discounted return of a policy: V = (I - g P)^-1 r.
+    """State values of a policy: V = (I - g P)^-1 r.
 
     Args:
       policy: probability of each action in each state.
@@ -332,7 +372,7 @@ class TabularMDP:
   def action_values(
     self, policy: Float[np.ndarray, 'S A'], discount: float
   ) -> Float[np.ndarray, 'S A']:
-    """Expected discounted return of an action, the policy acting after it.
+    """Action values of a policy.
 
     Args:
       policy: probability of each action in each state.
@@ -347,9 +387,7 @@ class TabularMDP:
     return self._look_ahead(self.state_values(policy, discount), discount)
 
   def optimal_values(self, discount: float) -> Float[np.ndarray, 'S']:
-    """Largest expected discounted return from each state.
-
-    By policy iteration, which ends after finitely many exact evaluations.
+    """Optimal state values, by policy iteration.
 
     Args:
       discount: in [0, 1), per environment step.
@@ -377,7 +415,7 @@ class TabularMDP:
   def occupancy(
     self, policy: Float[np.ndarray, 'S A'], discount: float
   ) -> Float[np.ndarray, 'S']:
-    """Discounted share of time spent in each state.
+    """Discounted state occupancy of a policy.
 
         d(s) = (1 - g) sum_t g^t P(s_t = s)
 
@@ -401,16 +439,16 @@ class TabularMDP:
   def state_distribution(
     self, policy: Float[np.ndarray, 'S A'], num_steps: int
   ) -> Float[np.ndarray, 'S']:
-    """Distribution of the state after some environment steps.
+    """State distribution of a policy after some environment steps.
 
     An episode that ended before stays in its terminal state.
 
     Args:
       policy: probability of each action in each state.
-      num_steps: at least 0, which gives `initial`.
+      num_steps: t, at least 0.
 
     Returns:
-      P(s_t = s) for t = `num_steps`.
+      P(s_t = s); for t = 0, `initial`.
 
     Raises:
       ValueError: if `policy` or `num_steps` is out of range.

@@ -82,10 +82,12 @@ def test_random_play_visits_some_hundred_places_of_a_running_game(game):
 def test_the_submarine_moves_in_the_direction_that_it_is_steered():
   environment = atari.AtariEnvironment('seaquest', sticky=0)
   environment.reset()
+  actions = environment.emulator.getLegalActionSet()
+  action_names = [action.name for action in actions]
 
   def after(action_name):
     for _ in range(8):
-      environment.step(environment.action_names.index(action_name))
+      environment.step(action_names.index(action_name))
     x, y = atari_coverage.avatar('seaquest', environment.ram()).astype(int)
     return x, y
 

@@ -66,5 +66,5 @@ def test_what_is_of_other_classics_is_refused():
     factory.make('classic:cartpole', size=4)
   environment = factory.make('classic:cartpole')
   environment.reset()
-  with pytest.raises(ValueError, match='action must be 0 or 1, got 2'):
+  with pytest.raises(ValueError, match='must be an integer in 0..1, got 2'):
     environment.step(2)

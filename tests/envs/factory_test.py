@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 from absl.testing import absltest
 from dm_env import specs
@@ -12,23 +13,10 @@ import pytest
 from envs import factory
 from envs import gridworlds
 from envs.tabular import environment as tabular_environment
+from skills import checks
+from tests import environments
 
-GRIDS = tuple(name for name in factory.names() if name.startswith('grid:'))
-# Of each large suite a few that differ; the rest is slow.
-QUICK = (
-  'control:ball_in_cup_catch',
-  'control:dog_walk',
-  'control:lqr_lqr_2_1',
-  'control:quadruped_walk',
-  'control:walker_stand',
-  'atari:montezuma_revenge',
-  'atari:pong',
-  'random:dense',
-  'random:sparse',
-  'classic:catch',
-  'classic:cartpole',
-  'classic:deep_sea',
-)
+SUITES = ', '.join(map(repr, factory.SUITES))
 
 
 def _conformance_test(name, options):
@@ -41,7 +29,7 @@ def _conformance_test(name, options):
     def make_action_sequence(self):
       rng = np.random.default_rng(0)
       spec = self.environment.action_spec()
-      for _ in range(50 if name in GRIDS else 10):
+      for _ in range(50 if name in environments.GRIDS else 10):
         if isinstance(spec, specs.DiscreteArray):
           yield np.int32(rng.integers(spec.num_values))
         else:
@@ -50,7 +38,7 @@ def _conformance_test(name, options):
   values = [f'{option}_{value}' for option, value in options.items()]
   label = '_'.join([name.replace(':', '_'), *values])
   ConformanceTest.__name__ = ConformanceTest.__qualname__ = f'Test_{label}'
-  if name in GRIDS or name in QUICK:
+  if name in environments.QUICK:
     return ConformanceTest
   return pytest.mark.slow(ConformanceTest)
 
@@ -58,7 +46,7 @@ def _conformance_test(name, options):
 _CASES = [(_name, {}) for _name in factory.names()]
 _CASES += [
   (_name, {'observation': _kind})
-  for _name in GRIDS
+  for _name in environments.GRIDS
   for _kind in gridworlds.OBSERVATIONS
 ]
 _CASES += [
@@ -79,8 +67,13 @@ del _test  # Else the last one would be collected a second time.
 
 def test_names_are_those_of_all_suites():
   names = factory.names()
-  assert len(names) == len(set(names)) == 7 + 51 + 104 + 2 + 3
-  assert GRIDS == (
+  assert len(names) == len(set(names))
+  counts = {'grid': 7, 'control': 51, 'atari': 104, 'random': 2, 'classic': 3}
+  for suite, count in counts.items():
+    own = [name for name in names if name.startswith(f'{suite}:')]
+    assert len(own) == len(factory.load(suite).TASKS) == count
+  assert {name.partition(':')[0] for name in names} == set(factory.SUITES)
+  assert environments.GRIDS == (
     'grid:disdain_release',
     'grid:four_rooms',
     'grid:open_11',
@@ -89,18 +82,28 @@ def test_names_are_those_of_all_suites():
     'grid:bump',
     'grid:rewards_11',
   )
-  assert set(QUICK) < set(names)
+  assert set(environments.QUICK) < set(names)
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    name
-    if name in GRIDS + QUICK
-    else pytest.param(name, marks=pytest.mark.slow)
-    for name in factory.names()
-  ],
-)
+def test_a_suite_is_added_by_naming_its_module(monkeypatch):
+  module = types.ModuleType('toy_suite')
+  module.TASKS = ('small',)
+
+  def make(task, *, seed, size=3):
+    checks.integer('size', size, 1)
+    return task, seed, size
+
+  module.make = make
+  monkeypatch.setitem(sys.modules, 'toy_suite', module)
+  monkeypatch.setitem(factory.SUITES, 'toy', 'toy_suite')
+  assert 'toy:small' in factory.names()
+  assert factory.options('toy') == ('size',)
+  assert factory.make('toy:small', seed=2, size=5) == ('small', 2, 5)
+  with pytest.raises(ValueError, match="option 'sise' is unknown. Did you"):
+    factory.make('toy:small', sise=5)
+
+
+@pytest.mark.parametrize('name', environments.NAMES)
 def test_specs_have_names_and_bounds(name):
   environment = factory.make(name)
   for spec in (
@@ -114,7 +117,7 @@ def test_specs_have_names_and_bounds(name):
     assert spec.dtype in (np.float32, np.int32, np.uint8)
 
 
-@pytest.mark.parametrize('name', GRIDS)
+@pytest.mark.parametrize('name', environments.GRIDS)
 def test_every_name_makes_an_environment_of_its_own(name):
   first, second = factory.make(name), factory.make(name)
   first.reset()
@@ -150,7 +153,7 @@ def test_options_reach_the_environment(kind, spec):
       'gird:four_rooms',
       {},
       "environment 'gird:four_rooms': suite 'gird' is unknown. Did you mean"
-      " 'grid'? Allowed: 'grid', 'control', 'atari', 'random', 'classic'.",
+      f" 'grid'? Allowed: {SUITES}.",
     ),
     (
       'grid:four_room',
@@ -170,15 +173,13 @@ def test_options_reach_the_environment(kind, spec):
       'four_room',
       {},
       "environment 'four_room' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random',"
-      " 'classic'.",
+      f" 'grid:four_rooms'? Suites: {SUITES}.",
     ),
     (
       'grid_four_rooms',
       {},
       "environment 'grid_four_rooms' must be written 'suite:task'. Did you mean"
-      " 'grid:four_rooms'? Suites: 'grid', 'control', 'atari', 'random',"
-      " 'classic'.",
+      f" 'grid:four_rooms'? Suites: {SUITES}.",
     ),
     (
       'grid:four_rooms',
@@ -207,8 +208,7 @@ def test_options_reach_the_environment(kind, spec):
       'walker_stan',
       {},
       "environment 'walker_stan' must be written 'suite:task'. Did you mean"
-      " 'control:walker_stand'? Suites: 'grid', 'control', 'atari', 'random',"
-      " 'classic'.",
+      f" 'control:walker_stand'? Suites: {SUITES}.",
     ),
     (
       'control:walker_walk',

@@ -294,17 +294,17 @@ def test_pixels_show_walls_free_cells_and_the_agent_apart(grid):
   assert images.shape == (grid.mdp.num_states, height, width, 3)
   assert images.dtype == np.uint8
   colours = {
-    gridworlds.WALL_COLOUR,
-    gridworlds.FREE_COLOUR,
-    gridworlds.AGENT_COLOUR,
+    gridworlds.WALL_COLOR,
+    gridworlds.FREE_COLOR,
+    gridworlds.AGENT_COLOR,
   }
   assert len(colours) == 3
   for image, position in zip(images, grid.positions, strict=True):
-    agent = (image == gridworlds.AGENT_COLOUR).all(-1)
+    agent = (image == gridworlds.AGENT_COLOR).all(-1)
     assert np.argwhere(agent).tolist() == [position.tolist()]
-    walls = (image == gridworlds.WALL_COLOUR).all(-1)
+    walls = (image == gridworlds.WALL_COLOR).all(-1)
     np.testing.assert_array_equal(walls, grid.walls)
-    free = (image == gridworlds.FREE_COLOUR).all(-1)
+    free = (image == gridworlds.FREE_COLOR).all(-1)
     np.testing.assert_array_equal(free, ~walls & ~agent)
 
 

@@ -10,14 +10,14 @@ SIZES = random_mdps.Sizes(12, 3, 4, 0.3)
 
 
 def test_every_action_leads_to_as_many_states_as_it_branches_to():
-  mdp = random_mdps.make(SIZES, 0)
+  mdp = random_mdps.draw(SIZES, 0)
   assert mdp.transitions.shape == (12, 3, 12)
   np.testing.assert_array_equal((mdp.transitions > 0).sum(-1), 4)
   np.testing.assert_allclose(mdp.transitions.sum(-1), 1.0)
   # They are not the same states everywhere, and no probability is preferred:
   # the largest of four has mean (1 + 1/2 + 1/3 + 1/4) / 4.
   assert len(np.unique(mdp.transitions > 0, axis=0)) > 1
-  large = random_mdps.make(SIZES._replace(num_states=400), 0)
+  large = random_mdps.draw(SIZES._replace(num_states=400), 0)
   np.testing.assert_allclose(
     large.transitions.max(-1).mean(), 25 / 48, atol=0.02
   )
@@ -25,7 +25,7 @@ def test_every_action_leads_to_as_many_states_as_it_branches_to():
 
 @pytest.mark.parametrize('rewarded', [0.0, 0.3, 1.0])
 def test_the_share_of_pairs_that_pay_is_as_asked(rewarded):
-  mdp = random_mdps.make(random_mdps.Sizes(400, 5, 2, rewarded), 3)
+  mdp = random_mdps.draw(random_mdps.Sizes(400, 5, 2, rewarded), 3)
   # 2000 pairs: 3 standard deviations are 3 * sqrt(.21 / 2000) = .03.
   share = np.mean(mdp.rewards != 0)
   assert abs(share - rewarded) < 0.035
@@ -35,7 +35,7 @@ def test_the_share_of_pairs_that_pay_is_as_asked(rewarded):
 
 
 def test_the_same_number_is_the_same_world_and_another_is_another():
-  first, same, other = (random_mdps.make(SIZES, world) for world in (1, 1, 2))
+  first, same, other = (random_mdps.draw(SIZES, world) for world in (1, 1, 2))
   np.testing.assert_array_equal(first.transitions, same.transitions)
   np.testing.assert_array_equal(first.rewards, same.rewards)
   assert (first.transitions != other.transitions).any()
@@ -43,7 +43,7 @@ def test_the_same_number_is_the_same_world_and_another_is_another():
 
 
 def test_exact_values_satisfy_bellman_s_equation():
-  mdp = random_mdps.make(SIZES, 5)
+  mdp = random_mdps.draw(SIZES, 5)
   policy = np.random.default_rng(0).dirichlet(np.ones(3), size=12)
   values = mdp.state_values(policy, 0.9)
   ahead = mdp.rewards + 0.9 * mdp.transitions @ values
@@ -52,7 +52,7 @@ def test_exact_values_satisfy_bellman_s_equation():
 
 def test_a_world_of_one_state_by_hand():
   # One action that pays r for ever is worth r / (1 - .5).
-  mdp = random_mdps.make(random_mdps.Sizes(1, 1, 1, 1.0), 0)
+  mdp = random_mdps.draw(random_mdps.Sizes(1, 1, 1, 1.0), 0)
   np.testing.assert_allclose(
     mdp.state_values(np.ones((1, 1)), 0.5), 2 * mdp.rewards[0]
   )
@@ -68,12 +68,12 @@ def test_a_world_of_one_state_by_hand():
 )
 def test_a_size_that_cannot_be_is_refused(change, message):
   with pytest.raises(ValueError, match=message):
-    random_mdps.make(SIZES._replace(**change), 0)
+    random_mdps.draw(SIZES._replace(**change), 0)
 
 
 def test_the_factory_changes_sizes_and_worlds_apart_from_the_seed():
-  world = factory.make('random:sparse', world=4, rewarded=1.0, seed=9)
-  expected = random_mdps.make(
+  world = factory.make('random:sparse', instance=4, rewarded=1.0, seed=9)
+  expected = random_mdps.draw(
     random_mdps.TASKS['sparse']._replace(rewarded=1.0), 4
   )
   np.testing.assert_array_equal(world.mdp.transitions, expected.transitions)

@@ -1,4 +1,4 @@
-"""`launch.run_local` in a world that breaks down after some steps."""
+"""`launch.run_local` in an environment that fails after some steps."""
 
 from envs import factory
 from envs import gridworlds
@@ -20,13 +20,14 @@ class FailingEnvironment(gridworlds.GridworldEnvironment):
     return super().step(action)
 
 
+TASKS = gridworlds.TASKS
+
+
 def make(task, *, seed):
   return FailingEnvironment(gridworlds.load(task), seed=seed)
 
 
-factory.SUITES['failing'] = factory.Suite(
-  tasks=lambda: tuple(gridworlds.MAPS), make=make
-)
+factory.SUITES['failing'] = __name__
 
 if __name__ == '__main__':
   command.run(run_local.main)
