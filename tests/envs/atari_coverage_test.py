@@ -57,7 +57,7 @@ def test_an_episode_is_forgotten_and_a_lifetime_is_not():
 @pytest.mark.parametrize('game', GAMES)
 def test_known_games_exist_and_their_bytes_are_different_ones(game):
   places = list(atari_coverage.AVATAR_BYTES[game].values())
-  assert game in atari.GAMES
+  assert game in atari.TASKS
   assert len(set(places)) == len(places)
   assert all(0 <= place < atari_coverage.RAM_SIZE for place in places)
 

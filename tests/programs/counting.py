@@ -1,4 +1,4 @@
-"""A world that counts, so that a reader knows where each number comes from."""
+"""An environment that counts: each number shows where it comes from."""
 
 import dataclasses
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 from skills import config as config_lib
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
+from skills.agents.replay import reader as replay_reader
 from skills.learners import model_value
 from skills.learners import q_learning
 from skills.networks import discriminators
@@ -33,7 +34,7 @@ class CountingEnvironment(dm_env.Environment):
   """
 
   def __init__(self, lengths):
-    """Initialises the environment; `lengths` of its episodes, over and over."""
+    """Initializes the environment; `lengths` of its episodes, repeated."""
     self._lengths = lengths
     self._episode = -1
     self._step = 0
@@ -121,7 +122,7 @@ class Step(NamedTuple):
 
 
 class Witness:
-  """Extras what an actor hands to an adder, and passes it on."""
+  """Records what an actor hands to an adder, and passes it on."""
 
   def __init__(self, adder=None):
     self._adder = adder
@@ -196,7 +197,7 @@ def item(problem, batch_size, seed):
     return np.concatenate([x, np.zeros_like(x[:1])])
 
   counted = np.arange(1, num_steps + 1)[:, None] * trajectory.mask
-  steps = replay.adders.base.Trajectory(
+  steps = replay_reader.adders.base.Trajectory(
     observation=np.asarray(trajectory.observation),
     action=with_last_row(trajectory.action),
     reward=with_last_row(trajectory.reward),
@@ -223,7 +224,7 @@ class FixedVariables:
 
 
 def make_actor(config, environment, adder, *, seed=0):
-  """An actor of random habits in an environment; no learner.
+  """An actor that acts at random in an environment; no learner.
 
   Args:
     config: of the agent.
