@@ -56,7 +56,7 @@ from skills.agents import hierarchy
 from skills.agents import learning
 from skills.evaluation import metrics
 from skills.evaluation.figures import plots
-from skills.learners import actor_critic
+from skills.learners import base
 
 SKILL_RETURNS = 'skill_returns.csv'
 CURVES = 'curves.csv'
@@ -95,27 +95,15 @@ def prepare(
   Raises:
     ValueError: if the skills or settings do not fit the task.
   """
-  learner = trained.config.learner
-  if not isinstance(learner, actor_critic.ActorCriticConfig):
+  if trained.agent.learner.take_policy is None:
     raise ValueError(
-      f'skills must be those of the learner actor_critic, got '
-      f'{registry.name_of(learner)}: its values are of the reward that they '
-      'were learned from, and there is no policy beside them to take over. '
-      '--agent=hierarchy of launch.run_local can use such skills.'
+      'skills must be those of a learner with a policy beside its values, '
+      'actor_critic, got '
+      f'{registry.name_of(trained.config.learner)}: values are of the reward '
+      'that they were learned from. --agent=hierarchy of launch.run_local can '
+      'use such skills.'
     )
-  # What the policy's parameters mean, and the shape they have.
-  fixed = {
-    **{
-      f'network.{name}': value
-      for name, value in dataclasses.asdict(trained.config.network).items()
-    },
-    'network.input_scale': trained.config.network.input_scale,
-    'num_skills': trained.config.num_skills,
-    'fixed_skill': 0,
-    'learner': registry.name_of(learner),
-    'learner.init_stddev': learner.init_stddev,
-    'learner.skill_bias_std': learner.skill_bias_std,
-  }
+  fixed = _fixed(trained)
   for name in settings:
     if name in fixed:
       raise ValueError(
@@ -130,6 +118,19 @@ def prepare(
   )
   hierarchy.check(experiment.make_environment(0), trained, primitives=False)
   return experiment
+
+
+def _fixed(trained: loading.TrainedSkills) -> dict[str, Any]:
+  """Settings that decide the shape and meaning of the policy's parameters."""
+  learner = trained.config.learner
+  return {
+    **config_io.flatten(trained.config.network, 'network.'),
+    'num_skills': trained.config.num_skills,
+    'fixed_skill': 0,
+    'learner': registry.name_of(learner),
+    'learner.init_stddev': learner.init_stddev,
+    'learner.skill_bias_std': learner.skill_bias_std,
+  }
 
 
 class Tried(NamedTuple):
@@ -408,11 +409,12 @@ def run(
     flush=True,
   )
 
-  def take_over(
-    state: actor_critic.ActorCriticState,
-  ) -> actor_critic.ActorCriticState:
-    policy = learning.to_host(trained.state.params.policy)
-    return state._replace(params=state.params._replace(policy=policy))
+  take_policy = trained.agent.learner.take_policy
+  assert take_policy is not None  # `prepare` refuses such skills.
+  state = learning.to_host(trained.state)
+
+  def begin(fresh: base.LearnerState) -> base.LearnerState:
+    return take_policy(fresh, state)
 
   summary: dict[str, Any] = {
     'best_skill': best,
@@ -425,7 +427,7 @@ def run(
     experiment_lib.save(own)
     run_record.write(own.output_dir)
     print(f'{name}:', flush=True)
-    outcome = local.run(own, take_over if name == FINETUNED else None)
+    outcome = local.run(own, begin if name == FINETUNED else None)
     summary[name] = outcome.summary
     curves[name] = curve(folder / name, tried_steps if name == FINETUNED else 0)
     if outcome.signal is not None:
@@ -442,58 +444,77 @@ def run(
   return summary, 0
 
 
-def main(argv: Sequence[str]) -> int:
-  """Reads the flags and does it."""
-  with command.exit_on_user_error():
-    if len(argv) > 1:
-      raise ValueError(f'unexpected argument {argv[1]!r}.')
-    for name in _NOT_HERE:
-      if training_flags.given(name) is not None:
-        raise ValueError(
-          f'--{name} is not for this command, which trains the agent '
-          "'extrinsic' in two new runs; leave it out."
-        )
-    if training_flags.given('wandb'):
-      run_loggers.check_wandb()
-    skills = training_flags.given('skills')
-    if skills is None:
-      raise ValueError('--skills is missing: the folder of a trained run.')
-    if _EPISODES_PER_SKILL.value < 1:
+def _from_flags(
+  argv: Sequence[str],
+) -> tuple[loading.TrainedSkills, experiment_lib.Experiment]:
+  """The trained skills, and the run of the task that the flags describe."""
+  given = training_flags.given
+  if len(argv) > 1:
+    raise ValueError(f'unexpected argument {argv[1]!r}.')
+  for name in _NOT_HERE:
+    if given(name) is not None:
       raise ValueError(
-        f'--episodes_per_skill must be >= 1, got {_EPISODES_PER_SKILL.value}.'
+        f'--{name} is not for this command, which trains the agent '
+        "'extrinsic' in two new runs; leave it out."
       )
-    origin = experiment_lib.load(skills)
-    trained = loading.load(skills)
-    environment = training_flags.given('env') or origin.environment
-    options = origin.environment_options
-    if training_flags.given('env_option'):
-      options = training_flags.environment_options()
-    seed = training_flags.given('seed') or 0
-    name = f'finetune-{environment}-{seed}'.replace(':', '-')
-    folder = pathlib.Path(training_flags.given('output_dir') or f'runs/{name}')
-    is_used = folder.exists() and any(folder.iterdir())
-    if is_used and not training_flags.given('resume'):
-      raise ValueError(
-        f'there is something in {folder}; add --resume to the flags that it '
-        'was begun with to continue it, or choose another --output_dir.'
-      )
-    if training_flags.given('resume') and not is_used:
-      raise ValueError(f'there is nothing to continue in {folder}.')
-    num_steps = training_flags.given('num_steps')
-    episodes = training_flags.given('evaluation_episodes')
-    experiment = prepare(
-      trained,
-      environment=environment,
-      environment_options=options,
-      settings=config_io.parse_assignments(training_flags.given('set') or []),
-      seed=seed,
-      num_steps=_NUM_STEPS if num_steps is None else num_steps,
-      evaluation_episodes=episodes,
-      output_dir=str(folder),
-      wandb=bool(training_flags.given('wandb')),
+  if given('wandb'):
+    run_loggers.check_wandb()
+  skills = given('skills')
+  if skills is None:
+    raise ValueError('--skills is missing: the folder of a trained run.')
+  if _EPISODES_PER_SKILL.value < 1:
+    raise ValueError(
+      f'--episodes_per_skill must be >= 1, got {_EPISODES_PER_SKILL.value}.'
     )
-    local.check(experiment)
-    check_steps(experiment, _EPISODES_PER_SKILL.value)
+  origin = experiment_lib.load(skills)
+  trained = loading.load(skills)
+  environment = given('env') or origin.environment
+  options = origin.environment_options
+  if given('env_option'):
+    options = training_flags.environment_options()
+  seed = given('seed') or 0
+  num_steps = given('num_steps')
+  name = f'finetune-{environment}-{seed}'.replace(':', '-')
+  experiment = prepare(
+    trained,
+    environment=environment,
+    environment_options=options,
+    settings=config_io.parse_assignments(given('set') or []),
+    seed=seed,
+    num_steps=_NUM_STEPS if num_steps is None else num_steps,
+    evaluation_episodes=given('evaluation_episodes'),
+    output_dir=given('output_dir') or f'runs/{name}',
+    wandb=bool(given('wandb')),
+  )
+  local.check(experiment)
+  check_steps(experiment, _EPISODES_PER_SKILL.value)
+  return trained, experiment
+
+
+def _check_folder(folder: pathlib.Path) -> None:
+  """Refuses a folder that is used, or with --resume one that is not."""
+  is_used = folder.exists() and any(folder.iterdir())
+  resume = bool(training_flags.given('resume'))
+  if is_used and not resume:
+    raise ValueError(
+      f'there is something in {folder}; add --resume to the flags that it '
+      'was begun with to continue it, or choose another --output_dir.'
+    )
+  if resume and not is_used:
+    raise ValueError(f'there is nothing to continue in {folder}.')
+
+
+def main(argv: Sequence[str]) -> int:
+  """Reads the flags, fine-tunes and learns from scratch."""
+  with command.exit_on_user_error():
+    trained, experiment = _from_flags(argv)
+    if training_flags.show_settings(
+      experiment,
+      from_skills=('environment', 'environment_options', *_fixed(trained)),
+    ):
+      return 0
+    folder = pathlib.Path(experiment.output_dir)
+    _check_folder(folder)
     tried = tried_before(experiment, _EPISODES_PER_SKILL.value)
   summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value, tried)
   run_files.write_json(folder / run_files.SUMMARY_FILE, summary)

@@ -128,6 +128,8 @@ def main(argv: Sequence[str]) -> int:
       jax.config.update('jax_platforms', 'cpu')
     experiment, resume = training_flags.experiment_from_flags(argv)
     distributed_run.check(experiment, topology, hosts.count, settings)
+    if training_flags.show_settings(experiment, is_continued=resume):
+      return 0
     if hosts.is_leader:
       training_flags.prepare_folder(experiment, resume)
   try:

@@ -28,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
   with command.exit_on_user_error():
     experiment, resume = training_flags.experiment_from_flags(argv)
     local.check(experiment)
+    if training_flags.show_settings(experiment, is_continued=resume):
+      return 0
     training_flags.prepare_folder(experiment, resume)
   outcome = local.run(experiment)
   training_flags.report(experiment, outcome.summary)

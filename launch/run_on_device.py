@@ -27,6 +27,8 @@ def main(argv: Sequence[str]) -> int:
       argv, _DEFAULT_NUM_STEPS
     )
     on_device_run.build(experiment)
+    if training_flags.show_settings(experiment, is_continued=resume):
+      return 0
     training_flags.prepare_folder(experiment, resume)
   outcome = on_device_run.run(experiment, resume=resume)
   training_flags.report(experiment, outcome.summary)

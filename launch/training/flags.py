@@ -1,5 +1,6 @@
 """Flags of the training commands, and the experiment that they describe."""
 
+from collections.abc import Collection
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -14,6 +15,7 @@ from launch.runs import experiment as experiment_lib
 from launch.runs import run_files
 from launch.runs import run_loggers
 from launch.runs import run_record
+from launch.training import settings as settings_lib
 from skills import checkpoints
 from skills import config_io
 from skills import loading
@@ -25,7 +27,7 @@ _DEFAULT_NUM_STEPS = 240_000
 _AGENT = flags.DEFINE_string(
   'agent', 'disdain', f'What to train: {", ".join(presets.AGENTS)}.'
 )
-# Those of the suites that are too large to list.
+# Suites with too many tasks to list.
 _MANY = ('control:', 'atari:')
 _FEW = [name for name in factory.names() if not name.startswith(_MANY)]
 _ENV = flags.DEFINE_string(
@@ -83,6 +85,53 @@ _WANDB = flags.DEFINE_bool(
   False,
   'Send metrics to Weights & Biases, too, if it is installed.',
 )
+
+
+class _FormatParser(flags.ArgumentParser):
+  """Parses a flag that may stand alone: `--name` or `--name=json`."""
+
+  syntactic_help = f'<{"|".join(settings_lib.FORMATS)}>'
+
+  def parse(self, argument: Any) -> str | None:
+    """The format; None for `--noname`."""
+    # absl gives 'true' for a flag that stands alone.
+    named = {'true': settings_lib.FORMATS[0], 'false': None}
+    format_ = named.get(argument, argument)
+    if format_ not in (None, *settings_lib.FORMATS):
+      raise ValueError(f'value should be one of {self.syntactic_help}')
+    return format_
+
+
+_SHOW_SETTINGS = flags.DEFINE_flag(
+  flags.Flag(
+    _FormatParser(),
+    None,
+    'show_settings',
+    None,
+    'Print the settings that a run would have and where each comes from, as '
+    'a table or, with --show_settings=json, as JSON; nothing is started.',
+    boolean=True,
+  )
+)
+
+# Flags that give a field of the experiment.
+_FIELDS = (
+  'agent',
+  'env',
+  'env_option',
+  'skills',
+  'skills_discount',
+  'seed',
+  'num_steps',
+  'evaluation_episodes',
+  'checkpoint_every_s',
+  'output_dir',
+  'wandb',
+)
+# Fields whose names are not the flags'.
+_RENAMED = {'env': 'environment', 'env_option': 'environment_options'}
+# What a continued run takes from the command line.
+_NOT_KEPT = ('num_steps', 'output_dir', 'wandb')
 
 
 def given(name: str) -> Any:
@@ -145,21 +194,10 @@ def experiment_from_flags(
 def _continued() -> experiment_lib.Experiment:
   if _OUTPUT_DIR.value is None:
     raise ValueError('--resume needs the --output_dir of the run to continue.')
-  fixed = (
-    _AGENT,
-    _ENV,
-    _ENV_OPTION,
-    _SKILLS,
-    _SKILLS_DISCOUNT,
-    _SEED,
-    _SET,
-    _EVALUATION_EPISODES,
-    _CHECKPOINT_EVERY_S,
-  )
-  for flag in fixed:
-    if flag.present:
+  for name in (*_FIELDS, 'set'):
+    if name not in _NOT_KEPT and given(name) is not None:
       raise ValueError(
-        f'--{flag.name} cannot change in a resumed run, whose settings are in '
+        f'--{name} cannot change in a resumed run, whose settings are in '
         f'{_OUTPUT_DIR.value}/{loading.CONFIG_FILE}; leave it out, or '
         'start a new run.'
       )
@@ -171,6 +209,35 @@ def _continued() -> experiment_lib.Experiment:
   if _NUM_STEPS.value is not None:
     experiment = dataclasses.replace(experiment, num_steps=_NUM_STEPS.value)
   return experiment
+
+
+def show_settings(
+  experiment: experiment_lib.Experiment,
+  *,
+  is_continued: bool = False,
+  from_skills: Collection[str] = (),
+) -> bool:
+  """Prints the settings of a run if --show_settings asks for them.
+
+  Args:
+    experiment: what would run.
+    is_continued: whether it was read from a run's folder.
+    from_skills: fields and settings that are those of the trained skills.
+
+  Returns:
+    Whether it did, so that the command is done.
+  """
+  if _SHOW_SETTINGS.value is None:
+    return False
+  sources = dict.fromkeys(from_skills, settings_lib.SKILLS)
+  for name in _FIELDS:
+    if given(name) is not None:
+      sources[_RENAMED.get(name, name)] = f'--{name}'
+  for path in config_io.parse_assignments(_SET.value):
+    sources[path] = settings_lib.SET
+  settings = settings_lib.resolve(experiment, sources, is_continued)
+  settings_lib.show(settings, _SHOW_SETTINGS.value)
+  return True
 
 
 def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:

@@ -492,4 +492,10 @@ def make(
   def variables(state: ActorCriticState) -> Variables:
     return Variables(state.params.policy, state.steps)
 
-  return base.Learner(init, update, variables)
+  def take_policy(
+    state: ActorCriticState, trained: ActorCriticState
+  ) -> ActorCriticState:
+    policy = trained.params.policy
+    return state._replace(params=state.params._replace(policy=policy))
+
+  return base.Learner(init, update, variables, take_policy=take_policy)

@@ -28,6 +28,8 @@ class Learner(NamedTuple):
     update_with_priorities: the same as `update`, which also gives a number
       above 0 for each trajectory `[B]`, that says how much there is to learn
       from it; None for learners that cannot tell.
+    take_policy: state, trained state of the same shapes -> the state with the
+      trained policy; None for learners without a policy beside their values.
   """
 
   init: Callable[[types.PRNGKey], LearnerState]
@@ -42,6 +44,9 @@ class Learner(NamedTuple):
     ]
     | None
   ) = None
+  take_policy: Callable[[LearnerState, LearnerState], LearnerState] | None = (
+    None
+  )
 
 
 class ActingPolicy(NamedTuple):

@@ -37,7 +37,7 @@ def test_reverbs_reports_are_dropped_and_everything_else_is_not():
   program = """
 import os
 from launch.cli import command
-with commands.without_reverb_chatter():
+with command.without_reverb_chatter():
   os.write(2, b'[reverb/cc/platform/default/server.cc:71] Started replay'
               b' server on port 1\\n')
   os.write(2, b'[reverb/cc/table.cc:1] Check failed\\n')
@@ -57,7 +57,7 @@ def test_what_a_killed_process_wrote_last_still_appears():
   program = """
 import os
 from launch.cli import command
-with commands.without_reverb_chatter():
+with command.without_reverb_chatter():
   os.write(2, b'last words\\n')
   os.abort()
 """
