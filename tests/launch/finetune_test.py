@@ -156,7 +156,7 @@ def test_each_skill_is_followed_without_an_end(run_dir):
   for skill, episode in np.ndindex(3, 2):
     seen, total = world.reset().observation, 0.0
     for _ in range(3):
-      action, _ = acting_policy.choose(
+      action, _ = acting_policy.select_action(
         trained.variables,
         jnp.asarray(seen)[None],
         jnp.array([skill]),
