@@ -396,12 +396,23 @@ def tested_versions() -> dict[str, str]:
 # More wrong packages than this are no accident but another environment.
 _MOST_PACKAGES = 12
 
-# Without these the tests or pictures are missing, but nothing else.
+# Without these the tests or tools are missing, but nothing else.
 _OPTIONAL = frozenset(
-  ('beartype', 'hypothesis', 'import-linter', 'matplotlib', 'pyrefly')
-  + ('pytest', 'pytest-timeout', 'ruff', 'grimp', 'contourpy', 'cycler')
-  + ('fonttools', 'kiwisolver', 'pillow', 'pyparsing', 'sortedcontainers')
-  + ('iniconfig', 'pluggy', 'exceptiongroup', 'tomli')
+  (
+    'beartype',
+    'exceptiongroup',
+    'grimp',
+    'hypothesis',
+    'import-linter',
+    'iniconfig',
+    'pluggy',
+    'pyrefly',
+    'pytest',
+    'pytest-timeout',
+    'ruff',
+    'sortedcontainers',
+    'tomli',
+  )
 )
 
 

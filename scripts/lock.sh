@@ -25,8 +25,8 @@ python="${PYTHON:-.venv/bin/python}"
 "$uv" lock --quiet --python "$python"
 
 export_lock() {
-  "$uv" export --quiet --frozen --all-groups --extra plots \
-    --no-emit-project --no-header "$@"
+  "$uv" export --quiet --frozen --all-groups --no-emit-project \
+    --no-header "$@"
 }
 export_lock -o requirements.lock >/dev/null
 export_lock --extra cuda -o requirements-cuda.lock >/dev/null

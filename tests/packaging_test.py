@@ -1,11 +1,15 @@
-"""Pins, locks and the set-up script, without installing anything."""
+"""Pins, locks, the set-up script, and the project as a wheel."""
 
+from email import parser
+import importlib
 import itertools
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 
 import pytest
 import tomli
@@ -21,13 +25,20 @@ TOOLS = ('awk', 'bash', 'cat', 'cut', 'dirname', 'env', 'grep', 'mktemp')
 TOOLS += ('rm', 'sha256sum', 'uname', 'sed', 'chmod', 'cp', 'mkdir')
 
 
+PACKAGES = ('skills', 'envs', 'launch')
+
+
 def normal(name):
   return re.sub(r'[-_.]+', '-', name).lower()
 
 
+def pyproject():
+  return tomli.loads((ROOT / 'pyproject.toml').read_text())
+
+
 def project_requirements():
   """Every requirement of pyproject.toml, groups and extras included."""
-  tables = tomli.loads((ROOT / 'pyproject.toml').read_text())
+  tables = pyproject()
   project = tables['project']
   lists = [project['dependencies']]
   lists.extend(project['optional-dependencies'].values())
@@ -93,7 +104,7 @@ def test_files_with_registry_addresses_are_not_tracked():
   ).stdout.splitlines()
   assert 'uv.lock' not in tracked
   ignored = subprocess.run(
-    ['git', 'check-ignore', 'uv.lock', '.venv/x', 'runs/x', '.uv/x'],
+    ['git', 'check-ignore', 'uv.lock', '.venv', 'runs/x', '.uv/x'],
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -254,3 +265,129 @@ def test_make_alone_explains_itself():
   )
   for target in ('setup', 'demo', 'test', 'test-slow', 'lint', 'clean'):
     assert re.search(rf'^  {target} +\S', result.stdout, re.MULTILINE)
+
+
+# The wheel.
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+  """The project's wheel, built offline with the tools of this environment."""
+  folder = tmp_path_factory.mktemp('wheel')
+  # A copy, since builds leave files beside what they build.
+  source = folder / 'source'
+  source.mkdir()
+  for name in ('pyproject.toml', 'README.md', 'LICENSE'):
+    shutil.copy(ROOT / name, source / name)
+  for name in PACKAGES:
+    shutil.copytree(
+      ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__')
+    )
+  pip('wheel', '--no-build-isolation', f'--wheel-dir={folder}', str(source))
+  [path] = folder.glob('*.whl')
+  return path
+
+
+def pip(*arguments):
+  result = subprocess.run(
+    [sys.executable, '-m', 'pip', '--quiet', *arguments]
+    + ['--no-deps', '--no-index'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr
+
+
+def test_wheel_holds_every_file_of_the_packages(wheel):
+  with zipfile.ZipFile(wheel) as file:
+    held = {name for name in file.namelist() if '.dist-info/' not in name}
+  files = {
+    str(path.relative_to(ROOT))
+    for package in PACKAGES
+    for path in (ROOT / package).rglob('*')
+    if path.is_file() and path.suffix != '.pyc'
+  }
+  assert held == files
+
+
+def test_matplotlib_is_a_plain_dependency(wheel):
+  # Every training command imports it.
+  importlib.import_module('launch.run_local')
+  assert 'matplotlib' in sys.modules
+  with zipfile.ZipFile(wheel) as file:
+    [name] = [n for n in file.namelist() if n.endswith('.dist-info/METADATA')]
+    metadata = parser.Parser().parsestr(file.read(name).decode())
+  requires = metadata.get_all('Requires-Dist')
+  [matplotlib] = [line for line in requires if line.startswith('matplotlib')]
+  assert 'extra' not in matplotlib
+
+
+def test_every_command_has_a_console_script():
+  commands = {
+    path.stem for path in (ROOT / 'launch').glob('*.py') if path.stem[0] != '_'
+  }
+  scripts = pyproject()['project']['scripts']
+  assert set(scripts) == {
+    f'skills-{name.replace("_", "-")}' for name in commands
+  }
+  for script, entry in scripts.items():
+    module, name = entry.split(':')
+    function = getattr(importlib.import_module(module), name)
+    assert function.args == (script.removeprefix('skills-').replace('-', '_'),)
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+  """Runs a console script of the installed wheel, in an empty folder."""
+  environment = tmp_path_factory.mktemp('installed') / 'venv'
+  subprocess.run(
+    [sys.executable, '-m', 'venv', '--without-pip', environment], check=True
+  )
+  pip(f'--python={environment / "bin" / "python"}', 'install', str(wheel))
+  # The dependencies are those of this environment. Its own installation of the
+  # project is not among them: that is a .pth file, which counts there alone.
+  [site] = environment.glob('lib/python*/site-packages')
+  dependencies = pathlib.Path(tomli.__file__).parent.parent
+  (site / 'dependencies.pth').write_text(f'{dependencies}\n')
+
+  def call(script, *arguments, cwd):
+    environment_variables = dict(os.environ)
+    environment_variables.pop('PYTHONPATH', None)
+    return subprocess.run(
+      [environment / 'bin' / script, *arguments],
+      cwd=cwd,
+      env=environment_variables,
+      capture_output=True,
+      text=True,
+      timeout=280,
+      check=False,
+    )
+
+  return call
+
+
+@pytest.mark.slow
+def test_installed_wheel_explains_its_flags(installed, tmp_path):
+  result = installed('skills-run-on-device', '--help', cwd=tmp_path)
+  text = result.stdout + result.stderr
+  assert 'python -m launch.run_on_device --agent=disdain' in text
+  assert '--num_steps:' in text
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_installed_wheel_runs_from_another_folder(installed, tmp_path):
+  result = installed('skills-run-on-device', '--num_steps=12800', cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  [folder] = (tmp_path / 'runs').iterdir()
+  assert (folder / 'summary.json').exists()
+  assert '<style>' in (folder / 'report.html').read_text()
+
+
+@pytest.mark.slow
+def test_installed_doctor_finds_the_project(installed, tmp_path):
+  result = installed(
+    'skills-doctor', '--only=python,platform,acme', cwd=tmp_path
+  )
+  assert result.returncode == 0, result.stdout + result.stderr
