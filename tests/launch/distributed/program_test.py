@@ -7,6 +7,7 @@ import pytest
 
 from launch.distributed import program
 from launch.runs import experiment as experiment_lib
+from skills import config_io
 
 pytestmark = pytest.mark.integration
 
@@ -106,7 +107,7 @@ def test_nodes_that_cannot_work_are_refused(fields, parts):
 def test_nodes_that_do_not_fit_the_agent_are_refused(
   experiment, fields, num_hosts, settings, parts
 ):
-  config = experiment_lib.overrides.apply(
+  config = config_io.apply_changes(
     experiment.config, {'replay.min_size': 1, **settings}
   )
   with pytest.raises(ValueError) as error:
@@ -116,7 +117,7 @@ def test_nodes_that_do_not_fit_the_agent_are_refused(
 
 
 def test_what_is_just_allowed_is_not_refused(experiment):
-  config = experiment_lib.overrides.apply(
+  config = config_io.apply_changes(
     experiment.config,
     {
       'replay.kind': 'queue',
@@ -333,7 +334,7 @@ def test_learners_and_inference_servers_of_a_host_share_its_devices(experiment):
 
 
 def test_replay_servers_share_what_replay_holds(experiment):
-  config = experiment_lib.overrides.apply(
+  config = config_io.apply_changes(
     experiment.config, {'replay.capacity': 1000, 'replay.min_size': 100}
   )
   shard = program.shard_config(config, 4)
