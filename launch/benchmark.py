@@ -55,10 +55,10 @@ from rich import table as rich_table
 from envs import atari
 from launch.cli import command
 from launch.runs import experiment as experiment_lib
-from launch.runs import run_files
 from launch.runs import run_record
 from launch.training import on_device
 from skills import checks
+from skills import files
 from skills import registry
 from skills import types
 
@@ -1048,7 +1048,7 @@ def main(argv: Sequence[str]) -> int:
       rows = _on_cores(cores, distributed_rows, limits, len(cores))
       show(f'Launchpad, {on_all} (release grid)', rows)
   if _JSON.value:
-    run_files.write_json(
+    files.write_json(
       pathlib.Path(_JSON.value),
       {'versions': run_record.versions(), 'sections': sections},
     )

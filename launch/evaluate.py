@@ -43,10 +43,10 @@ from envs import rendering
 from launch.cli import command
 from launch.reporting import policy_evaluation
 from launch.reporting import rollouts
-from launch.runs import run_files
 from launch.runs import run_record
 from skills import checks
 from skills import config_io
+from skills import files
 from skills.evaluation import feature_maps
 from skills.evaluation import metrics
 from skills.objectives import domino
@@ -476,9 +476,9 @@ def main(argv: Sequence[str]) -> int:
     for changes in _PERTURB.value
   ]
   content['versions'] = run_record.versions()
-  run_files.write_json(folder / EVALUATION_FILE, content)
-  files = _draw_all(folder, runs, measured, feature_map)
-  for file in (folder / EVALUATION_FILE, *files):
+  files.write_json(folder / EVALUATION_FILE, content)
+  drawn = _draw_all(folder, runs, measured, feature_map)
+  for file in [folder / EVALUATION_FILE, *drawn]:
     print(f'  {file}')
   return 0
 

@@ -27,8 +27,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import dataclasses
+import io
 import math
-import os
 import pathlib
 import sys
 from typing import Any
@@ -50,6 +50,7 @@ from launch.training import flags as training_flags
 from launch.training import local
 from skills import acting
 from skills import config_io
+from skills import files
 from skills import loading
 from skills import registry
 from skills.agents import hierarchy
@@ -274,15 +275,13 @@ _COLUMNS = ('skill', 'episode', 'episode_return', 'episode_length')
 
 
 def write_tried(folder: pathlib.Path, tried: Tried) -> None:
-  """Writes what the skills brought, whole or not at all."""
-  unfinished = folder / f'.{SKILL_RETURNS}.unfinished'
-  with open(unfinished, 'w', newline='') as file:
-    writer = csv.writer(file)
-    writer.writerow(_COLUMNS)
-    for (skill, episode), value in np.ndenumerate(tried.returns):
-      length = tried.num_steps[skill, episode]
-      writer.writerow([skill, episode, value, length])
-  os.replace(unfinished, folder / SKILL_RETURNS)
+  """Writes the return and the length of each skill's episodes."""
+  text = io.StringIO(newline='')
+  writer = csv.writer(text)
+  writer.writerow(_COLUMNS)
+  for (skill, episode), value in np.ndenumerate(tried.returns):
+    writer.writerow([skill, episode, value, tried.num_steps[skill, episode]])
+  files.write_text(folder / SKILL_RETURNS, text.getvalue())
 
 
 def read_tried(folder: pathlib.Path, shape: tuple[int, int]) -> Tried | None:
@@ -517,7 +516,7 @@ def main(argv: Sequence[str]) -> int:
     _check_folder(folder)
     tried = tried_before(experiment, _EPISODES_PER_SKILL.value)
   summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value, tried)
-  run_files.write_json(folder / run_files.SUMMARY_FILE, summary)
+  files.write_json(folder / run_files.SUMMARY_FILE, summary)
   for file in (run_files.SUMMARY_FILE, SKILL_RETURNS, CURVES, PICTURE):
     if (folder / file).exists():
       print(f'  {folder / file}')

@@ -26,10 +26,10 @@ import time
 from absl import flags
 
 from launch.cli import command
-from launch.reporting import page
 from launch.reporting import report_pages
 from launch.reporting import run_folder
 from launch.runs import run_files
+from skills import files
 from skills import loading
 from skills.evaluation.figures import figure_types
 
@@ -63,7 +63,7 @@ def watch(folder: str, path: pathlib.Path, every_s: float) -> None:
       run = run_folder.read(folder)
       is_last = run.is_complete or bool(received)
       # Whoever keeps the last page is not to read it again and again.
-      page.write(
+      files.write_text(
         path, report_pages.of_run(run, refresh_s=None if is_last else refresh_s)
       )
       if is_last:
@@ -109,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
       text = report_pages.of_runs(
         [run_folder.read(folder, with_figures=False) for folder in folders]
       )
-    page.write(path, text)
+    files.write_text(path, text)
   print(path)
   return 0
 

@@ -26,9 +26,9 @@ from launch.reproductions import parallel
 from launch.reproductions import result_figures
 from launch.reproductions import rvic
 from launch.reproductions import self_consistency
-from launch.runs import run_files
 from launch.runs import run_record
 from skills import checks
+from skills import files
 from skills.evaluation.figures import figure_types
 
 _LIST = flags.DEFINE_bool('list', False, 'Show the results that there are.')
@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
     ],
     'runs': runs,
   }
-  run_files.write_json(path, content)
+  files.write_json(path, content)
   figure_types.save(folder, result_figures.make(content))
   print(f'{wall_time_s:.0f} s. {path}, {folder / figure_types.FIGURES_FILE}')
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))

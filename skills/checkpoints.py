@@ -8,16 +8,15 @@ can read them.
 """
 
 from collections.abc import Callable
-import json
 import os
 import pathlib
-import shutil
 from typing import Any
 import zipfile
 
 import jax
 import numpy as np
 
+from skills import files
 from skills import types
 
 FORMAT_VERSION = 1
@@ -27,8 +26,6 @@ FOLDER = 'checkpoints'
 
 _STATE = 'state.npz'
 _META = 'meta.json'
-_UNFINISHED = '.unfinished'
-_REPLACED = '.replaced'
 
 
 class CheckpointError(ValueError):
@@ -58,29 +55,21 @@ def save(
     The checkpoint's folder.
   """
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  for leftover in folder.glob('.*.unfinished'):
+    files.remove(leftover)
+
+  def produce(unfinished: pathlib.Path) -> None:
+    unfinished.mkdir()
+    if extra is not None:
+      extra(unfinished)
+    arrays = {name: np.asarray(leaf) for name, leaf in _leaves(state)}
+    np.savez(unfinished / _STATE, **arrays)
+    files.write_json(unfinished / _META, meta, FORMAT_VERSION)
+
   target = folder / f'{step:012d}'
-  unfinished = folder / f'{target.name}{_UNFINISHED}'
-  shutil.rmtree(unfinished, ignore_errors=True)
-  unfinished.mkdir()
-  if extra is not None:
-    extra(unfinished)
-  arrays = {name: np.asarray(leaf) for name, leaf in _leaves(state)}
-  with open(unfinished / _STATE, 'wb') as file:
-    np.savez(file, **arrays)
-    _flush(file)
-  with open(unfinished / _META, 'w') as file:
-    json.dump({'format_version': FORMAT_VERSION, **meta}, file, indent=2)
-    _flush(file)
-  replaced = folder / f'{target.name}{_REPLACED}'
-  shutil.rmtree(replaced, ignore_errors=True)
-  if target.exists():
-    # Quicker than to remove it, which would take the time to be killed in.
-    os.rename(target, replaced)
-  os.rename(unfinished, target)
-  shutil.rmtree(replaced, ignore_errors=True)
+  files.write(target, produce)
   for old in _finished(folder)[:-keep]:
-    shutil.rmtree(old, ignore_errors=True)
+    files.remove(old)
   return target
 
 
@@ -104,16 +93,9 @@ def read_meta(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
   """
   checkpoint = pathlib.Path(checkpoint)
   try:
-    meta = json.loads((checkpoint / _META).read_text())
+    return files.read_json(checkpoint / _META, FORMAT_VERSION, 'checkpoint')
   except (OSError, ValueError) as error:
-    raise CheckpointError(f'{checkpoint} is no checkpoint: {error}.') from error
-  version = meta.get('format_version')
-  if version != FORMAT_VERSION:
-    raise CheckpointError(
-      f'{checkpoint} has format version {version!r}; this program reads '
-      f'{FORMAT_VERSION}.'
-    )
-  return meta
+    raise CheckpointError(f'{checkpoint} is no checkpoint: {error}') from error
 
 
 def load(
@@ -181,8 +163,3 @@ def _leaves(tree: types.PyTree) -> list[tuple[str, Any]]:
     (jax.tree_util.keystr(path), leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   ]
-
-
-def _flush(file: Any) -> None:
-  file.flush()
-  os.fsync(file.fileno())

@@ -8,7 +8,6 @@ world in which the skills were learned nor Acme, Reverb or TensorFlow.
 
 from collections.abc import Mapping
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -34,7 +33,7 @@ from skills.ops import categorical
 
 CONFIG_FILE = 'config.json'
 # Of `config.json`; a checkpoint has its own.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # Where a checkpoint holds the learner's state.
 LEARNER = 'learner'
@@ -58,18 +57,15 @@ def write_description(
   run_dir: str | os.PathLike[str], description: Description
 ) -> None:
   """Writes `config.json`; makes the folder if there is none."""
-  folder = pathlib.Path(run_dir)
-  folder.mkdir(parents=True, exist_ok=True)
-  text = json.dumps(
+  files.write_json(
+    pathlib.Path(run_dir) / CONFIG_FILE,
     {
-      'format_version': FORMAT_VERSION,
       **description.fields,
       'problem': dataclasses.asdict(description.problem),
       'config': config_io.flatten(description.config),
     },
-    indent=2,
+    FORMAT_VERSION,
   )
-  (folder / CONFIG_FILE).write_text(text + '\n')
 
 
 def read_description(run_dir: str | os.PathLike[str]) -> Description:
@@ -80,7 +76,7 @@ def read_description(run_dir: str | os.PathLike[str]) -> Description:
   """
   path = pathlib.Path(run_dir) / CONFIG_FILE
   try:
-    fields = files.read(path, FORMAT_VERSION, 'experiment')
+    fields = files.read_json(path, FORMAT_VERSION, 'experiment')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise ValueError(
       f'there is no run in {os.fspath(run_dir)!r} ({CONFIG_FILE} is missing).'

@@ -44,7 +44,7 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
   chex.assert_trees_all_equal(state, STATE)
   chex.assert_trees_all_equal_dtypes(state, STATE)
   assert jax.tree.structure(state) == jax.tree.structure(STATE)
-  assert meta == {'format_version': checkpoints.FORMAT_VERSION, **META}
+  assert meta == META
   # Shapes suffice to say what is expected.
   like = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, STATE))
   chex.assert_trees_all_equal(checkpoints.load(folder, like)[0], STATE)
@@ -124,9 +124,9 @@ def test_a_program_killed_while_it_saves_leaves_the_one_before(
   elif moment == 'state':
     monkeypatch.setattr(checkpoints.np, 'savez', killed)
   elif moment == 'meta':
-    monkeypatch.setattr(checkpoints.json, 'dump', killed)
+    monkeypatch.setattr(checkpoints.files, 'write_json', killed)
   else:
-    monkeypatch.setattr(checkpoints.os, 'rename', killed)
+    monkeypatch.setattr(checkpoints.files.os, 'replace', killed)
   with pytest.raises(Killed):
     save(tmp_path, 2, state=jax.tree.map(np.zeros_like, STATE), **kwargs)
   monkeypatch.undo()
@@ -143,7 +143,7 @@ def test_a_program_killed_while_it_replaces_a_checkpoint_leaves_one(
   tmp_path, monkeypatch
 ):
   save(tmp_path)
-  monkeypatch.setattr(checkpoints.os, 'rename', killed)
+  monkeypatch.setattr(checkpoints.files.os, 'rename', killed)
   with pytest.raises(Killed):
     save(tmp_path)
   monkeypatch.undo()
@@ -151,15 +151,16 @@ def test_a_program_killed_while_it_replaces_a_checkpoint_leaves_one(
 
 
 def test_leftovers_are_neither_read_nor_kept(tmp_path):
-  (tmp_path / '000000000009.unfinished').mkdir()
-  (tmp_path / '000000000009.unfinished' / 'state.npz').write_text('half')
+  leftover = tmp_path / '.000000000009.abc.unfinished'
+  leftover.mkdir()
+  (leftover / 'state.npz').write_text('half')
   (tmp_path / 'notes.txt').write_text('mine')
   with pytest.raises(checkpoints.CheckpointError, match='no checkpoint in'):
     checkpoints.latest(tmp_path)
   save(tmp_path, 3)
   assert checkpoints.latest(tmp_path).name == '000000000003'
-  save(tmp_path, 9)
-  assert not (tmp_path / '000000000009.unfinished').exists()
+  assert not leftover.exists()
+  assert (tmp_path / 'notes.txt').exists()
 
 
 def test_a_folder_that_does_not_exist_has_no_checkpoint(tmp_path):

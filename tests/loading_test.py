@@ -181,8 +181,12 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path):
   path = tmp_path / loading.CONFIG_FILE
   content = json.loads(path.read_text())
 
-  path.write_text(json.dumps({**content, 'format_version': 1}))
-  assert 'format version 1; this program reads 2' in refusal(tmp_path)
+  for version in (1, 2):
+    path.write_text(json.dumps({**content, 'format_version': version}))
+    assert (
+      f'format version {version}; this program reads 3: run again, or use the '
+      'release that wrote it.'
+    ) in refusal(tmp_path)
   for part in ('config', 'problem'):
     without = {name: content[name] for name in content if name != part}
     path.write_text(json.dumps(without))

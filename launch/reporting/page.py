@@ -15,7 +15,6 @@ import dataclasses
 import html
 import itertools
 import math
-import os
 import pathlib
 from typing import Any
 
@@ -136,15 +135,6 @@ def render(
 </body>
 </html>
 """
-
-
-def write(path: str | os.PathLike[str], text: str) -> None:
-  """Writes a page that is either whole or as it was; makes its folder."""
-
-  def write_text(temporary: pathlib.Path) -> None:
-    temporary.write_text(text, 'utf-8')
-
-  plots.replace(path, write_text)
 
 
 def number(value: Any) -> str:

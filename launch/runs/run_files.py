@@ -1,10 +1,7 @@
-"""Names of a run's files; reads and writes its JSON and CSV."""
+"""Names of a run's files, and its tables of metrics."""
 
 import csv
-import json
 import os
-import pathlib
-from typing import Any
 from typing import NamedTuple
 
 SUMMARY_FILE = 'summary.json'
@@ -16,14 +13,6 @@ SKILL_MAP = 'skill_map.png'
 SKILL_ENDS = 'skill_ends.png'
 
 REPORT_FILE = 'report.html'
-
-
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
-  """Writes a file that is either whole or not there."""
-  path = pathlib.Path(path)
-  unfinished = path.with_name(f'.{path.name}.unfinished')
-  unfinished.write_text(json.dumps(content, indent=2) + '\n')
-  os.replace(unfinished, path)
 
 
 class Metrics(NamedTuple):

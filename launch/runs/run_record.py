@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 
-from launch.runs import run_files
 from skills import files
 
 RUN_FILE = 'run.json'
@@ -35,15 +34,12 @@ def write(folder: str | os.PathLike[str]) -> None:
     ValueError: if the folder's `run.json` cannot be used.
   """
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
   earlier = read(folder)
   if earlier is None:
     content = {**start(), 'resumed': []}
   else:
     content = {**earlier, 'resumed': [*earlier['resumed'], start()]}
-  run_files.write_json(
-    folder / RUN_FILE, {'format_version': FORMAT_VERSION, **content}
-  )
+  files.write_json(folder / RUN_FILE, content, FORMAT_VERSION)
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -54,14 +50,14 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
 
   Returns:
     What `start` gives of its first start, and in `resumed` the same of each
-    that continued it; None for a run that is older than such files.
+    that continued it; None if there is no such file.
 
   Raises:
     ValueError: if the file is broken or of another format.
   """
   path = pathlib.Path(folder) / RUN_FILE
   try:
-    content = files.read(path, FORMAT_VERSION, 'start of a run')
+    content = files.read_json(path, FORMAT_VERSION, 'start of a run')
   except FileNotFoundError:
     return None
   if not isinstance(content.get('resumed'), list):

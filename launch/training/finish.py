@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from launch.cli import command
-from launch.reporting import page
 from launch.reporting import report_pages
 from launch.reporting import run_figures
 from launch.reporting import run_folder
@@ -21,6 +20,7 @@ from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_files
 from launch.runs import run_record
+from skills import files
 from skills import registry
 from skills import types
 from skills.agents import acme_api
@@ -113,7 +113,7 @@ def write(
     **summary,
     'versions': run_record.versions(),
   }
-  run_files.write_json(folder / run_files.SUMMARY_FILE, summary)
+  files.write_json(folder / run_files.SUMMARY_FILE, summary)
   run_plots.draw_learning_curve(experiment)
   if final.agent.objective.discriminator is not None:
     run_plots.draw_skills(experiment, final, summary)
@@ -128,7 +128,7 @@ def write_page(folder: str | os.PathLike[str]) -> None:
   """
   try:
     text = report_pages.of_run(run_folder.read(folder))
-    page.write(pathlib.Path(folder) / run_files.REPORT_FILE, text)
+    files.write_text(pathlib.Path(folder) / run_files.REPORT_FILE, text)
   except Exception as error:
     logging.warning(
       'The page of the run could not be made (%s: %s). To try again: python '

@@ -14,7 +14,6 @@ import pytest
 
 from launch import report
 from launch import run_on_device
-from launch.reporting import page
 from launch.reporting import report_pages
 from launch.reporting import run_folder
 from launch.runs import experiment as experiment_lib
@@ -22,6 +21,7 @@ from launch.runs import run_files
 from launch.runs import run_record
 from launch.training import finish
 from launch.training import local
+from skills import files
 from skills.evaluation.figures import figure_types
 from tests import browser
 
@@ -226,7 +226,7 @@ def test_a_comparison_of_five_seeds_is_small_and_opens_fast(tmp_path, chromium):
   ]
   (tmp_path / 'comparison').mkdir()
   path = tmp_path / 'comparison' / 'report.html'
-  page.write(
+  files.write_text(
     path, report_pages.of_runs([run_folder.read(each) for each in folders])
   )
   assert path.stat().st_size < 20e6

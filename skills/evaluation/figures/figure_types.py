@@ -177,7 +177,7 @@ def save(
   ]
   arrays = writer.add_file(writer.arrays_file(), '.npz')
   for name, content in writer.files.items():
-    _replace(parts / name, content)
+    files.write_bytes(parts / name, content)
   text = json.dumps(
     {
       'format_version': FORMAT_VERSION,
@@ -187,7 +187,7 @@ def save(
     allow_nan=False,
   )
   path = folder / FIGURES_FILE
-  _replace(path, f'{text}\n'.encode())
+  files.write_text(path, f'{text}\n')
   for old in parts.iterdir():
     if old.name not in writer.files:
       old.unlink()
@@ -210,7 +210,7 @@ def load(folder: str | os.PathLike[str]) -> list[Figure]:
   folder = pathlib.Path(folder)
   path = folder / FIGURES_FILE
   try:
-    content = files.read(path, FORMAT_VERSION, 'figures')
+    content = files.read_json(path, FORMAT_VERSION, 'figures')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise ValueError(
       f'there are no figures in {os.fspath(folder)!r} ({FIGURES_FILE} is '
@@ -334,10 +334,3 @@ class _Reader:
     dtype, first, shape = content
     entries = self._entries[dtype][first : first + math.prod(shape)]
     return entries.reshape(shape)
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file that is either whole or as it was."""
-  unfinished = path.with_name(f'.{path.name}.unfinished')
-  unfinished.write_bytes(content)
-  os.replace(unfinished, path)

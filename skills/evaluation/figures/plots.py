@@ -7,18 +7,17 @@ figure and touches no global state, and written by `save`; `learning_curve` and
 Needs the extra 'plots': pip install 'skill-discovery-suite[plots]'.
 """
 
-from collections.abc import Callable
 from collections.abc import Mapping
 import os
-import pathlib
 from typing import NamedTuple
-import uuid
 
 from jaxtyping import Bool
 from jaxtyping import Float
 from jaxtyping import Int
 from jaxtyping import Num
 import numpy as np
+
+from skills import files
 
 try:
   from matplotlib import axes as mpl_axes
@@ -60,7 +59,7 @@ _DASHES = ('-', '--', '-.', ':')
 
 
 def save(figure: mpl_figure.Figure, path: Path) -> None:
-  """Writes a picture as PNG; nobody ever sees half a file.
+  """Writes a picture as PNG, atomically.
 
   Figures drawn here are known to no window or registry and need no closing.
 
@@ -68,34 +67,16 @@ def save(figure: mpl_figure.Figure, path: Path) -> None:
     figure: any.
     path: where to; its folder is made, a file that is there is replaced.
   """
-  replace(
+  files.write(
     path,
-    lambda temporary: figure.savefig(
-      temporary,
+    lambda unfinished: figure.savefig(
+      unfinished,
       format='png',
       dpi=DOTS_PER_INCH,
       # Else the file would tell which Matplotlib wrote it.
       metadata={'Software': None},
     ),
   )
-
-
-def replace(path: Path, write: Callable[[pathlib.Path], None]) -> None:
-  """Writes a file that is either whole or as it was.
-
-  Args:
-    path: where to; its folder is made, a file that is there is replaced.
-    write: writes it to another path.
-  """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # In the same folder, since files are moved at once only within a disk.
-  temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
-  try:
-    write(temporary)
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def draw_learning_curve(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import io
 import math
-import pathlib
 import textwrap
 from typing import Any
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from matplotlib import layout_engine
 from matplotlib import ticker
 import numpy as np
 
+from skills import files
 from skills.evaluation.figures import plots
 
 # More bars than these cannot be read.
@@ -355,10 +355,7 @@ def film(
   """
   content = encode_film(frames, labels=labels, steps_per_frame=steps_per_frame)
 
-  def write(unfinished: pathlib.Path) -> None:
-    unfinished.write_bytes(content)
-
-  plots.replace(path, write)
+  files.write_bytes(path, content)
 
 
 def encode_film(

@@ -7,6 +7,7 @@ import pytest
 from launch.reproductions import disdain
 from launch.reproductions import parallel
 from launch.runs import run_files
+from skills import files
 
 
 def flag(command, name):
@@ -36,7 +37,7 @@ def test_each_way_must_learn_as_many_skills_as_run_local_within_15_percent(
     folder.mkdir(parents=True)
     offset = int(flag(command, 'seed')) - 4
     skills = by_threads if '--lp_launch_type=local_mt' in command else 16.0
-    run_files.write_json(
+    files.write_json(
       folder / run_files.SUMMARY_FILE,
       {
         'skills_learned': skills + offset,

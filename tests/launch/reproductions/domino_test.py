@@ -12,6 +12,7 @@ from launch.reproductions import training
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_files
 from launch.training import local
+from skills import files
 
 
 def test_sets_of_policies_are_judged_by_true_occupancies():
@@ -102,7 +103,7 @@ def test_a_control_set_is_trained_again_only_if_unfinished_or_changed(
     assert experiment_lib.load(experiment.output_dir) == experiment
     trained.append(experiment.config.objective.alpha)
     if received is None:
-      run_files.write_json(folder / run_files.SUMMARY_FILE, {})
+      files.write_json(folder / run_files.SUMMARY_FILE, {})
     return command.Outcome({}, received)
 
   def train(alpha):

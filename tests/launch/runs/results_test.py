@@ -110,17 +110,6 @@ def test_no_metrics_are_no_rows(tmp_path):
   assert run_files.read_metrics(tmp_path / 'empty.csv') == []
 
 
-def test_json_is_whole_or_not_there(tmp_path):
-  path = tmp_path / 'summary.json'
-  run_files.write_json(path, {'old': 1})
-  with pytest.raises(TypeError):
-    run_files.write_json(path, {'new': object()})
-  assert json.loads(path.read_text()) == {'old': 1}
-  run_files.write_json(path, {'new': 2})
-  assert json.loads(path.read_text()) == {'new': 2}
-  assert [file.name for file in tmp_path.iterdir()] == ['summary.json']
-
-
 def test_skills_are_counted_where_they_ended():
   # Skills of 3, 1 and 3 steps; observations are 10 times the state.
   observations = np.arange(4, dtype=np.int32) * 10
