@@ -1,0 +1,1 @@
+"""What `launch.benchmark` measures: a module for each environment or part."""
