@@ -1,4 +1,4 @@
-"""Atari 2600 games, as the papers play them.
+"""Atari 2600 games by the protocol of Muesli.
 
 Bellemare et al., "The Arcade Learning Environment", 2013 (arXiv:1207.4708);
 the protocol is that of Machado et al., "Revisiting the Arcade Learning
@@ -6,16 +6,15 @@ Environment", 2018 (arXiv:1709.06009), with Muesli's choices (arXiv:2104.06159):
 
 * an action is held for 4 frames, whose rewards are summed; each frame repeats
   the emulator's previous action instead with probability 0.25 (sticky actions),
-  so there are no random no-operations at the start;
+  so there are no random no-ops at the start;
 * all 18 actions (9 in lost_luggage and skiing, which read no button);
-* an observation is the last 4 grey pictures of 84 by 84, `[84, 84, 4]`, uint8,
+* an observation is the last 4 gray pictures of 84 by 84, `[84, 84, 4]`, uint8,
   the newest last, black before the episode's start. A picture is the pixelwise
   maximum of the action's last two frames, as sprites flicker (the last frame
-  alone where a game ends during the first three), and is shrunk by averages
-  over areas;
-* an episode ends with the game (discount 0), not with a life, or is cut off
+  alone where a game ends during the first three), downscaled by area averages;
+* an episode ends with the game (discount 0), not with a life, or is truncated
   after 108,000 frames, half an hour of play (discount 1);
-* rewards are the score's changes.
+* rewards are the changes of the score.
 
 The games are those in ale-py's own wheel. The emulator is imported when an
 environment is made, and not with this module.
@@ -33,8 +32,8 @@ import numpy as np
 from envs import base
 from skills import checks
 
-# Those of ale_py.roms but for combat, joust, maze_craze and warlords, which the
-# emulator of this version refuses, by ending the process.
+# The games of ale_py.roms except combat, joust, maze_craze and warlords, which
+# end the process in this version of the emulator.
 TASKS = tuple(
   """
   adventure air_raid alien amidar assault asterix asteroids atlantis atlantis2
@@ -66,11 +65,11 @@ NUM_STACKED = 4
 
 
 def area_weights(num_inputs: int, num_outputs: int) -> Float[np.ndarray, 'O I']:
-  """How much of each input cell lies in each output cell of the same length.
+  """Weights of downscaling by area averages along one axis.
 
   Args:
-    num_inputs: cells that are averaged.
-    num_outputs: cells of the result, at most as many.
+    num_inputs: I, cells that are averaged.
+    num_outputs: O, cells of the result, at most I.
 
   Returns:
     Weights in [0, 1], float32; each row sums to 1.
@@ -84,27 +83,27 @@ def area_weights(num_inputs: int, num_outputs: int) -> Float[np.ndarray, 'O I']:
 
 
 class Shrink:
-  """Pictures made smaller by averages over areas, rounded."""
+  """Downscaling of pictures by area averages, rounded."""
 
   def __init__(self, height: int, width: int, size: int = SIZE):
     """Prepares for pictures of one shape.
 
     Args:
-      height: of what is given, at least `size`.
-      width: of what is given, at least `size`.
-      size: height and width of what comes out.
+      height: of the input, at least `size`.
+      width: of the input, at least `size`.
+      size: height and width of the output.
     """
     self._rows = area_weights(height, size)
     self._columns = area_weights(width, size).T
 
   def __call__(self, picture: UInt8[np.ndarray, 'H W']) -> np.ndarray:
-    """The small picture, uint8."""
+    """The downscaled picture, uint8."""
     averages = self._rows @ picture.astype(np.float32) @ self._columns
     return (averages + 0.5).astype(np.uint8)
 
 
 class AtariEnvironment(base.Environment):
-  """A game, seen and played as described above."""
+  """A game by the protocol above."""
 
   def __init__(
     self,
@@ -121,7 +120,7 @@ class AtariEnvironment(base.Environment):
     Args:
       game: one of `TASKS`.
       seed: of the sticky actions, the only randomness; at least 0.
-      actions: 'full' for all, 'minimal' for those that the game reacts to.
+      actions: 'full' for all, 'minimal' for those that affect the game.
       rewards: 'score' for the score's changes, 'clipped' for these in [-1, 1].
       sticky: probability with which a frame repeats the action before.
       max_frames: after which an episode is cut off, at least 1.
@@ -165,7 +164,7 @@ class AtariEnvironment(base.Environment):
 
   @property
   def game(self) -> str:
-    """Which of `TASKS` it is."""
+    """One of `TASKS`."""
     return self._game
 
   @property
@@ -174,11 +173,11 @@ class AtariEnvironment(base.Environment):
     return self._emulator
 
   def ram(self) -> UInt8[np.ndarray, '128']:
-    """A copy of the console's memory as it is now."""
+    """A copy of the console's memory."""
     return self._emulator.getRAM()
 
   def screen(self) -> UInt8[np.ndarray, 'H W 3']:
-    """The last frame in color and full size, to film a game."""
+    """The last frame in color and full size."""
     return self._emulator.getScreenRGB()
 
   def reset(self) -> dm_env.TimeStep:
@@ -243,7 +242,7 @@ class AtariEnvironment(base.Environment):
   def observation_spec(  # pyrefly: ignore[bad-override]
     self,
   ) -> specs.BoundedArray:
-    """Four grey pictures, the newest last."""
+    """Four gray pictures, the newest last."""
     shape = (SIZE, SIZE, NUM_STACKED)
     return specs.BoundedArray(shape, np.uint8, 0, 255, 'pixels')
 

@@ -1,12 +1,12 @@
-"""A pole on a cart that is pushed to the left or to the right.
+"""CartPole: a pole on a cart that is pushed to the left or to the right.
 
 Barto, Sutton and Anderson, "Neuronlike adaptive elements that can solve
 difficult learning control problems", 1983, with the constants that have become
 usual: a cart of 1 kg and a pole of 0.1 kg and 1 m, pushed by 10 N for 0.02 s at
 a time, integrated by Euler's method.
 
-Each step pays 1. The world ends when the pole leans by more than 12 degrees or
-the cart leaves its track of 4.8 m; an episode is cut off after 500 steps.
+Each step pays 1. An episode terminates when the pole leans by more than 12
+degrees or the cart leaves its track of 4.8 m, and is truncated after 500 steps.
 """
 
 import math
@@ -31,14 +31,14 @@ _FORCE = 10.0
 _TIME_STEP = 0.02
 _FARTHEST = 2.4
 _STEEPEST = math.radians(12)
-# Of the four numbers that an episode begins with.
+# Episodes begin with four numbers drawn uniformly from [-_SPREAD, _SPREAD].
 _SPREAD = 0.05
 
 
 def advance(
   state: Float[np.ndarray, '4'], action: int
 ) -> Float[np.ndarray, '4']:
-  """A step of the cart.
+  """State after one step of the cart.
 
   Args:
     state: position in m, speed in m/s, angle from upright in rad, and its speed
@@ -61,13 +61,13 @@ def advance(
 
 
 class CartPole(base.Environment):
-  """The task."""
+  """CartPole with observations of float32."""
 
   def __init__(self, *, seed: int = 0):
-    """Initialises the environment; an episode begins with `reset`.
+    """Initializes the environment; an episode begins with `reset`.
 
     Args:
-      seed: of where episodes begin, at least 0.
+      seed: of the first states of episodes, at least 0.
 
     Raises:
       ValueError: if the seed is not an integer >= 0.
@@ -108,17 +108,17 @@ class CartPole(base.Environment):
   def observation_spec(  # pyrefly: ignore[bad-override]
     self,
   ) -> specs.BoundedArray:
-    """The state, of four numbers."""
+    """Position, speed, angle and angular speed; see `advance`."""
     return specs.BoundedArray((4,), np.float32, -np.inf, np.inf, 'state')
 
   def action_spec(  # pyrefly: ignore[bad-override]
     self,
   ) -> specs.DiscreteArray:
-    """To the left, or to the right."""
+    """0 pushes to the left, 1 to the right."""
     return specs.DiscreteArray(2, dtype=np.int32, name='action')
 
   def reward_spec(self) -> specs.BoundedArray:
-    """One number, always 1."""
+    """A float32 scalar, always 1."""
     return specs.BoundedArray((), np.float32, 1.0, 1.0, 'reward')
 
   def save(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Two small tasks that many have used, with exact values.
+"""Classic small tasks: Catch, DeepSea and CartPole (`envs.cartpole`).
 
 Catch (Mnih et al., "Recurrent models of visual attention", 2014,
 arXiv:1406.6247): a ball falls from a random column of the top row, and a paddle
@@ -7,11 +7,12 @@ The episode ends as the ball arrives, and pays 1 if it was caught, else -1.
 
 DeepSea (Osband et al., "Behaviour suite for reinforcement learning", 2019,
 arXiv:1908.03568): a diver sinks by a row at each step, to the left or to the
-right. Which of two actions is which was drawn for each cell. A step to the
-right costs 0.01 over the size, and one to the right out of the last cell of the
-diagonal, which takes right all the way, pays 1. An agent that acts by chance
-comes there once in 2^size episodes, and until then all that it sees speaks
-against going there.
+right. Which of the two actions goes right is drawn for each cell. A step to the
+right costs 0.01 / size; one out of the last cell of the diagonal, which only
+steps to the right reach, pays 1. Uniformly random actions get there once in
+2^size episodes, and every reward before discourages going there.
+
+Catch and DeepSea are tabular, so that their exact values are known.
 """
 
 from typing import Literal
@@ -31,11 +32,11 @@ TASKS = ('catch', 'deep_sea', 'cartpole')
 
 
 class Board(NamedTuple):
-  """A task, and the picture that is seen in each of its states.
+  """A tabular task and the picture of each state.
 
   Attributes:
     mdp: the process.
-    pictures: 0 and 1; of the state after the end, all 0.
+    pictures: 0 and 1; all 0 for the state after the end.
   """
 
   mdp: tabular_mdp.TabularMDP
@@ -43,7 +44,7 @@ class Board(NamedTuple):
 
 
 def catch(rows: int = 10, columns: int = 5) -> Board:
-  """Catch, on a board of the given size.
+  """Catch.
 
   Args:
     rows: at least 2.
@@ -83,7 +84,7 @@ def catch(rows: int = 10, columns: int = 5) -> Board:
 
 
 def deep_sea(size: int = 10, instance: int = 0) -> Board:
-  """DeepSea, as deep as it is wide.
+  """DeepSea.
 
   Args:
     size: rows and columns, at least 2.
@@ -93,7 +94,7 @@ def deep_sea(size: int = 10, instance: int = 0) -> Board:
   checks.integer('instance', instance, 0)
   row, column = np.divmod(np.arange(size * size), size)
   end = size * size
-  # Of each cell, which action goes right.
+  # For each cell the action that goes right.
   is_right = np.random.default_rng(instance).integers(0, 2, size * size)
   goes_right = np.arange(2)[None] == is_right[:, None]
   following = np.clip(
@@ -118,7 +119,7 @@ def deep_sea(size: int = 10, instance: int = 0) -> Board:
 
 
 def observations(board: Board, kind: str) -> Num[np.ndarray, 'S *shape']:
-  """What is seen in each state.
+  """Observation of each state.
 
   Args:
     board: the task.

@@ -1,16 +1,15 @@
-"""The DeepMind Control Suite: continuous actions, one vector or one picture.
+"""DeepMind Control Suite tasks with one observation: a vector or a picture.
 
 Tassa et al., "dm_control: Software and tasks for continuous control", 2020
 (arXiv:2006.12983).
 
-What is seen is a task's named observations, each flattened row by row, one
-after another in the order in which the task returns them;
-`ControlEnvironment.observation_slices` says where each one lies. Actions are
+The vector holds the task's named observations, each flattened row by row, in
+the order in which the task returns them (`observation_slices`). Actions are
 rescaled to [-1, 1].
 
-The suite's episodes are cut off after 1000 steps (the two of LQR are not), and
-its tasks do not end by themselves (those of LQR do): a last discount of 1 means
-truncation and one of 0 a terminal state, as everywhere here.
+Episodes are truncated after 1000 steps (last discount 1), and tasks have no
+terminal states. The two LQR tasks have terminal states (last discount 0) and no
+limit.
 
 MuJoCo is imported when an environment is made, and not with this module.
 """
@@ -76,7 +75,7 @@ _MAX_SEED = 2**32 - 1
 
 
 class NamedVector(specs.BoundedArray):
-  """A vector without limits whose entries have names."""
+  """Spec of an unbounded vector whose entries have names."""
 
   def __init__(
     self,
@@ -84,12 +83,12 @@ class NamedVector(specs.BoundedArray):
     dtype: Any = np.float32,
     name: str | None = None,
   ):
-    """Initialises the spec.
+    """Initializes the spec.
 
     Args:
       entry_names: one for each entry.
       dtype: of the entries.
-      name: of the whole.
+      name: of the spec.
     """
     super().__init__((len(entry_names),), dtype, -np.inf, np.inf, name)
     self._entry_names = tuple(entry_names)
@@ -100,7 +99,7 @@ class NamedVector(specs.BoundedArray):
     return self._entry_names
 
   def __reduce__(self) -> Any:
-    """For copies."""
+    """How copies are made."""
     return NamedVector, (self._entry_names, self.dtype, self.name)
 
 
@@ -118,7 +117,7 @@ def _load(
   time_limit: float | None,
   control_timestep: float | None,
 ) -> Any:
-  """The suite's environment, with times of one's own."""
+  """The suite's environment, with given times instead of the suite's."""
   from dm_control import suite
   from dm_control.rl import control as rl_control
 
@@ -128,7 +127,7 @@ def _load(
   environment = suite.load(domain, task, task_kwargs=settings)
   if control_timestep is None:
     return environment
-  # The tasks' functions do not all let it be given to them.
+  # Not all functions of tasks take it as an argument.
   module = importlib.import_module(f'dm_control.suite.{domain}')
   default = inspect.signature(module.SUITE[task]).parameters['time_limit']
   return rl_control.Environment(
@@ -142,8 +141,7 @@ def _load(
 class ControlEnvironment(base.Environment):
   """A task of the suite with one observation, in float32.
 
-  The same seed gives the same episodes, and those that `dm_control.suite.load`
-  gives with it.
+  A seed gives the same episodes as in `dm_control.suite.load`.
   """
 
   def __init__(
@@ -163,16 +161,16 @@ class ControlEnvironment(base.Environment):
       name: a key of `TASKS`.
       seed: of all this environment's randomness, below 2**32.
       observation: 'features' for the vector described above, float32; 'pixels'
-        for what a camera sees, `[size, size, 3]`, uint8.
+        for the picture of a camera, `[size, size, 3]`, uint8.
       size: height and width of pictures.
       action_repeat: control steps for which each action is held, at least 1;
-        their rewards are summed, and an episode that ends cuts them short.
-      time_limit: of an episode, in seconds of the simulation; None for the
-        suite's own. An episode that it ends is cut short and not over.
-      control_timestep: seconds of the simulation for which an action is held
-        and paid once, a multiple of the task's physics steps; None for the
-        suite's own. It costs little more than one of the suite's own, where
-        `action_repeat` costs all that it repeats.
+        their rewards are summed, up to the end of the episode.
+      time_limit: of an episode, in simulated seconds, after which it is
+        truncated; None for the suite's own.
+      control_timestep: simulated seconds for which an action is held and
+        rewarded once, a multiple of the task's physics steps; None for the
+        suite's own. A longer one costs little more, where `action_repeat` costs
+        every control step.
 
     Raises:
       ValueError: if an argument is unknown or out of range, or if pictures are
@@ -211,7 +209,7 @@ class ControlEnvironment(base.Environment):
     minimum = np.broadcast_to(bounds.minimum, bounds.shape)
     maximum = np.broadcast_to(bounds.maximum, bounds.shape)
     is_limited = (minimum > -_UNLIMITED) & (maximum < _UNLIMITED)
-    # In this form what the suite already has in [-1, 1] is passed on exactly.
+    # In this form actions that are in [-1, 1] already are passed on exactly.
     self._center = np.where(is_limited, (minimum + maximum) / 2, 0.0)
     self._scale = np.where(is_limited, (maximum - minimum) / 2, 1.0)
     self._minimum = np.where(is_limited, -1.0, minimum).astype(np.float32)
@@ -219,16 +217,16 @@ class ControlEnvironment(base.Environment):
 
   @property
   def physics(self) -> Any:
-    """The running simulation, to film or to change (a `dm_control` physics).
+    """The running simulation, a `dm_control` physics.
 
-    It is the same object in all episodes. Changes to `physics.model` last, but
-    for those that the task itself draws anew for each episode.
+    It is the same object in all episodes. Changes to `physics.model` last,
+    except to what the task itself draws for each episode.
     """
     return self._environment.physics
 
   @property
   def observation_slices(self) -> dict[str, slice]:
-    """Which part of the vector is which of the task's observations, in order.
+    """Name of each of the task's observations -> its part of the vector.
 
     Empty for pictures.
     """
@@ -237,12 +235,12 @@ class ControlEnvironment(base.Environment):
   def picture(
     self, height: int, width: int, *, is_plain: bool = False
   ) -> Num[np.ndarray, 'H W 3']:
-    """What the task's camera sees now, uint8; needs a renderer.
+    """The picture of the task's camera now, uint8; needs a renderer.
 
     Args:
       height: in pixels.
       width: in pixels.
-      is_plain: whether shadows and reflections are left out, which without a
+      is_plain: whether to leave out shadows and reflections, which without a
         GPU take three quarters of the time.
     """
     return self.physics.render(
@@ -264,8 +262,7 @@ class ControlEnvironment(base.Environment):
     """Holds an action, or begins an episode if none is under way.
 
     Args:
-      action: finite; what lies outside of the bounds is clipped. Ignored where
-        an episode begins.
+      action: finite, clipped to the bounds; ignored where an episode begins.
 
     Returns:
       The time step, with a float32 reward and discount.
@@ -314,7 +311,7 @@ class ControlEnvironment(base.Environment):
   def observation_spec(  # pyrefly: ignore[bad-override]
     self,
   ) -> specs.BoundedArray:
-    """A vector without limits, or a picture."""
+    """An unbounded vector, or a picture."""
     if self._observation == 'pixels':
       shape = (self._size, self._size, 3)
       return specs.BoundedArray(shape, np.uint8, 0, 255, 'pixels')
@@ -328,13 +325,13 @@ class ControlEnvironment(base.Environment):
   def action_spec(  # pyrefly: ignore[bad-override]
     self,
   ) -> specs.BoundedArray:
-    """In [-1, 1], float32; the suite's own bounds where it has no limits."""
+    """In [-1, 1], float32; the suite's own bounds without limits."""
     return specs.BoundedArray(
       self._minimum.shape, np.float32, self._minimum, self._maximum, 'action'
     )
 
   def reward_spec(self) -> specs.BoundedArray:
-    """A float32 scalar in [0, action_repeat]; of LQR any."""
+    """A float32 scalar in [0, action_repeat]; unbounded for LQR."""
     low, high = 0.0, float(self._action_repeat)
     if self._domain == 'lqr':
       low, high = -np.inf, np.inf

@@ -1,4 +1,4 @@
-"""Worlds without end, cut into episodes for programs that need them."""
+"""Endless environments cut into episodes, as Acme's loops need them."""
 
 from typing import Any
 
@@ -11,21 +11,17 @@ from skills import checks
 
 
 class Segments(wrappers.Wrapper):
-  """Goes on with the same world after each episode, without resetting it.
+  """Episodes of fixed length, each of which begins where the last one ended.
 
-  An episode ends after some steps, with the discount of its last step as it is:
-  that is no terminal state. The next one begins where it ended. If the world
-  itself ends, it is reset.
-
-  What the world has besides the interface of dm_env, such as its map, is still
-  there.
+  The last step of an episode keeps its discount: it is truncated, and no
+  terminal state. If the environment inside ends, it is reset.
   """
 
   def __init__(self, environment: dm_env.Environment, num_steps: int):
-    """Initialises the environment.
+    """Initializes the environment.
 
     Args:
-      environment: the world; one that can be saved, for that.
+      environment: the one that is cut.
       num_steps: steps of an episode, at least 1.
 
     Raises:
@@ -34,13 +30,13 @@ class Segments(wrappers.Wrapper):
     checks.integer('num_steps', num_steps, 1)
     super().__init__(environment)
     self._segment_length = num_steps
-    # Where the world goes on; None if it must be reset.
+    # Where the environment goes on; None if it must be reset.
     self._observation: Any = None
     self._segment_step = 0
     self._needs_reset = True
 
   def reset(self) -> dm_env.TimeStep:
-    """Begins an episode where the world is."""
+    """Begins an episode where the environment is."""
     self._segment_step = 0
     self._needs_reset = False
     if self._observation is None:

@@ -1,4 +1,4 @@
-"""Deterministic grid worlds drawn as ASCII maps.
+"""Deterministic gridworlds drawn as ASCII maps.
 
     #   wall
         free cell (a space)
@@ -6,35 +6,34 @@
         reading order, is the start
     G   free cell whose entering ends the episode and pays 1
     +   free cell that pays 1 for every step that leads to it or stays in it
-    1-9 the same of so many tenths
+    1-9 the same, paying so many tenths
     -   free cell that costs 1 for every such step
 
 States are the free cells in reading order, row by row. The five actions are
 those of `ACTIONS`; walking into a wall or off the map leaves the agent where it
-is. Without a goal there is no terminal state, and without one or cells that
-pay no reward: such worlds serve agents that make their own rewards.
+is. Without a goal there is no terminal state, and without a goal or paying
+cells there is no reward, for agents that make their own.
 
 The map `disdain_release` is that of the tabular code which the authors of
 DISDAIN published (Strouse et al., 2021, arXiv:2107.14226); `four_rooms` is the
 classic layout of Sutton, Precup and Singh (1999), whose 104 cells are all
 within 20 steps of the top-left corner.
 
-`open_11` and `open_41` are squares without walls whose episodes never end, for
-skills that each begin where the one before stopped; the start is the centre. In
-`open_41` one of 32 goals can be set, every fifth cell of the border, far enough
-for primitive actions to miss them: what a hierarchy of skills is measured by.
-Episodes are then 400 steps long. What is seen is the same with a goal as
-without, so that skills learned without goals can be used.
+`open_11` and `open_41` are squares without walls and without a horizon, for
+skills that begin where the last one ended; the start is the center. In
+`open_41` one of 32 goals can be set, every fifth cell of the border, too far
+for random primitive actions: a test of hierarchies of skills. Episodes are then
+400 steps long, and observations the same as without a goal, so that skills
+learned without goals can be used.
 
-`top_rows` and `bump` are seven cells square, with the start in the middle of
-the lowest row, for sets of policies that are to differ. In the first every cell
-of the upper three rows pays, so that many policies are the best. In the second
-one cell pays most and its neighbours less, by a Gaussian of deviation 1.5, so
-that policies which differ must give something up.
+`top_rows` and `bump` are squares of 7 by 7 cells, with the start in the middle
+of the lowest row, for sets of diverse policies. In `top_rows` every cell of the
+upper three rows pays, so that many policies are optimal. In `bump` one cell
+pays most and its neighbors less, by a Gaussian of standard deviation 1.5, so
+that diverse policies must give up some return.
 
-`rewards_11` is the square of `open_11` with a cell that pays and one that
-costs; the start is the middle of its left half, for those who ask what an agent
-knows of a half that it has not seen.
+`rewards_11` is `open_11` with one cell that pays and one that costs; the start
+is the middle of the left half, to test what an agent knows of the unseen half.
 """
 
 import dataclasses
@@ -72,10 +71,10 @@ _PAYS = {'+': 1.0, '-': -1.0, _GOAL: 1.0} | {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Gridworld:
-  """A grid world: its process and where the states lie.
+  """A gridworld: its process and its map.
 
   Attributes:
-    name: what to call it in messages and pictures.
+    name: shown in messages and pictures.
     mdp: the process; its states are the free cells in reading order.
     positions: row and column of each state.
     walls: whether each of the map's cells is a wall.
@@ -88,11 +87,11 @@ class Gridworld:
 
   @property
   def start(self) -> int:
-    """The state in which episodes start."""
+    """State in which episodes start."""
     return int(self.mdp.initial.argmax())
 
   def observations(self, kind: str = 'index') -> Num[np.ndarray, 'S *shape']:
-    """What is seen in each state.
+    """Observation of each state.
 
     Args:
       kind: 'index' for the state's index, int32; 'one_hot' for its indicator
@@ -131,14 +130,14 @@ def from_ascii(
   """Reads a map.
 
   Args:
-    name: what to call the world.
+    name: of the gridworld.
     text: the map, one row per line, all of the same length; line breaks before
       the first and after the last row are ignored.
     horizon: episode length in environment steps; None for episodes that never
       end.
 
   Returns:
-    The world.
+    The gridworld.
 
   Raises:
     ValueError: if rows differ in length, a symbol is unknown, there is no free
@@ -217,7 +216,7 @@ def _open(size: int) -> str:
 
 
 def _rewards() -> str:
-  """11x11 free cells; two pay, and the start is in the left half's middle."""
+  """11x11 free cells: one pays, one costs, the start is left of the center."""
   cells = [[_FREE] * 11 for _ in range(11)]
   cells[2][2], cells[8][8], cells[5][2] = '+', '-', _START
   return '\n'.join(map(''.join, cells))
@@ -304,7 +303,7 @@ def load(
     goal: which of the map's goals to set; None for none.
 
   Returns:
-    The world.
+    The gridworld.
 
   Raises:
     ValueError: if there is no such map or goal, or the horizon is below 1.
@@ -329,17 +328,17 @@ def load(
 
 
 class GridworldEnvironment(tabular_environment.TabularEnvironment):
-  """A grid world as a dm_env environment that also knows its map."""
+  """A gridworld behind dm_env."""
 
   def __init__(
     self, grid: Gridworld, *, observation: str = 'index', seed: int = 0
   ):
-    """Initialises the environment.
+    """Initializes the environment.
 
     Args:
-      grid: the world.
+      grid: the gridworld.
       observation: one of `OBSERVATIONS`; see `Gridworld.observations`.
-      seed: accepted as every environment does; these worlds are deterministic.
+      seed: accepted as by every environment; gridworlds are deterministic.
 
     Raises:
       ValueError: if `observation` is unknown or the seed is negative.
@@ -354,7 +353,7 @@ class GridworldEnvironment(tabular_environment.TabularEnvironment):
 
   @property
   def grid(self) -> Gridworld:
-    """The world with its map, for pictures."""
+    """The gridworld with its map, for pictures."""
     return self._grid
 
 

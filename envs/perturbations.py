@@ -1,4 +1,4 @@
-"""Changes to a simulated body and its world, to see who copes with them.
+"""Perturbations of simulated bodies, to test how robust policies are.
 
     environment = perturbations.Perturbed(
       factory.make('control:walker_walk', seed=0),
@@ -6,10 +6,10 @@
     )
 
 A perturbation is written `kind:target=factor`. The target is a name in the
-MuJoCo model, in which `*` and `?` stand for what they do in file names; the
-factor is a number, or a range `low..high` from which the seed draws one.
+MuJoCo model, with `*` and `?` as in file names; the factor is a number, or a
+range `low..high` from which the seed draws one.
 
-| kind | of | scales |
+| kind | target | scales |
 | --- | --- | --- |
 | `motor` | actuators, by their own name or that of their joint | their force |
 | `damping` | joints | how much they resist being moved |
@@ -17,10 +17,9 @@ factor is a number, or a range `low..high` from which the seed draws one.
 | `mass` | bodies | mass, and with it inertia: the same shape, but denser |
 | `length` | bodies | how long a limb is, and with it its mass |
 
-All of them edit the compiled model, once, before the first episode: they are
-there in every episode of that environment, and in no other environment. What
-MuJoCo derives from the model (masses of subtrees, inverse weights, lengths of
-tendons and such) is computed anew, so that it fits.
+All of them edit the compiled model once, before the first episode, and hold in
+every episode of that environment. What MuJoCo derives from the model (masses of
+subtrees, inverse weights, lengths of tendons and such) is computed anew.
 
 A new kind is one more entry of `KINDS`.
 """
@@ -46,10 +45,8 @@ class Kind(NamedTuple):
   """A kind of perturbation.
 
   Attributes:
-    names: model -> for each object that can be perturbed, by its number, the
-      names that it goes by; none of it for one that cannot be.
-    scale: model, numbers of those that are meant, factor -> nothing; edits the
-      model.
+    names: model -> number of each object that can be perturbed -> its names.
+    scale: edits the model, given numbers of objects and the factor.
     allows_zero: whether the factor may be 0.
   """
 
@@ -60,13 +57,13 @@ class Kind(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Perturbation:
-  """One change, as `parse` reads it.
+  """One perturbation, as `parse` reads it.
 
   Attributes:
     kind: a key of `KINDS`.
-    target: the pattern of names that are meant.
-    low: the least factor.
-    high: the largest one; the same as `low` for one that is not drawn.
+    target: pattern of names.
+    low: smallest factor.
+    high: largest factor; the same as `low` for one that is not drawn.
   """
 
   kind: str
@@ -75,7 +72,7 @@ class Perturbation:
   high: float
 
   def __post_init__(self) -> None:
-    """Refuses what cannot be."""
+    """Refuses values that cannot work."""
     checks.one_of('kind of perturbation', self.kind, KINDS)
     if not self.target:
       raise ValueError(f"target of {self.kind!r} is empty; '*' means all.")
@@ -88,7 +85,7 @@ class Perturbation:
       raise ValueError(f'factor of {self.kind}:{self.target} must be > 0.')
 
   def __str__(self) -> str:
-    """As the user would write it."""
+    """The form that `parse` reads."""
     factor = f'{self.low:g}'
     if self.high != self.low:
       factor += f'..{self.high:g}'
@@ -96,7 +93,7 @@ class Perturbation:
 
 
 def parse(text: str) -> tuple[Perturbation, ...]:
-  """Reads perturbations, with a comma between those that come together.
+  """Reads perturbations that are separated by commas.
 
   Args:
     text: such as 'motor:right_hip=0' or 'damping:*=3,mass:torso=0.5..2'.
@@ -105,7 +102,7 @@ def parse(text: str) -> tuple[Perturbation, ...]:
     At least one.
 
   Raises:
-    ValueError: if that is not how they are written; in one line.
+    ValueError: if the form is wrong; in one line.
   """
   perturbations = []
   for part in text.split(','):
@@ -130,12 +127,12 @@ def parse(text: str) -> tuple[Perturbation, ...]:
 
 
 class Applied(NamedTuple):
-  """What a perturbation came to.
+  """A perturbation that was applied.
 
   Attributes:
-    perturbation: as it was asked for.
-    factor: as it was drawn.
-    names: of what was changed; the number of what has no name.
+    perturbation: the one asked for.
+    factor: the one drawn.
+    names: of the objects that were changed; numbers of those without a name.
   """
 
   perturbation: Perturbation
@@ -149,17 +146,17 @@ def apply(
   """Edits the model of a simulation, one perturbation after another.
 
   Args:
-    physics: of `ControlEnvironment.physics`, before an episode. Factors of the
-      same thing are multiplied. Edits last; nothing takes them back.
-    perturbations: at least one name fits each.
+    physics: `ControlEnvironment.physics`, before an episode. Factors of the
+      same object are multiplied. Edits cannot be undone.
+    perturbations: each must match at least one name.
     seed: of the factors that are drawn.
 
   Returns:
-    What was changed.
+    One entry for each perturbation.
 
   Raises:
-    ValueError: if no name fits, or what fits cannot be changed; the message
-      lists what is there.
+    ValueError: if no name matches, with the names that there are, or an object
+      cannot be changed.
   """
   mujoco = _mujoco()
 
@@ -179,17 +176,17 @@ def apply(
         tuple(next(iter(names[number]), str(number)) for number in chosen),
       )
     )
-  # The size of the scene, which cameras go by, is none of the body's business.
-  extent, centre = model.stat.extent, model.stat.center.copy()
+  # Cameras depend on the size of the scene, which must not follow the body's.
+  extent, center = model.stat.extent, model.stat.center.copy()
   mujoco.mj_setConst(model, mujoco.MjData(model))
-  model.stat.extent, model.stat.center[:] = extent, centre
+  model.stat.extent, model.stat.center[:] = extent, center
   return tuple(applied)
 
 
 def _matching(
   perturbation: Perturbation, names: dict[int, tuple[str, ...]]
 ) -> list[int]:
-  """Numbers of the objects that are meant."""
+  """Numbers of the objects whose names match."""
   pattern = perturbation.target
   chosen = [
     number
@@ -204,10 +201,7 @@ def _matching(
 
 
 class Perturbed(wrappers.Wrapper):
-  """A control task with a changed body, in all of its episodes.
-
-  What it has besides the interface of dm_env, such as `physics`, is still
-  there.
+  """A control task with a perturbed body, in all of its episodes.
 
   Attributes:
     applied: what was changed, and by how much.
@@ -220,22 +214,21 @@ class Perturbed(wrappers.Wrapper):
     *,
     seed: int = 0,
   ):
-    """Changes the environment that it is given, for good.
+    """Perturbs the given environment itself, and cannot be undone.
 
     Args:
-      environment: with a `physics`, as those of `envs.control`, made for this.
-      perturbations: texts as `parse` reads them, or what it returns.
-      seed: of the factors that are drawn from ranges, once.
+      environment: one with `capabilities.HasPhysics`, made for this.
+      perturbations: texts that `parse` reads, or its results.
+      seed: of the factors, which are drawn once.
 
     Raises:
-      ValueError: if there is no simulation to change, or a perturbation does
-        not fit it.
+      ValueError: if there is no simulation, or a perturbation does not fit it.
     """
     checks.integer('seed', seed, 0)
     super().__init__(environment)
     if not isinstance(environment, capabilities.HasPhysics):
       raise ValueError(
-        'perturbations need a simulated body, as worlds of the suite '
+        'perturbations need a simulated body, as environments of the suite '
         "'control' have; this one has none."
       )
     parsed: list[Perturbation] = []
@@ -245,14 +238,14 @@ class Perturbed(wrappers.Wrapper):
 
 
 def _mujoco() -> Any:
-  """MuJoCo, which is imported when it is first needed."""
+  """The MuJoCo package, imported when it is first needed."""
   import mujoco
 
   return mujoco
 
 
 def _names_of(model: Any, what: str, count: int) -> list[str]:
-  """Names of all objects of a type, '' for those without one."""
+  """Names of all objects of a type, '' for those without a name."""
   return [getattr(model, what)(i).name for i in range(count)]
 
 
@@ -262,7 +255,7 @@ def _as_names(
   return {
     i: (name,) if name else ()
     for i, name in enumerate(names)
-    if i >= first  # Body 0 is the world.
+    if i >= first  # Body 0 is MuJoCo's fixed world.
   }
 
 
@@ -280,10 +273,10 @@ def _motors(model: Any) -> dict[int, tuple[str, ...]]:
 
 
 def _scale_motors(model: Any, actuators: list[int], factor: float) -> None:
-  """Scales the force, whatever is asked for.
+  """Scales the force of actuators for any control signal.
 
-  Of a plain motor that is the same as scaling the action. A servo becomes weak,
-  rather than being sent elsewhere.
+  For a plain motor this is the same as scaling the action; a servo becomes
+  weaker and keeps its target.
   """
   mujoco = _mujoco()
 
@@ -297,7 +290,7 @@ def _scale_motors(model: Any, actuators: list[int], factor: float) -> None:
 def _scale_damping(model: Any, joints: list[int], factor: float) -> None:
   """Scales the damping of all degrees of freedom of the joints.
 
-  Those that are not damped stay so; it is refused if that is all of them.
+  Undamped ones stay undamped; if all are, the perturbation is refused.
   """
   own = np.isin(model.dof_jntid, joints)
   if not (model.dof_damping[own].any() or model.dof_dampingpoly[own].any()):
@@ -310,7 +303,7 @@ def _scale_damping(model: Any, joints: list[int], factor: float) -> None:
 def _scale_friction(model: Any, geoms: list[int], factor: float) -> None:
   """Scales the friction of geoms, and of the pairs in which they are named.
 
-  Where two geoms touch that have no pair of their own and equal priority, the
+  Where two geoms of equal priority touch that have no pair of their own, the
   larger of their frictions counts: `friction:*` reaches every contact, and a
   slippery floor under feet as rough as before changes nothing.
   """
@@ -320,7 +313,7 @@ def _scale_friction(model: Any, geoms: list[int], factor: float) -> None:
 
 
 def _scale_mass(model: Any, bodies: list[int], factor: float) -> None:
-  """Scales mass and inertia: the same shape at another density."""
+  """Scales mass and inertia: the same shape at a different density."""
   model.body_mass[bodies] *= factor
   model.body_inertia[bodies] *= factor
 
@@ -376,8 +369,8 @@ def _long_axis(model: Any, body: int) -> Float[np.ndarray, '3'] | None:
     body: a number.
 
   Returns:
-    A unit vector in the body's frame; None if no geom is longer one way than
-    another, or one has no plain shape.
+    A unit vector in the body's frame; None if no geom is oblong, or one is a
+    plane, a mesh or such.
   """
   longest, axis = 0.0, None
   for geom in _geoms_of(model, body):
@@ -395,27 +388,26 @@ def _scale_lengths(model: Any, bodies: list[int], factor: float) -> None:
 
   The map p -> p + (factor - 1) <p - a, u> u, with the mean a of the anchors of
   the body's joints and the unit vector u along the body's most oblong geom,
-  moves the centre of mass, geoms, sites and whatever is attached to the limb.
+  moves the center of mass, geoms, sites and whatever is attached to the limb.
   Mass and inertia are those of the stretched body at the same density, so that
   the mass is `factor` times what it was.
 
-  What is not consistent, to the last percent: the round caps of a capsule stay
-  round, while mass and inertia are stretched as a whole, and a geom that lies
-  askew grows along its own axes. The limb does not become thicker, its motors
-  not stronger, and a pose in which it begins may reach into the floor, which
-  then pushes it out. Cameras, lights and anchors of equality constraints stay
-  where they are.
+  Approximations: the caps of a capsule stay round, while mass and inertia are
+  stretched as a whole, and a geom askew to u grows along its own axes. The limb
+  does not become thicker, its motors not stronger, and an initial pose may
+  reach into the floor, which then pushes the body out. Cameras, lights and
+  anchors of equality constraints stay where they are.
   """
   mujoco = _mujoco()
 
   for body in bodies:
     _stretch_body(model, body, factor)
-  # Its boxes around geoms are those of before, and it only saves time.
+  # The midphase's boxes around geoms are outdated, and it only saves time.
   model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
 
 
 def _stretch_body(model: Any, body: int, factor: float) -> None:
-  """What `_scale_lengths` does to one of them."""
+  """Stretches one limb; see `_scale_lengths`."""
   u = _long_axis(model, body)
   assert u is not None  # Else it is no limb.
   stretch = np.eye(3) + (factor - 1.0) * np.outer(u, u)
@@ -449,8 +441,8 @@ def _stretch_inertia(
 ) -> None:
   """Mass and inertia of the body after a linear map, at the same density.
 
-  Of second moments S = integral r r^T dm a linear map A of the body makes
-  factor A S A^T, and the inertia is tr(S) 1 - S.
+  A linear map A turns the second moments S = integral r r^T dm of the body into
+  factor A S A^T; the inertia is tr(S) 1 - S.
   """
   mujoco = _mujoco()
 
@@ -458,7 +450,7 @@ def _stretch_inertia(
   inertia = model.body_inertia[body]
   moments = frame @ np.diag(inertia.sum() / 2 - inertia) @ frame.T
   moments = factor * stretch @ moments @ stretch.T
-  # In the axes of before, which often are still the principal ones.
+  # In the old principal axes, which often are still principal.
   turned = frame.T @ (np.trace(moments) * np.eye(3) - moments) @ frame
   model.body_mass[body] *= factor
   aside = turned - np.diag(np.diag(turned))
@@ -474,7 +466,7 @@ def _stretch_inertia(
 def _stretch_geom(
   model: Any, geom: int, stretch: Float[np.ndarray, '3 3']
 ) -> None:
-  """Sizes along a geom's own axes, and what bounds it."""
+  """Stretches a geom along its own axes, with its bounding volumes."""
   mujoco = _mujoco()
 
   types = mujoco.mjtGeom

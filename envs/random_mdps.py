@@ -1,4 +1,4 @@
-"""Random Markov decision processes, in which nothing is given by geometry.
+"""Random Markov decision processes (Garnet-like), without any geometry.
 
 Each action of each state leads to `branching` states drawn without
 replacement, with probabilities uniform among all distributions over them. Some

@@ -1,4 +1,4 @@
-"""What environments around other environments share."""
+"""The base of environments around other environments."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import dm_env
 
 
 class Wrapper(dm_env.Environment):
-  """Another environment as it is; override what differs.
+  """An environment that passes everything on to another one.
 
-  What it has besides the interface of dm_env, such as a map or `physics`, is
-  still there.
+  Subclasses override what differs. Capabilities of the environment inside, such
+  as `physics` (`envs.capabilities`), are passed on too.
   """
 
   def __init__(self, environment: dm_env.Environment):
-    """Initialises the wrapper; `environment` is what it is around."""
+    """Initializes the wrapper around `environment`."""
     self._environment: Any = environment
 
   def __getattr__(self, name: str) -> Any:
@@ -30,21 +30,21 @@ class Wrapper(dm_env.Environment):
     return self._environment.step(action)
 
   def observation_spec(self) -> Any:
-    """The world's."""
+    """Observation spec of the environment inside."""
     return self._environment.observation_spec()
 
   def action_spec(self) -> Any:
-    """The world's."""
+    """Action spec of the environment inside."""
     return self._environment.action_spec()
 
   def reward_spec(self) -> Any:
-    """The world's."""
+    """Reward spec of the environment inside."""
     return self._environment.reward_spec()
 
   def discount_spec(self) -> Any:
-    """The world's."""
+    """Discount spec of the environment inside."""
     return self._environment.discount_spec()
 
   def close(self) -> None:
-    """Closes the world."""
+    """Closes the environment inside."""
     self._environment.close()

@@ -45,11 +45,11 @@ class TabularEnvironment(base.Environment):
     seed: int = 0,
     observation_name: str = 'state',
   ):
-    """Initialises the environment; an episode begins with `reset`.
+    """Initializes the environment; an episode begins with `reset`.
 
     Args:
       mdp: the process.
-      observations: what is seen in each state, at most 32 bits wide (64-bit
+      observations: observation of each state, at most 32 bits wide (64-bit
         tables are narrowed); None to see the state's index as int32. A table
         of integer scalars has a discrete spec, any other a bounded one.
       seed: of all this environment's randomness, at least 0.
@@ -94,12 +94,12 @@ class TabularEnvironment(base.Environment):
 
   @property
   def observations(self) -> Num[np.ndarray, 'S *shape']:
-    """What is seen in each state."""
+    """Observation of each state."""
     return self._observations
 
   @property
   def is_endless(self) -> bool:
-    """Whether episodes end in terminal states alone, if at all."""
+    """Whether there is no horizon."""
     return self._mdp.horizon is None
 
   @property

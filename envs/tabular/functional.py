@@ -19,7 +19,7 @@ class FunctionalEnvironment(NamedTuple):
   """A tabular environment as pure JAX functions of a single state.
 
   Use `jax.vmap` for many environments side by side. The functions do not count
-  steps: whoever calls them ends an episode after `horizon` of them, which is
+  steps: the caller ends an episode after `horizon` of them, which is
   truncation, so the discount stays 1.
 
   Attributes:
@@ -93,7 +93,7 @@ def _make_reset(mdp: tabular_mdp.TabularMDP) -> Callable[..., Any]:
 
 
 def _make_step(mdp: tabular_mdp.TabularMDP) -> Callable[..., Any]:
-  """The step, specialised when it is made: constants stay constants."""
+  """The step, specialized when it is made: constants stay constants."""
   num_actions = mdp.num_actions
   has_rewards = bool(mdp.rewards.any())
   has_terminals = bool(mdp.terminal.any())

@@ -1,21 +1,20 @@
-"""Trained skills as the actions of another environment.
+"""Hierarchical environment: trained skills as actions.
 
-Any dm_env and skills that were trained in one that looks the same make a
-dm_env whose actions are the K skills, each of which runs for its fixed length,
-and the A primitive actions. Whatever agent acts in it is the controller, as in
-the hierarchical evaluation of Baumli et al., "Relative variational intrinsic
-control", 2021. It is a semi-Markov decision process (Sutton, Precup and Singh,
-1999): an action that takes tau steps gives
+Wraps a dm_env whose actions become the K skills, each of which runs for its
+fixed length, and the A primitive actions. The agent that acts in it is the
+controller, as in the hierarchical evaluation of Baumli et al., "Relative
+variational intrinsic control", 2021. It is a semi-Markov decision process
+(Sutton, Precup and Singh, 1999): an action that takes tau steps gives
 
     reward    r_1 + gamma r_2 + ... + gamma^(tau - 1) r_tau
     discount  gamma^tau
 
-where the environment's own discounts count as gamma does, so that the discount
-is 0 at a terminal state, and gamma^tau where an episode was merely cut off. A
-skill stops early when the episode ends.
+where the discounts of the environment multiply gamma, so that the discount is 0
+at a terminal state, and gamma^tau where an episode was truncated. A skill stops
+early when the episode ends.
 
-Gamma is in the discounts that are handed up, those of primitive actions
-included. A controller has no discount of its own: its gamma is 1.
+The discounts, those of primitive actions included, contain gamma, so that the
+controller's own gamma is 1.
 """
 
 from typing import Any
@@ -26,18 +25,19 @@ import jax
 from jaxtyping import Int
 import numpy as np
 
+from envs import base
 from envs import capabilities
 from skills import acting
 from skills import loading
 from skills import types
 
 
-class HierarchicalEnvironment(dm_env.Environment):
+class HierarchicalEnvironment(base.Environment):
   """An environment in which skills and primitive actions are chosen.
 
-  Actions 0..K-1 are the skills; the others are the primitive actions in their
-  order. Skills act as in an evaluation. What they remember from step to step,
-  if they do, lasts for an episode, and primitive actions do not change it.
+  Actions 0..K-1 are the skills, the next A the primitive actions. Skills act as
+  in evaluations. The recurrent state of their policy, if any, lasts for an
+  episode, and primitive actions do not change it.
   """
 
   def __init__(
@@ -49,19 +49,19 @@ class HierarchicalEnvironment(dm_env.Environment):
     primitives: bool = True,
     seed: int = 0,
   ):
-    """Initialises the environment.
+    """Initializes the environment.
 
     Args:
       environment: in which skills act.
       trained: the skills, of an environment of the same specs.
       discount: gamma per step of `environment`, in [0, 1].
-      primitives: whether primitive actions can be chosen too. They must be
-        discrete then.
-      seed: of what is random in the skills.
+      primitives: whether primitive actions, which must be discrete, can be
+        chosen too.
+      seed: of the randomness of the skills.
 
     Raises:
-      ValueError: if the skills are of another kind of environment, or the
-        primitive actions cannot be chosen among.
+      ValueError: if the specs differ from those of the skills' environment, or
+        primitive actions are not discrete.
     """
     if not 0 <= discount <= 1:
       raise ValueError(f'discount must be in [0, 1], got {discount}.')
@@ -87,7 +87,7 @@ class HierarchicalEnvironment(dm_env.Environment):
 
   @property
   def steps(self) -> int:
-    """Steps of the environment below, of all episodes."""
+    """Steps of the environment inside, in all episodes."""
     return self._steps
 
   def reset(self) -> dm_env.TimeStep:
@@ -106,19 +106,14 @@ class HierarchicalEnvironment(dm_env.Environment):
       action: in 0..K+A-1; ignored where an episode begins.
 
     Returns:
-      What it led to.
+      The time step after it, with reward and discount as above.
 
     Raises:
       ValueError: if there is no such action.
     """
     if self._needs_reset:
       return self.reset()
-    index = int(action)
-    num_actions = self._num_skills + self._num_primitives
-    if index != action or not 0 <= index < num_actions:
-      raise ValueError(
-        f'action must be an integer in 0..{num_actions - 1}, got {action!r}.'
-      )
+    index = base.action_index(action, self._num_skills + self._num_primitives)
     if index >= self._num_skills:
       primitive = np.asarray(index - self._num_skills, np.int32)
       timestep, reward, discount = self._advance(primitive, 0.0, 1.0)
@@ -147,7 +142,7 @@ class HierarchicalEnvironment(dm_env.Environment):
   def _advance(
     self, action: np.ndarray, reward: float, discount: float
   ) -> tuple[dm_env.TimeStep, float, float]:
-    """One step, and what reward and discount have become after it."""
+    """Takes one step, and adds it to reward and discount."""
     timestep = self._environment.step(action)
     self._observation = timestep.observation
     self._steps += 1
@@ -158,7 +153,7 @@ class HierarchicalEnvironment(dm_env.Environment):
     )
 
   def observation_spec(self) -> Any:
-    """That of the environment below."""
+    """Observation spec of the environment inside."""
     return self._environment.observation_spec()
 
   def action_spec(  # pyrefly: ignore[bad-override]
@@ -173,22 +168,16 @@ class HierarchicalEnvironment(dm_env.Environment):
     """A float32 scalar, the sum over a skill."""
     return specs.Array((), np.float32, 'reward')
 
-  def discount_spec(  # pyrefly: ignore[bad-override]
-    self,
-  ) -> specs.BoundedArray:
-    """A float32 scalar in [0, 1]."""
-    return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
-
   def close(self) -> None:
-    """Closes the environment below."""
+    """Closes the environment inside."""
     self._environment.close()
 
   def save(self) -> dict[str, Any]:
-    """What a continued run needs, between episodes.
+    """Everything that a continued run needs, between episodes.
 
     Returns:
-      Plain Python values: the number of episodes and of steps, and what the
-      environment below saves, None if it saves nothing.
+      Plain Python values: the number of episodes and of steps, and the saved
+      state of the environment inside, None if it has none.
     """
     return {
       'episode': self._episode,
@@ -197,7 +186,7 @@ class HierarchicalEnvironment(dm_env.Environment):
     }
 
   def restore(self, saved: dict[str, Any]) -> None:
-    """Continues with the next episode, from what `save` gave."""
+    """Continues with the next episode from a result of `save`."""
     capabilities.restore(self._environment, saved['environment'])
     self._episode = saved['episode']
     self._steps = saved['steps']
@@ -213,9 +202,9 @@ def check(
   """Refuses skills that cannot act in an environment.
 
   Args:
-    environment: in which they would.
+    environment: in which they are to act.
     trained: the skills.
-    primitives: whether primitive actions are chosen too.
+    primitives: whether primitive actions can be chosen too.
 
   Raises:
     ValueError: naming what differs.

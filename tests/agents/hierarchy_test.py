@@ -98,7 +98,7 @@ def told(timestep):
   )
 
 
-def test_a_skill_hands_up_the_discounted_sum_and_gamma_to_the_tau():
+def test_a_skill_returns_the_discounted_sum_and_gamma_to_the_tau():
   line = Line()
   environment = make(line)
   assert environment.reset().first()
@@ -140,7 +140,7 @@ def test_a_terminal_state_ends_a_skill_early_with_discount_0():
   assert told(environment.step(GO)) == (2.75, 0.125, 3, False)
 
 
-def test_an_episode_that_is_cut_off_ends_a_skill_early_and_goes_on_in_value():
+def test_truncation_ends_a_skill_early_with_a_positive_discount():
   environment = make(Line(horizon=5))
   environment.reset()
   environment.step(GO)
@@ -152,7 +152,7 @@ def test_an_episode_that_is_cut_off_ends_a_skill_early_and_goes_on_in_value():
   assert told(environment.step(GO)) == (2.75, 0.125, 3, True)
 
 
-def test_the_environment_s_own_discounts_count_as_gamma_does():
+def test_the_environment_s_discounts_multiply_gamma():
   environment = make(Line(discount=0.8))
   environment.reset()
   # Factors 0.4: 1 + 2 * 0.4 + 3 * 0.16, and 0.064.
@@ -162,7 +162,7 @@ def test_the_environment_s_own_discounts_count_as_gamma_does():
   np.testing.assert_allclose(discount, 0.4, rtol=1e-6)
 
 
-def test_specs_are_those_of_the_environment_but_for_its_actions():
+def test_only_the_action_spec_differs_from_the_environment_s():
   environment = make(Line())
   assert environment.observation_spec() == Line().observation_spec()
   assert environment.action_spec().num_values == 3 + 2
@@ -178,14 +178,14 @@ def test_specs_are_those_of_the_environment_but_for_its_actions():
 
 
 @pytest.mark.parametrize('action', [-1, 5, 1.5])
-def test_an_action_that_there_is_not_is_refused(action):
+def test_invalid_actions_are_refused(action):
   environment = make(Line())
   environment.reset()
   with pytest.raises(ValueError, match='must be an integer in 0..4, got'):
     environment.step(action)
 
 
-def test_skills_of_another_kind_of_environment_are_refused():
+def test_skills_of_an_environment_with_other_specs_are_refused():
   grid = gridworlds.GridworldEnvironment(gridworlds.load('disdain_release'))
   with pytest.raises(ValueError) as error:
     hierarchy.HierarchicalEnvironment(grid, LINE_SKILLS, discount=0.9)
@@ -214,7 +214,7 @@ class Drift(Line):
     return specs.BoundedArray((1,), np.float32, -1.0, 1.0, 'action')
 
 
-def test_of_continuous_actions_skills_alone_can_be_chosen_among():
+def test_continuous_primitive_actions_cannot_be_chosen():
   drift = Drift()
   agent = registry.make_agent(
     config_lib.SkillAgentConfig(
@@ -277,7 +277,7 @@ def run(environment, actions):
   return found
 
 
-def test_the_seed_decides_and_a_saved_environment_continues():
+def test_episodes_are_a_function_of_the_seed_and_saved_state_continues():
   actions = np.random.default_rng(0).integers(8, size=200)
 
   def wrapped(seed):

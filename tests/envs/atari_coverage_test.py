@@ -28,7 +28,7 @@ OTHER_ROOM = memory(room=2, x=77, y=235)
 MIRRORED = memory(room=1, x=235, y=77)
 
 
-def test_places_are_told_apart_by_the_avatars_bytes_alone():
+def test_only_the_avatar_s_bytes_distinguish_places():
   here_again = HERE.copy()
   here_again[[0, 50, 127]] += 1
   path = np.stack([HERE, LEFT, here_again, BELOW, HERE, OTHER_ROOM, MIRRORED])
@@ -41,7 +41,7 @@ def test_places_are_told_apart_by_the_avatars_bytes_alone():
   )
 
 
-def test_an_episode_is_forgotten_and_a_lifetime_is_not():
+def test_episode_counts_reset_and_lifetime_counts_do_not():
   counts = atari_coverage.Coverage('montezuma_revenge')
   assert counts.episode == counts.lifetime == 0
   for ram in (HERE, LEFT, HERE):
@@ -55,7 +55,7 @@ def test_an_episode_is_forgotten_and_a_lifetime_is_not():
 
 
 @pytest.mark.parametrize('game', GAMES)
-def test_known_games_exist_and_their_bytes_are_different_ones(game):
+def test_known_games_exist_and_their_bytes_are_distinct(game):
   places = list(atari_coverage.AVATAR_BYTES[game].values())
   assert game in atari.TASKS
   assert len(set(places)) == len(places)
@@ -114,6 +114,6 @@ def test_a_game_whose_bytes_are_not_known_is_refused():
     (np.zeros(128), 'float64 of shape (128,)'),
   ],
 )
-def test_what_is_no_memory_is_refused(ram, got):
+def test_arrays_that_are_no_memory_are_refused(ram, got):
   with pytest.raises(ValueError, match=re.escape(f'got {got}.')):
     atari_coverage.coverage('seaquest', ram)

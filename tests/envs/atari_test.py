@@ -81,7 +81,7 @@ def test_defaults_are_the_protocol_of_the_papers():
   assert environment.action_spec() == specs.DiscreteArray(18, np.int32)
 
 
-def test_the_minimal_set_has_the_actions_that_the_game_reacts_to():
+def test_the_minimal_set_has_the_actions_that_affect_the_game():
   environment = atari.AtariEnvironment('breakout', actions='minimal')
   assert action_names(environment) == ('NOOP', 'FIRE', 'RIGHT', 'LEFT')
   assert environment.action_spec().num_values == 4
@@ -129,14 +129,14 @@ def test_shrinking_keeps_place_and_brightness(shape):
   assert small[42:].max() == small[:, 21:].max() == 0
 
 
-def test_frames_are_grey_by_their_luminance():
+def test_frames_are_gray_by_their_luminance():
   environment = atari.AtariEnvironment('breakout')
   environment.reset()
-  colours = environment.screen().astype(float)
-  grey = environment.emulator.getScreenGrayscale()
-  expected = colours @ [0.299, 0.587, 0.114]
-  assert np.abs(grey - expected).max() <= 1
-  assert grey.max() > 100
+  colors = environment.screen().astype(float)
+  gray = environment.emulator.getScreenGrayscale()
+  expected = colors @ [0.299, 0.587, 0.114]
+  assert np.abs(gray - expected).max() <= 1
+  assert gray.max() > 100
 
 
 def test_a_picture_is_the_maximum_of_the_last_two_frames():
@@ -232,7 +232,7 @@ def test_losing_a_life_does_not_end_an_episode_but_losing_all_does():
 # Randomness.
 
 
-def test_a_seed_decides_everything_and_another_decides_otherwise():
+def test_episodes_are_a_function_of_the_seed():
   rng = np.random.default_rng(0)
   actions = rng.integers(18, size=60)
 
@@ -304,7 +304,7 @@ def test_memory_is_a_copy_of_128_bytes():
 
 
 @pytest.mark.parametrize('action', [-1, 18, 0.5, None])
-def test_actions_that_cannot_be_are_refused(action):
+def test_invalid_actions_are_refused(action):
   environment = atari.AtariEnvironment('pong')
   environment.reset()
   with pytest.raises(ValueError, match=r'action must be an integer in 0\.\.17'):

@@ -48,7 +48,7 @@ def expected(name):
 
 
 @pytest.mark.parametrize('name', environments.NAMES)
-def test_environments_offer_what_they_are_known_for(name):
+def test_each_environment_has_its_suite_s_capabilities(name):
   environment = factory.make(name)
   known = expected(name)
   if known is None:  # A suite that this file does not know; see its own test.
@@ -86,7 +86,7 @@ def test_endless_environments_stay_endless_when_cut_into_episodes():
   assert capabilities.is_endless(cut)
 
 
-def test_films_are_made_of_simulations_and_of_screens():
+def test_simulations_and_screens_can_be_filmed():
   for name in environments.QUICK:
     environment = factory.make(name)
     films = name.startswith(('control:', 'atari:'))

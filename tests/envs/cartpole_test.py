@@ -8,7 +8,7 @@ from envs import cartpole
 from envs import factory
 
 
-def test_a_pole_moves_as_that_of_gym_does():
+def test_dynamics_are_those_of_gym():
   other = gym.make('CartPole-v1').unwrapped
   other.reset()
   rng = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def test_a_pole_moves_as_that_of_gym_does():
       )
 
 
-def test_whoever_pushes_to_one_side_drops_the_pole_and_the_world_ends():
+def test_pushing_to_one_side_drops_the_pole_and_terminates():
   environment = factory.make('classic:cartpole', seed=1)
   for _ in range(3):
     assert np.abs(environment.reset().observation).max() <= 0.05
@@ -36,7 +36,7 @@ def test_whoever_pushes_to_one_side_drops_the_pole_and_the_world_ends():
     assert abs(timestep.observation[2]) > np.radians(12)
 
 
-def test_a_pole_that_stands_is_cut_off_after_500_steps_without_an_end():
+def test_a_balanced_pole_is_truncated_after_500_steps():
   environment = factory.make('classic:cartpole', seed=2)
   timestep, steps = environment.reset(), 0
   while not timestep.last():
@@ -47,7 +47,7 @@ def test_a_pole_that_stands_is_cut_off_after_500_steps_without_an_end():
   assert timestep.discount == 1
 
 
-def test_a_saved_environment_goes_on_bit_for_bit():
+def test_a_restored_environment_continues_bit_for_bit():
   environment = factory.make('classic:cartpole', seed=3)
   environment.reset()
   environment.step(1)
@@ -61,7 +61,7 @@ def test_a_saved_environment_goes_on_bit_for_bit():
     np.testing.assert_array_equal(first.observation, second.observation)
 
 
-def test_what_is_of_other_classics_is_refused():
+def test_options_of_other_classics_are_refused():
   with pytest.raises(ValueError, match='size is of deep_sea alone'):
     factory.make('classic:cartpole', size=4)
   environment = factory.make('classic:cartpole')

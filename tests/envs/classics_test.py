@@ -7,7 +7,7 @@ from envs import classics
 from envs import factory
 
 
-def test_a_ball_is_caught_by_going_where_it_falls():
+def test_following_the_ball_catches_it():
   environment = factory.make('classic:catch', observation='board', seed=3)
   for _ in range(5):
     timestep = environment.reset()
@@ -35,9 +35,9 @@ def test_catch_s_values_are_exact():
   )
 
 
-@pytest.mark.parametrize('world', [0, 1])
-def test_the_bottom_of_the_sea_pays_for_going_right_all_the_way(world):
-  mdp = classics.deep_sea(6, world).mdp
+@pytest.mark.parametrize('instance', [0, 1])
+def test_only_steps_to_the_right_reach_the_reward_of_deep_sea(instance):
+  mdp = classics.deep_sea(6, instance).mdp
   # Six steps to the right at .01 / 6 each, the last of which pays 1.
   best = 0.9**5 - 0.01 / 6 * sum(0.9**t for t in range(6))
   np.testing.assert_allclose(mdp.initial @ mdp.optimal_values(0.9), best)
@@ -50,14 +50,14 @@ def test_the_bottom_of_the_sea_pays_for_going_right_all_the_way(world):
   )
 
 
-def test_what_an_action_means_differs_from_cell_to_cell_and_world_to_world():
-  first, other = (classics.deep_sea(6, world).mdp for world in (0, 1))
+def test_meanings_of_actions_differ_between_cells_and_instances():
+  first, other = (classics.deep_sea(6, instance).mdp for instance in (0, 1))
   is_right = first.rewards[:-1, 1] != 0
   assert 0 < is_right.sum() < 36
   assert (first.successors != other.successors).any()
 
 
-def test_a_diver_is_seen_until_the_end():
+def test_the_board_shows_the_diver_until_the_end():
   environment = factory.make('classic:deep_sea', size=4, observation='board')
   seen = [environment.reset().observation]
   for _ in range(4):
@@ -70,7 +70,7 @@ def test_a_diver_is_seen_until_the_end():
   assert not seen[-1].any()
 
 
-def test_sizes_that_cannot_be_are_refused():
+def test_invalid_sizes_are_refused():
   with pytest.raises(ValueError, match='rows must be an integer >= 2, got 1'):
     classics.catch(rows=1)
   with pytest.raises(ValueError, match='size must be an integer >= 2, got 0'):

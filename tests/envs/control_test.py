@@ -101,7 +101,7 @@ def test_episodes_are_those_of_the_suite_with_the_same_seed(name):
     assert type(our.reward) is type(our.discount) is np.float32
 
 
-def test_slices_of_the_walker_are_those_one_counts():
+def test_observation_slices_of_the_walker():
   # 7 bodies with 2 numbers each; one height; 9 joints with the root's 3.
   environment = control.ControlEnvironment('walker_walk')
   assert environment.observation_slices == {
@@ -117,7 +117,7 @@ def test_slices_of_the_walker_are_those_one_counts():
   )
 
 
-def test_a_seed_decides_everything_and_another_decides_otherwise():
+def test_episodes_are_a_function_of_the_seed():
   first, same, other = (
     control.ControlEnvironment('walker_walk', seed=seed) for seed in (7, 7, 8)
   )
@@ -173,7 +173,7 @@ def test_the_time_limit_truncates_and_does_not_terminate():
 
 
 @pytest.mark.parametrize('name', ['pendulum_swingup', 'lqr_lqr_2_1'])
-def test_episodes_are_as_long_as_asked_for(name):
+def test_episodes_are_as_long_as_the_time_limit(name):
   # A step of the pendulum takes .02 s, of the regulator .03 s. The suite's own
   # regulator has no end.
   environment = control.ControlEnvironment(name, time_limit=0.6)
@@ -184,7 +184,7 @@ def test_episodes_are_as_long_as_asked_for(name):
 
 
 @pytest.mark.parametrize('name', ['cartpole_swingup', 'walker_walk'])
-def test_an_action_is_held_and_paid_once_for_as_long_as_asked_for(name):
+def test_an_action_is_held_and_rewarded_once_per_control_timestep(name):
   # Both take steps of their own of .01 or .025 s.
   own = control.ControlEnvironment(name)
   step = own._environment.control_timestep()
@@ -257,7 +257,7 @@ def test_actuators_without_limits_are_left_as_they_are():
     (np.array([0, 0, np.nan, 0, 0, 0]), 'action must be finite, got [ 0.'),
   ],
 )
-def test_actions_that_cannot_be_are_refused(action, message):
+def test_invalid_actions_are_refused(action, message):
   environment = control.ControlEnvironment('walker_walk')
   environment.reset()
   with pytest.raises(ValueError, match=re.escape(message)):

@@ -31,7 +31,7 @@ class ConformanceTest(test_utils.EnvironmentTestMixin, absltest.TestCase):
 def test_an_episode_ends_after_its_steps_and_the_next_begins_there():
   environment = make()
   first = environment.reset()
-  assert first.first() and first.observation == 60  # The centre of 11 by 11.
+  assert first.first() and first.observation == 60  # The center of 11 by 11.
   seen = [environment.step(UP) for _ in range(3)]
   assert [timestep.last() for timestep in seen] == [False, False, True]
   # Cut off, and not terminal.
@@ -46,7 +46,7 @@ def test_an_episode_ends_after_its_steps_and_the_next_begins_there():
   assert environment.reset().observation == 60 - 3 * 11 - 1
 
 
-def test_a_world_that_ends_is_reset():
+def test_an_environment_that_ends_is_reset():
   grid = gridworlds.from_ascii('two', 'SG')
   environment = endless.Segments(gridworlds.GridworldEnvironment(grid), 5)
   assert environment.reset().observation == 0
@@ -55,7 +55,7 @@ def test_a_world_that_ends_is_reset():
   assert environment.step(UP).observation == 0
 
 
-def test_it_continues_from_what_was_saved_between_episodes():
+def test_saved_state_continues_between_episodes():
   environment = make(num_steps=2)
   environment.reset()
   for _ in range(2):
@@ -70,7 +70,7 @@ def test_it_continues_from_what_was_saved_between_episodes():
     assert np.asarray(theirs.observation).dtype == np.int32
 
 
-def test_the_world_s_map_is_still_there():
+def test_the_map_is_passed_on():
   environment = make()
   assert environment.grid.name == 'open_11'
   assert environment.is_endless
@@ -79,6 +79,6 @@ def test_the_world_s_map_is_still_there():
     _ = environment.nothing_of_this_name
 
 
-def test_no_steps_are_refused():
+def test_episodes_without_steps_are_refused():
   with pytest.raises(ValueError, match='num_steps'):
     make(num_steps=0)

@@ -312,7 +312,9 @@ def test_options_reach_the_environment(kind, spec):
     ),
   ],
 )
-def test_what_does_not_exist_is_refused_in_one_line(name, options, message):
+def test_unknown_names_and_values_are_refused_in_one_line(
+  name, options, message
+):
   with pytest.raises(ValueError) as error:
     factory.make(name, **options)
   assert str(error.value) == message

@@ -53,7 +53,7 @@ def test_open_grids_are_squares_without_walls_whose_episodes_never_end(size):
   assert grid.mdp.horizon is None
   assert not grid.mdp.terminal.any()
   assert not grid.mdp.rewards.any()
-  # The centre, from which the corners are a row and a column walk away.
+  # The center, from which the corners are a row and a column walk away.
   assert grid.positions[grid.start].tolist() == [size // 2, size // 2]
   assert oracles.reachable(grid.mdp, size - 1).all()
   assert oracles.reachable(grid.mdp, size - 2).sum() == size**2 - 4
@@ -111,7 +111,7 @@ def test_entering_the_goal_pays_one_and_ends_the_episode(goal):
   np.testing.assert_array_equal(grid.mdp.rewards, entering)
 
 
-def test_what_is_seen_does_not_tell_the_goal():
+def test_observations_do_not_depend_on_the_goal():
   free, aimed = gridworlds.load('open_41'), gridworlds.load('open_41', goal=3)
   for kind in gridworlds.OBSERVATIONS:
     np.testing.assert_array_equal(
@@ -130,7 +130,7 @@ def test_walking_to_a_goal_ends_with_discount_zero():
   assert sum(t.reward for t in timesteps) == timesteps[-1].reward == 1
   assert timesteps[-1].discount == 0
   assert environment.step(NOOP).first()
-  # Who does not arrive is cut off.
+  # An episode that does not arrive is truncated.
   timesteps = [environment.step(NOOP) for _ in range(400)]
   assert timesteps[-1].last()
   assert timesteps[-1].discount == 1
@@ -159,7 +159,7 @@ def test_release_grid_is_the_published_one():
   ]
 
 
-def test_every_move_goes_to_the_neighbouring_cell_or_bumps_and_stays(grid):
+def test_every_move_goes_to_the_neighboring_cell_or_stays(grid):
   assert grid.mdp.is_deterministic
   for state, (row, column) in enumerate(grid.positions):
     for action, (down, right) in enumerate(
@@ -178,7 +178,7 @@ def test_positions_are_the_free_cells_in_reading_order(grid):
   np.testing.assert_array_equal(grid.positions, np.argwhere(~grid.walls))
 
 
-def test_moves_in_a_small_map_are_those_one_sees():
+def test_moves_in_a_small_map():
   # 0 1        0
   # #   with   and 2 to the right of the wall below 1's left.
   # . 2
@@ -229,12 +229,12 @@ def test_an_open_grid_without_horizon_needs_no_walls():
     ('SS', "map 'mine': at most one cell may be the start 'S', got 2."),
   ],
 )
-def test_a_map_that_cannot_be_read_is_refused(text, message):
+def test_invalid_maps_are_refused(text, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     gridworlds.from_ascii('mine', text)
 
 
-def test_cells_that_pay_do_so_at_every_step_into_them_and_end_nothing():
+def test_paying_cells_pay_every_step_and_are_not_terminal():
   mdp = gridworlds.from_ascii('mine', 'S+-').mdp
   # Noop, up, down, left, right; walls are bumped into, so that the cell is
   # entered again.
@@ -246,7 +246,7 @@ def test_cells_that_pay_do_so_at_every_step_into_them_and_end_nothing():
   np.testing.assert_allclose(mdp.state_values(stay, 0.9), [0, 10, -10])
 
 
-def test_the_grid_with_rewards_has_one_in_each_half_and_starts_in_the_left():
+def test_rewards_11_has_a_reward_in_each_half_and_starts_in_the_left():
   grid = gridworlds.load('rewards_11')
   assert grid.mdp.num_states == 121
   assert grid.positions[grid.start].tolist() == [5, 2]
@@ -288,17 +288,17 @@ def test_row_and_column_are_indicated_one_after_the_other(grid):
   )
 
 
-def test_pixels_show_walls_free_cells_and_the_agent_apart(grid):
+def test_pixels_distinguish_walls_free_cells_and_the_agent(grid):
   images = grid.observations('pixels')
   height, width = grid.walls.shape
   assert images.shape == (grid.mdp.num_states, height, width, 3)
   assert images.dtype == np.uint8
-  colours = {
+  colors = {
     gridworlds.WALL_COLOR,
     gridworlds.FREE_COLOR,
     gridworlds.AGENT_COLOR,
   }
-  assert len(colours) == 3
+  assert len(colors) == 3
   for image, position in zip(images, grid.positions, strict=True):
     agent = (image == gridworlds.AGENT_COLOR).all(-1)
     assert np.argwhere(agent).tolist() == [position.tolist()]

@@ -57,7 +57,7 @@ def play(environment, num_steps=STEPS):
   return np.stack([timestep.observation for timestep in timesteps])
 
 
-def test_texts_are_read():
+def test_texts_are_parsed():
   one, other = perturbations.parse('motor:right_hip=0, mass:tor*=0.5..2')
   assert one == perturbations.Perturbation(
     kind='motor', target='right_hip', low=0.0, high=0.0
@@ -87,7 +87,7 @@ def test_texts_are_read():
     ('length:torso=0..2', 'must be > 0'),
   ],
 )
-def test_what_is_no_perturbation_is_refused_in_one_line(text, message):
+def test_invalid_perturbations_are_refused_in_one_line(text, message):
   with pytest.raises(ValueError, match=re.escape(message)) as info:
     perturbations.parse(text)
   assert '\n' not in str(info.value)
@@ -103,19 +103,19 @@ def test_what_is_no_perturbation_is_refused_in_one_line(text, message):
     ('damping:root*=2', ["damping of 'rootz', 'rootx', 'rooty' is 0"]),
   ],
 )
-def test_names_that_are_not_there_are_answered_by_those_that_are(text, parts):
+def test_unknown_targets_are_answered_with_the_known_ones(text, parts):
   with pytest.raises(ValueError) as info:
     walker(text)
   for part in parts:
     assert part in str(info.value)
 
 
-def test_worlds_without_a_body_are_refused():
+def test_environments_without_a_body_are_refused():
   with pytest.raises(ValueError, match="suite 'control'"):
     perturbations.Perturbed(factory.make('grid:open_11'), ['mass:*=2'])
 
 
-def test_each_kind_scales_what_it_says_and_nothing_else():
+def test_each_kind_scales_its_own_values_and_no_others():
   # Of what MuJoCo derives: inverse weights and such.
   derived = {
     'body_subtreemass',
@@ -140,7 +140,7 @@ def test_each_kind_scales_what_it_says_and_nothing_else():
     assert changed <= fields | derived, text
 
 
-def test_values_are_scaled_where_the_name_says():
+def test_only_values_of_the_target_are_scaled():
   plain = model_of(unchanged())
   model = model_of(
     walker('motor:right_hip=0.5,damping:*_hip=3', 'friction:*=0.2')
@@ -156,7 +156,7 @@ def test_values_are_scaled_where_the_name_says():
   np.testing.assert_allclose(model.geom_friction, 0.2 * plain.geom_friction)
 
 
-def test_factors_of_the_same_thing_are_multiplied():
+def test_factors_of_the_same_object_are_multiplied():
   plain = model_of(unchanged()).body('torso').mass[0]
   model = model_of(walker('mass:torso=2', 'mass:*=1.5'))
   np.testing.assert_allclose(model.body('torso').mass[0], 3 * plain)
@@ -166,7 +166,7 @@ def test_factors_of_the_same_thing_are_multiplied():
   )
 
 
-def test_a_motor_goes_by_its_own_name_or_by_that_of_its_joint():
+def test_a_motor_is_named_by_itself_or_by_its_joint():
   models = [
     model_of(walker(f'motor:{name}=0.5', name='cartpole_balance'))
     for name in ('slide', 'slider')
@@ -177,7 +177,7 @@ def test_a_motor_goes_by_its_own_name_or_by_that_of_its_joint():
   assert not differing(*models)
 
 
-def test_a_broken_motor_has_no_force_and_the_others_have_theirs():
+def test_a_motor_scaled_by_zero_has_no_force_and_others_keep_theirs():
   environment = walker('motor:right_hip=0')
   environment.reset()
   for _ in range(3):
@@ -201,7 +201,7 @@ def test_scaling_a_motor_is_scaling_its_action():
     )
 
 
-def test_a_servo_becomes_weak_and_is_not_sent_elsewhere():
+def test_a_scaled_servo_is_weaker_and_keeps_its_target():
   # Its force is gain * (control - length): at a factor of 0 there is none,
   # wherever it is.
   environment = walker('motor:lift_front_left=0', name='quadruped_walk')
@@ -213,7 +213,7 @@ def test_a_servo_becomes_weak_and_is_not_sent_elsewhere():
   assert abs(plain.physics.data.actuator_force[1]) > 1e-3
 
 
-def test_mass_and_damping_do_what_newton_says():
+def test_mass_and_damping_follow_newton():
   # A pendulum that is pushed from where it hangs: its acceleration falls with
   # its mass, and a quarter of the speed is left where damping takes four times
   # as much of it.
@@ -234,7 +234,7 @@ def test_mass_and_damping_do_what_newton_says():
   assert abs(speeds('damping:hinge=100', 50)) < abs(speeds(None, 50)) / 4
 
 
-def test_a_slippery_world_lets_the_cheetah_slide():
+def test_little_friction_lets_the_cheetah_slide():
   # Pushed along the ground it comes to rest, unless that is smooth.
   def distance(*texts):
     environment = walker('motor:*=0', *texts, name='cheetah_run')
@@ -251,7 +251,7 @@ def test_a_slippery_world_lets_the_cheetah_slide():
   assert distance('friction:*=0.01') > 2 * distance()
 
 
-def test_changes_are_there_in_every_episode_and_nowhere_else():
+def test_perturbations_hold_in_every_episode_of_one_environment_only():
   environment = walker('damping:*=30')
   before = numbers(model_of(environment))
   first, second = play(environment), play(environment)
@@ -291,7 +291,7 @@ def test_the_seed_draws_factors_from_ranges_once():
   )
 
 
-def test_a_longer_leg_is_longer_by_its_factor_from_the_knee():
+def test_a_leg_is_longer_by_its_factor_from_the_knee():
   # Half a leg is 0.25 long: its knee lies 0.25 above its middle, its foot 0.25
   # below.
   plain, model = model_of(unchanged()), model_of(walker('length:right_leg=1.5'))
@@ -372,7 +372,7 @@ def recompiled(plain, body, factor, model):
   return spec.compile()
 
 
-def test_a_longer_leg_is_what_the_compiler_would_have_made():
+def test_a_longer_leg_equals_the_model_compiled_with_it():
   plain = model_of(unchanged())
   environment = walker('length:right_leg=1.4')
   ours = model_of(environment)
@@ -407,7 +407,7 @@ def test_a_longer_leg_is_what_the_compiler_would_have_made():
 @pytest.mark.parametrize(
   'name', ['hopper_hop', 'humanoid_walk', 'quadruped_walk', 'fish_swim']
 )
-def test_bodies_of_all_forms_keep_their_bounds(name):
+def test_bounding_volumes_fit_stretched_bodies_of_all_forms(name):
   # What bounds a geom, of every form that the suite has, is the compiler's.
   model = model_of(unchanged(name))
   before = numbers(model)
@@ -421,7 +421,7 @@ def test_bodies_of_all_forms_keep_their_bounds(name):
     np.testing.assert_allclose(after[field], before[field], atol=1e-9)
 
 
-def test_a_new_kind_is_one_entry(monkeypatch):
+def test_a_kind_is_added_by_one_entry(monkeypatch):
   def scale(model, numbers, factor):
     del numbers  # There is but one.
     model.opt.gravity[:] *= factor
@@ -436,7 +436,7 @@ def test_a_new_kind_is_one_entry(monkeypatch):
   )
 
 
-def test_the_wrapper_hands_on_what_the_world_has():
+def test_the_wrapper_passes_on_capabilities():
   environment = walker('mass:*=2')
   plain = unchanged()
   assert environment.observation_slices == plain.observation_slices

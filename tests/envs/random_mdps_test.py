@@ -9,7 +9,7 @@ from envs import random_mdps
 SIZES = random_mdps.Sizes(12, 3, 4, 0.3)
 
 
-def test_every_action_leads_to_as_many_states_as_it_branches_to():
+def test_the_number_of_successors_is_the_branching():
   mdp = random_mdps.draw(SIZES, 0)
   assert mdp.transitions.shape == (12, 3, 12)
   np.testing.assert_array_equal((mdp.transitions > 0).sum(-1), 4)
@@ -24,7 +24,7 @@ def test_every_action_leads_to_as_many_states_as_it_branches_to():
 
 
 @pytest.mark.parametrize('rewarded', [0.0, 0.3, 1.0])
-def test_the_share_of_pairs_that_pay_is_as_asked(rewarded):
+def test_the_share_of_rewarded_pairs(rewarded):
   mdp = random_mdps.draw(random_mdps.Sizes(400, 5, 2, rewarded), 3)
   # 2000 pairs: 3 standard deviations are 3 * sqrt(.21 / 2000) = .03.
   share = np.mean(mdp.rewards != 0)
@@ -34,15 +34,15 @@ def test_the_share_of_pairs_that_pay_is_as_asked(rewarded):
     assert abs(mdp.rewards.std() - 1) < 0.05
 
 
-def test_the_same_number_is_the_same_world_and_another_is_another():
-  first, same, other = (random_mdps.draw(SIZES, world) for world in (1, 1, 2))
+def test_the_process_is_a_function_of_its_instance():
+  first, same, other = (random_mdps.draw(SIZES, i) for i in (1, 1, 2))
   np.testing.assert_array_equal(first.transitions, same.transitions)
   np.testing.assert_array_equal(first.rewards, same.rewards)
   assert (first.transitions != other.transitions).any()
   assert (first.rewards != other.rewards).any()
 
 
-def test_exact_values_satisfy_bellman_s_equation():
+def test_exact_values_satisfy_the_bellman_equation():
   mdp = random_mdps.draw(SIZES, 5)
   policy = np.random.default_rng(0).dirichlet(np.ones(3), size=12)
   values = mdp.state_values(policy, 0.9)
@@ -50,7 +50,7 @@ def test_exact_values_satisfy_bellman_s_equation():
   np.testing.assert_allclose(values, (policy * ahead).sum(-1), atol=1e-9)
 
 
-def test_a_world_of_one_state_by_hand():
+def test_the_value_of_a_single_state_by_hand():
   # One action that pays r for ever is worth r / (1 - .5).
   mdp = random_mdps.draw(random_mdps.Sizes(1, 1, 1, 1.0), 0)
   np.testing.assert_allclose(
@@ -66,18 +66,20 @@ def test_a_world_of_one_state_by_hand():
     ({'rewarded': 1.5}, r'rewarded must be a number in \[0, 1\], got 1.5'),
   ],
 )
-def test_a_size_that_cannot_be_is_refused(change, message):
+def test_invalid_sizes_are_refused(change, message):
   with pytest.raises(ValueError, match=message):
     random_mdps.draw(SIZES._replace(**change), 0)
 
 
-def test_the_factory_changes_sizes_and_worlds_apart_from_the_seed():
-  world = factory.make('random:sparse', instance=4, rewarded=1.0, seed=9)
+def test_sizes_and_instance_are_options_apart_from_the_seed():
+  environment = factory.make('random:sparse', instance=4, rewarded=1.0, seed=9)
   expected = random_mdps.draw(
     random_mdps.TASKS['sparse']._replace(rewarded=1.0), 4
   )
-  np.testing.assert_array_equal(world.mdp.transitions, expected.transitions)
-  np.testing.assert_array_equal(world.mdp.rewards, expected.rewards)
+  np.testing.assert_array_equal(
+    environment.mdp.transitions, expected.transitions
+  )
+  np.testing.assert_array_equal(environment.mdp.rewards, expected.rewards)
   small = factory.make('random:dense', num_states=5, branching=5, horizon=7)
   assert small.mdp.num_states == 5
   assert small.mdp.horizon == 7

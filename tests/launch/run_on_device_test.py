@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from launch.cli import command
-from launch.runs import experiment as experiment_lib
-from launch.training import on_device_run
 from skills import checkpoints
 
 STEPS = 3_840_000  # 30,000 updates of 16 trajectories of 8 steps.
@@ -117,22 +115,3 @@ def test_ctrl_c_saves_and_says_how_to_continue(tmp_path):
   assert not json.loads((tmp_path / 'run' / 'summary.json').read_text())[
     'complete'
   ]
-
-
-@pytest.mark.parametrize(
-  ('options', 'message'),
-  [({'horizon': 12}, 'skill_length must equal the episode length')],
-)
-def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
-  tmp_path, options, message
-):
-  experiment = experiment_lib.make(
-    agent='vic',
-    environment='grid:disdain_release',
-    environment_options=options,
-    num_steps=1000,
-    output_dir=str(tmp_path / 'run'),
-  )
-  with pytest.raises(ValueError, match=message):
-    on_device_run.build(experiment)
-  assert not (tmp_path / 'run').exists()

@@ -151,7 +151,7 @@ def test_actions_may_be_any_integer_scalar():
 
 
 @pytest.mark.parametrize('action', [2, -1, 0.0, np.array([1]), None, 'up'])
-def test_an_action_that_does_not_exist_is_refused_and_changes_nothing(action):
+def test_invalid_actions_are_refused_and_change_nothing(action):
   environment = tabular_environment.TabularEnvironment(mdps.two_states())
   environment.reset()
   before = environment.save()
@@ -180,7 +180,7 @@ def rollout(environment, num_steps=200):
   return [(t.step_type, t.reward, int(t.observation)) for t in steps]
 
 
-def test_the_seed_decides_everything():
+def test_episodes_are_a_function_of_the_seed():
   def run(seed):
     return rollout(
       tabular_environment.TabularEnvironment(mdps.with_terminals(9), seed=seed)
@@ -206,7 +206,7 @@ def test_a_restored_environment_continues_bit_for_bit(num_steps):
   assert rollout(other) == expected
 
 
-def test_the_step_count_is_part_of_what_is_saved():
+def test_saved_state_includes_the_step_count():
   environment = tabular_environment.TabularEnvironment(
     mdps.two_states(horizon=3)
   )
@@ -222,7 +222,7 @@ def test_the_step_count_is_part_of_what_is_saved():
   assert environment.step(0).first()
 
 
-def test_something_else_than_a_saved_environment_is_refused():
+def test_invalid_saved_states_are_refused():
   environment = tabular_environment.TabularEnvironment(mdps.two_states())
   with pytest.raises(ValueError, match='saved must have the keys'):
     environment.restore({'state': 0})
@@ -230,7 +230,7 @@ def test_something_else_than_a_saved_environment_is_refused():
     environment.restore({**environment.save(), 'state': 2})
 
 
-def test_observations_cannot_be_changed_by_who_receives_them():
+def test_observations_are_read_only():
   environment = tabular_environment.TabularEnvironment(
     mdps.two_states(), np.eye(2)
   )

@@ -14,7 +14,7 @@ from tests import mdps
   'mdp',
   [mdps.two_states(), mdps.corridor(), mdps.two_states(initial=[0.5, 0.5])],
 )
-def test_pure_step_equals_dm_env_step_where_transitions_are_sure(mdp):
+def test_functional_step_equals_dm_env_step_without_randomness(mdp):
   environment = tabular_environment.TabularEnvironment(mdp)
   functional = environment.functional()
   for state in np.flatnonzero(~mdp.terminal):
@@ -31,7 +31,7 @@ def test_pure_step_equals_dm_env_step_where_transitions_are_sure(mdp):
       assert functional.observe(next_state) == timestep.observation
 
 
-def test_both_views_step_with_the_given_probabilities():
+def test_steps_of_both_interfaces_have_the_transition_probabilities():
   mdp = mdps.with_terminals()
   environment = tabular_environment.TabularEnvironment(mdp, seed=3)
   functional = tabular_functional.make(mdp)
@@ -63,7 +63,7 @@ def test_both_views_step_with_the_given_probabilities():
       assert (abs(visits / num_draws - truth) <= bound).all()
 
 
-def test_both_views_start_with_the_given_probabilities():
+def test_starts_of_both_interfaces_have_the_initial_probabilities():
   mdp = mdps.random_mdp()
   num_draws = 3000
   bound = 4 * np.sqrt(mdp.initial * (1 - mdp.initial) / num_draws)
@@ -81,7 +81,7 @@ def test_both_views_start_with_the_given_probabilities():
 @pytest.mark.parametrize(
   'mdp', [mdps.two_states(), mdps.corridor(), mdps.with_terminals()]
 )
-def test_pure_functions_give_the_same_under_jit_and_vmap(mdp):
+def test_functions_give_the_same_under_jit_and_vmap(mdp):
   functional = tabular_functional.make(
     mdp, np.arange(mdp.num_states)[:, None] * 2.0
   )
@@ -104,7 +104,7 @@ def test_pure_functions_give_the_same_under_jit_and_vmap(mdp):
     assert functional.reset(keys[i]) == resets[i]
 
 
-def test_pure_view_of_a_deterministic_process_needs_no_keys():
+def test_functions_of_a_deterministic_process_need_no_keys():
   functional = tabular_functional.make(mdps.two_states(horizon=4))
   assert functional.is_deterministic
   assert (functional.num_states, functional.num_actions) == (2, 2)
@@ -117,7 +117,7 @@ def test_pure_view_of_a_deterministic_process_needs_no_keys():
   ).is_deterministic
 
 
-def test_pure_step_without_rewards_and_terminals_reads_one_table_only():
+def test_step_without_rewards_and_terminals_reads_one_table_only():
   mdp = mdps.two_states(rewards=np.zeros((2, 2)))
   jaxpr = jax.make_jaxpr(tabular_functional.make(mdp).step)(
     None, jnp.int32(0), jnp.int32(1)
@@ -127,7 +127,7 @@ def test_pure_step_without_rewards_and_terminals_reads_one_table_only():
 
 
 @pytest.mark.parametrize('mdp', [mdps.random_mdp(), mdps.with_terminals()])
-def test_truth_agrees_with_averages_over_episodes(mdp):
+def test_exact_values_agree_with_averages_over_episodes(mdp):
   """Both views draw from what the formulas describe: occupancy and return."""
   num_episodes, num_steps, discount = 3000, 25, 0.7
   policy = mdps.random_policy(mdp)

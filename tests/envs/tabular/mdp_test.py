@@ -12,7 +12,7 @@ from envs.tabular import mdp as tabular_mdp
 from tests import mdps
 
 
-def test_values_of_staying_and_of_swapping_are_those_worked_out_by_hand():
+def test_values_of_deterministic_policies_by_hand():
   mdp = mdps.two_states()
   stay, swap = np.eye(2)[[0, 0]], np.eye(2)[[1, 1]]
   # Staying in 1 pays 1 for ever: 1 / (1 - 1/2) = 2.
@@ -26,7 +26,7 @@ def test_values_of_staying_and_of_swapping_are_those_worked_out_by_hand():
   )
 
 
-def test_value_of_a_mixed_policy_is_the_one_worked_out_by_hand():
+def test_values_of_a_stochastic_policy_by_hand():
   # Uniform: V0 = 1 + (V0 + V1) / 4 and V1 = 1/2 + (V0 + V1) / 4. The sum is
   # 3/2 + (sum) / 2, so it is 3; V0 = 7/4 and V1 = 5/4.
   uniform = np.full((2, 2), 0.5)
@@ -35,7 +35,7 @@ def test_value_of_a_mixed_policy_is_the_one_worked_out_by_hand():
   )
 
 
-def test_optimal_values_are_those_worked_out_by_hand():
+def test_optimal_values_by_hand():
   # Staying in 1 is worth 2 and reaching it from 0 is worth 2 + 2/2 = 3;
   # going back from 1 would be worth 3/2 only.
   np.testing.assert_allclose(mdps.two_states().optimal_values(0.5), [3, 2])
@@ -44,7 +44,7 @@ def test_optimal_values_are_those_worked_out_by_hand():
   np.testing.assert_allclose(mdps.two_states().optimal_values(0.9), [11, 10])
 
 
-def test_terminal_states_are_worth_nothing_and_nothing_is_gained_after_them():
+def test_values_of_terminal_states_are_zero():
   mdp = mdps.corridor()
   go = np.eye(2)[[1, 1, 1]]
   # One discounted step from the reward of 3; the terminal row's 7 is ignored.
@@ -67,7 +67,7 @@ def test_occupancy_of_a_corridor_stays_in_the_terminal_state():
 @pytest.mark.parametrize(
   'mdp', [mdps.random_mdp(), mdps.with_terminals(), mdps.corridor()]
 )
-def test_exact_answers_satisfy_their_defining_equations(mdp, discount):
+def test_values_and_occupancies_satisfy_their_defining_equations(mdp, discount):
   policy = mdps.random_policy(mdp)
   values = mdp.state_values(policy, discount)
   action_values = mdp.action_values(policy, discount)
@@ -110,7 +110,7 @@ def test_occupancy_is_the_discounted_sum_of_state_distributions():
 # The process itself.
 
 
-def test_determinism_needs_sure_transitions_and_a_sure_start():
+def test_determinism_needs_no_random_transition_and_no_random_start():
   assert mdps.two_states().is_deterministic
   assert mdps.two_states().successors.tolist() == [[0, 1], [1, 0]]
   assert mdps.two_states().successors.dtype == np.int32
@@ -128,7 +128,7 @@ def test_determinism_needs_sure_transitions_and_a_sure_start():
     _ = mdps.random_mdp().successors
 
 
-def test_next_states_say_the_same_as_sure_transitions():
+def test_successors_and_transitions_define_the_same_process():
   given = {
     'rewards': [[0, 0], [0, 3], [7, 7]],
     'terminal': np.array([False, False, True]),
@@ -144,7 +144,7 @@ def test_next_states_say_the_same_as_sure_transitions():
   assert mdp.num_states == 3 and mdp.num_actions == 2
 
 
-def test_the_large_table_of_a_sure_world_is_made_only_when_asked_for():
+def test_transitions_are_computed_from_successors_only_on_use():
   states = np.arange(1681)
   mdp = tabular_mdp.TabularMDP(
     successors=np.stack([states, np.roll(states, -1)], axis=1),
@@ -192,7 +192,7 @@ def test_the_large_table_of_a_sure_world_is_made_only_when_asked_for():
     ),
   ],
 )
-def test_next_states_that_cannot_be_are_refused(changes, message):
+def test_invalid_successors_are_refused(changes, message):
   fields = {
     'successors': [[0]],
     'rewards': [[0]],
@@ -203,13 +203,13 @@ def test_next_states_that_cannot_be_are_refused(changes, message):
     tabular_mdp.TabularMDP(**{**fields, **changes})
 
 
-def test_what_is_given_for_terminal_states_is_replaced_by_absorption():
+def test_terminal_states_are_made_absorbing():
   mdp = mdps.corridor()
   assert mdp.successors[2].tolist() == [2, 2]
   assert mdp.rewards[2].tolist() == [0, 0]
 
 
-def test_the_arrays_are_copies_that_nobody_can_change():
+def test_arrays_are_read_only_copies():
   initial = np.array([1.0, 0.0])
   mdp = mdps.two_states(initial=initial)
   initial[:] = 0.5
@@ -259,7 +259,7 @@ def test_the_arrays_are_copies_that_nobody_can_change():
     ({'horizon': True}, 'horizon must be an integer >= 1, got True.'),
   ],
 )
-def test_a_wrong_field_is_refused_by_name(changes, message):
+def test_invalid_fields_are_refused_by_name(changes, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     mdps.two_states(**changes)
 
@@ -276,7 +276,7 @@ def test_discounts_outside_zero_and_one_are_refused(discount):
       call(mdps.two_states())
 
 
-def test_policies_and_step_counts_that_make_no_sense_are_refused():
+def test_invalid_policies_and_step_counts_are_refused():
   with pytest.raises(ValueError, match='policy must sum to 1'):
     mdps.two_states().state_values(np.ones((2, 2)), 0.5)
   with pytest.raises(ValueError, match=r'policy must have shape \(2, 2\)'):

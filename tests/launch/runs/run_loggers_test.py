@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from launch.runs import run_files
 from launch.runs import run_loggers
 from skills.objectives import domino
+from tests import runs
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,51 @@ def test_without_the_package_the_flag_says_what_to_install(
   with pytest.raises(ValueError, match=why) as refused:
     run_loggers.check_wandb()
   assert 'pip install wandb==' in str(refused.value)
+
+
+def test_loggers_write_csv_and_tensorboard(tmp_path):
+  runs.write_rows(
+    tmp_path,
+    'evaluator',
+    [
+      {'actor_steps': 10, 'skills_learned': jnp.asarray(1.5)},
+      {'actor_steps': 20, 'skills_learned': np.float32(2.5)},
+    ],
+  )
+  rows = run_files.read_metrics(tmp_path / 'evaluator' / 'metrics.csv')
+  assert [float(row['skills_learned']) for row in rows] == [1.5, 2.5]
+  assert list((tmp_path / 'tensorboard' / 'evaluator').iterdir())
+
+
+def test_a_resumed_run_goes_on_in_the_same_file(tmp_path):
+  path = tmp_path / 'actor' / 'metrics.csv'
+  runs.write_rows(
+    tmp_path, 'actor', [{'actor_steps': n, 'x': 1} for n in (1, 2, 3)]
+  )
+  # It had come to 3, but its checkpoint was of 1.
+  runs.write_rows(
+    tmp_path, 'actor', [{'actor_steps': n, 'x': 2} for n in (2, 4)]
+  )
+  rows = run_files.read_metrics(path)
+  assert [(float(row['actor_steps']), float(row['x'])) for row in rows] == [
+    (1, 1),
+    (2, 2),
+    (4, 2),
+  ]
+
+
+def test_rows_are_on_disk_before_the_logger_is_closed(tmp_path):
+  logger = run_loggers.make(tmp_path, 'actor', every_s=0)
+  logger.write({'actor_steps': 1})
+  path = tmp_path / 'actor' / 'metrics.csv'
+  assert len(run_files.read_metrics(path)) == 1
+  logger.close()
+
+
+def test_a_logger_that_is_written_to_often_reads_few_rows(tmp_path):
+  logger = run_loggers.make(tmp_path, 'learner')
+  for i in range(100):
+    logger.write({'actor_steps': i})
+  logger.close()
+  rows = run_files.read_metrics(tmp_path / 'learner' / 'metrics.csv')
+  assert 1 <= len(rows) <= 2
