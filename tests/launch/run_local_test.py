@@ -413,7 +413,7 @@ def test_an_error_in_the_world_ends_the_run_with_its_traceback(tmp_path):
   )
   assert result.returncode not in (0, 2)
   assert 'Traceback' in result.stderr
-  assert 'RuntimeError: the world broke down' in result.stderr
+  assert 'RuntimeError: the environment broke down' in result.stderr
   assert 'in step' in result.stderr
   assert 'Exception ignored' not in result.stderr
   assert time.monotonic() - begin < 60

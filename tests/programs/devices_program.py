@@ -30,7 +30,7 @@ from tests.programs import counting
 BATCH = 8
 UPDATES = 2
 STEPS = 3
-# Of the process that is told to stop.
+# Steps of the process that is told to stop, before that.
 STEPS_BEFORE_STOP = 4
 
 
@@ -53,7 +53,7 @@ class Learning:
 
   def __init__(self, name, devices):
     config = dataclasses.replace(
-      presets.make(name, 'some:world', problems.TABLE),
+      presets.make(name, 'some:task', problems.TABLE),
       batch_size=BATCH,
       updates_per_step=UPDATES,
     )
@@ -132,7 +132,7 @@ class PriorityWriter:
 
 def prioritized(devices, process=None):
   """Priorities by key; of batches, or of a process's part of each."""
-  config = presets.make('vic', 'some:world', problems.TABLE)
+  config = presets.make('vic', 'some:task', problems.TABLE)
   writer = PriorityWriter()
   learner = learning.SkillLearner(
     registry.make_agent(config, problems.TABLE).learner,
@@ -160,7 +160,7 @@ def prioritized(devices, process=None):
 
 
 def until_stopped(batches):
-  """Learns for as long as there are batches and nobody else has to stop."""
+  """Learns until there are no more batches or another process stops."""
   both = Learning('vic', None)
   both.learner._iterator = batches
   error = None

@@ -16,7 +16,7 @@ class FailingEnvironment(gridworlds.GridworldEnvironment):
   def step(self, action):
     self._left -= 1
     if not self._left:
-      raise RuntimeError('the world broke down')
+      raise RuntimeError('the environment broke down')
     return super().step(action)
 
 

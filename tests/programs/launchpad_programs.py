@@ -117,7 +117,7 @@ def number(folder, label, name):
 
 
 def free_ports(count):
-  """The first of so many ports that nobody uses, one after the other."""
+  """The first of so many consecutive free ports."""
   for first in range(21_000, 32_000, count):
     with contextlib.ExitStack() as stack:
       try:

@@ -1,6 +1,6 @@
 """An agent in Acme's distributed layout, as a program of its own.
 
-  python tests/programs/layouts_program.py FOLDER
+  python -m tests.programs.layouts_program FOLDER
 
 Prints the final counts as JSON.
 """

@@ -1,9 +1,9 @@
-"""`launch.distributed.run` in a world that numbers its steps, as a program.
+"""`launch.distributed.run` in an environment that numbers its steps.
 
   python -m tests.programs.numbered_program FOLDER LAUNCH_TYPE NUM_STEPS [FAULT]
 
-LAUNCH_TYPE may be any of Launchpad's. With FAULT the world of actor 1 breaks
-down after 50 steps.
+LAUNCH_TYPE may be any of Launchpad's. With FAULT the environment of actor 1
+fails after 50 steps.
 """
 
 import functools
@@ -25,12 +25,12 @@ from tests.programs import counting
 NUM_ACTORS = 2
 T = counting.SKILL_LENGTH
 
-# Of episodes: shorter than a skill, as long, and several skills long.
+# Lengths of episodes: shorter than a skill, as long, and several skills long.
 LENGTHS = (T - 1, T, 2 * T + 1, 1, 3 * T)
 
 FAULT_AFTER = 50
 
-# Of seeds that can be told apart; larger numbers would upset the networks.
+# Seeds are taken modulo this: larger numbers would upset the networks.
 _SEEDS = 256
 
 CONFIG = counting.make_config(
@@ -42,7 +42,7 @@ CONFIG = counting.make_config(
 
 
 class NumberedEnvironment(counting.CountingEnvironment):
-  """Shows whose it is, episode, step, and the action that led here."""
+  """Observes its seed, the episode, the step and the last action."""
 
   def __init__(self, seed, fault_after=None):
     super().__init__(LENGTHS)
@@ -64,7 +64,7 @@ class NumberedEnvironment(counting.CountingEnvironment):
     if self._left is not None:
       self._left -= 1
       if not self._left:
-        raise RuntimeError('the world broke down')
+        raise RuntimeError('the environment broke down')
     return super().step(action)
 
   def observation_spec(self):
@@ -79,7 +79,7 @@ def make_experiment(folder, num_steps):
   return experiment_lib.Experiment(
     agent='vic',
     # No suite has it.
-    environment='numbered:world',
+    environment='numbered:task',
     num_steps=num_steps,
     config=CONFIG,
     problem=experiment_lib.problem_of(NumberedEnvironment(0)),
@@ -89,7 +89,7 @@ def make_experiment(folder, num_steps):
 
 
 def actors(experiment):
-  """Who writes to replay, by the first number that is seen."""
+  """First entry of the observations of each actor."""
   return [
     experiment.seed_for('environment', i) % _SEEDS for i in range(NUM_ACTORS)
   ]

@@ -266,7 +266,7 @@ def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
   assert result.returncode == 1
   assert result.stderr.startswith('error: actor/1 ended with status 1; from ')
   assert 'Traceback (most recent call last)' in result.stderr
-  assert 'RuntimeError: the world broke down' in result.stderr
+  assert 'RuntimeError: the environment broke down' in result.stderr
   assert str(folder / 'logs' / 'actor-1.log') in result.stderr
   assert not launchpad_programs.nodes_of(folder)
   assert not (folder / 'summary.json').exists()

@@ -63,17 +63,6 @@ def test_what_has_not_begun_when_a_job_stops_never_does(tmp_path):
   assert len(list(tmp_path.glob('later-*'))) < 10
 
 
-def _wait(folder):
-  """A job that says where it runs and does not end."""
-  (folder / str(os.getpid())).touch()
-  time.sleep(600)
-
-
-def wait_side_by_side(folder):
-  """Two such jobs, for a process of their own."""
-  parallel.run_each(dict.fromkeys('ab', functools.partial(_wait, folder)), 2)
-
-
 def _is_alive(pid):
   try:
     with open(f'/proc/{pid}/stat') as file:
@@ -91,11 +80,9 @@ def _until(condition, timeout_s=60):
 
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
 def test_no_job_outlives_the_command(tmp_path, how):
-  code = (
-    'import pathlib; from tests.launch.reproductions import running_test; '
-    f'running_test.wait_side_by_side(pathlib.Path({str(tmp_path)!r}))'
+  command = subprocess.Popen(
+    [sys.executable, '-m', 'tests.programs.waiting_program', str(tmp_path)]
   )
-  command = subprocess.Popen([sys.executable, '-c', code])
   try:
     assert _until(lambda: len(list(tmp_path.iterdir())) == 2)
     jobs = [int(path.name) for path in tmp_path.iterdir()]
