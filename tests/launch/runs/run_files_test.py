@@ -1,7 +1,5 @@
 """Tests of launch/runs/run_files.py."""
 
-
-
 from launch.runs import run_files
 
 
