@@ -229,7 +229,7 @@ def curve(folder: pathlib.Path, earlier_steps: int) -> list[tuple[int, float]]:
     folder: of the run.
     earlier_steps: made before it began.
   """
-  rows = run_files.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
+  rows = run_files.read_metrics(folder / 'evaluator' / run_files.METRICS_FILE)
   return [
     (
       round(float(row['actor_steps'])) + earlier_steps,

@@ -17,7 +17,7 @@ from launch.distributed import launcher as launcher_lib
 from launch.distributed import program as program_lib
 from launch.distributed import run as distributed_run
 from launch.runs import experiment as experiment_lib
-from launch.runs import run_loggers
+from launch.runs import run_files
 from launch.training import on_device
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
@@ -180,7 +180,7 @@ def measure_program(num_actors: int, num_inference_servers: int) -> runs.Counts:
 
     def all_act() -> bool:
       logs = [
-        folder / f'actor-{i}' / run_loggers.METRICS_FILE
+        folder / f'actor-{i}' / run_files.METRICS_FILE
         for i in range(num_actors)
       ]
       return all(log.exists() and log.stat().st_size for log in logs)

@@ -24,7 +24,6 @@ from launch.reporting import run_plots
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_files
-from launch.runs import run_loggers
 from skills.evaluation import feature_maps
 from skills.evaluation import measure
 from skills.evaluation import metrics
@@ -351,7 +350,7 @@ def _of_model(final: final_lib.Final) -> Figures:
 
 def _coverage(experiment: experiment_lib.Experiment) -> Figures:
   folder = pathlib.Path(experiment.output_dir)
-  rows = run_files.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
+  rows = run_files.read_metrics(folder / 'evaluator' / run_files.METRICS_FILE)
   shown: Figures = []
   for column, what in _COVERAGES.items():
     points = [

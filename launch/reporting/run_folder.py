@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from launch.runs import run_files
-from launch.runs import run_loggers
 from launch.runs import run_record
 from skills import config_io
 from skills import loading
@@ -207,7 +206,7 @@ def _curves(
   """Curves of every logger, and the number of steps that they tell of."""
   found: dict[tuple[str, str], list[comparison.Curve]] = {}
   steps_done = 0
-  paths = sorted(folder.glob(f'*/{run_loggers.METRICS_FILE}'))
+  paths = sorted(folder.glob(f'*/{run_files.METRICS_FILE}'))
   for path in paths:
     try:
       rows, num_unreadable = run_files.metrics_of(path)
@@ -235,7 +234,7 @@ def _curves(
         found.setdefault((column, who), []).append((steps, values))
   if not paths:
     missing.append(
-      f'Curves: there is no {run_loggers.METRICS_FILE} of an actor, a learner '
+      f'Curves: there is no {run_files.METRICS_FILE} of an actor, a learner '
       'or an evaluator.'
     )
   curves = {}

@@ -15,7 +15,6 @@ from envs import capabilities
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_files
-from launch.runs import run_loggers
 from skills import registry
 from skills import types
 from skills.evaluation import metrics
@@ -125,7 +124,7 @@ def draw_learning_curve(experiment: experiment_lib.Experiment) -> None:
   The skills learned; where there are none to tell apart, what the world paid.
   """
   folder = pathlib.Path(experiment.output_dir)
-  rows = run_files.read_metrics(folder / 'evaluator' / run_loggers.METRICS_FILE)
+  rows = run_files.read_metrics(folder / 'evaluator' / run_files.METRICS_FILE)
   if not rows:
     return
   has_skills = 'skills_learned' in rows[0]

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 SUMMARY_FILE = 'summary.json'
 
+# In the folder of each logger.
+METRICS_FILE = 'metrics.csv'
+
 LEARNING_CURVE = 'learning_curve.png'
 
 SKILL_MAP = 'skill_map.png'

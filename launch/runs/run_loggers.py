@@ -15,14 +15,13 @@ from typing import NamedTuple
 from absl import logging
 import numpy as np
 
+from launch.runs import run_files
 from skills import loading
 from skills.agents import acme_api
 from skills.objectives import domino
 
 # Seconds between rows of loggers that are written to very often.
 EVERY_S = 1.0
-
-METRICS_FILE = 'metrics.csv'
 
 
 class _CSVLogger(acme_api.loggers.CSVLogger):
@@ -195,7 +194,7 @@ def make(
   folder = pathlib.Path(output_dir) / label
   folder.mkdir(parents=True, exist_ok=True)
   # Line buffered, so that an interrupted run keeps every row.
-  file = open(folder / METRICS_FILE, 'a', buffering=1)
+  file = open(folder / run_files.METRICS_FILE, 'a', buffering=1)
   both = acme_api.loggers.Dispatcher(
     [
       _CSVLogger(file),

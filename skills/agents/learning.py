@@ -1,5 +1,6 @@
 """A pure learner as an `acme.Learner`."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import threading
@@ -29,7 +30,7 @@ OBJECTIVE = 'objective'
 
 
 def to_host(tree: Any) -> Any:
-  """NumPy copies, which outlive the buffers that the next update reuses."""
+  """NumPy copies: the next update reuses the buffers of the originals."""
   return jax.tree.map(lambda x: np.array(x, copy=True), jax.device_get(tree))
 
 
@@ -39,24 +40,72 @@ def parameter_age(
   """Mean age, in updates, of the parameters that chose a batch's actions.
 
   Args:
-    item: batch-major, as `replay_reader.SampleIterator` gives it.
+    item: batch-major, from a `reader.SampleIterator`.
     steps: the learner's number of updates.
   """
   is_real = item.extras['skill_step'][:, :-1] > 0
-  # A learner that was restored is younger than what its actors have sent.
+  # A restored learner may have fewer updates than its actors' parameters had.
   age = jnp.maximum(steps - item.extras['learner_step'][:, :-1], 0)
   return objectives.masked_mean(
     age.astype(jnp.float32), is_real.astype(jnp.float32)
   )
 
 
-class SkillLearner(core.Learner):
-  """Feeds a pure learner from an iterator.
+def make_updates(
+  learner: base.Learner,
+  *,
+  burn_in: int,
+  importance_exponent: float,
+  has_priorities: bool,
+) -> Callable[[Any, Any], tuple[Any, types.Metrics, Any]]:
+  """Makes the function that learns from several batches in turn.
 
-  Several devices share each batch; what is computed stays the same. They may be
-  those of several processes (`sharding.join`), each with a learner like this
-  one. Then all of them step together, and once one must stop they all do, after
-  the same number of updates.
+  It maps a state and batches of items `[U, B, ...]` to the state after U
+  updates, the metrics of the last one, and the priorities `[U, B]` of the
+  items, `()` without priorities.
+  """
+
+  def update(state, item):
+    age = parameter_age(item, state.steps)
+    trajectory = replay_reader.to_trajectory(
+      item, burn_in=burn_in, importance_exponent=importance_exponent
+    )
+    if has_priorities:
+      assert learner.update_with_priorities is not None
+      state, metrics, priorities = learner.update_with_priorities(
+        state, trajectory
+      )
+    else:
+      state, metrics = learner.update(state, trajectory)
+      priorities = ()
+    return state, {**metrics, 'parameter_age': age}, priorities
+
+  def updates(state, batches):
+    # Only the last update returns its metrics: those of the others need not
+    # be computed.
+    def step(state, item):
+      state, _, priorities = update(state, item)
+      return state, priorities
+
+    state, first = jax.lax.scan(
+      step, state, jax.tree.map(lambda x: x[:-1], batches)
+    )
+    state, metrics, last = update(state, jax.tree.map(lambda x: x[-1], batches))
+    priorities = jax.tree.map(
+      lambda x, y: jnp.concatenate([x, y[None]]), first, last
+    )
+    return state, metrics, priorities
+
+  return updates
+
+
+class SkillLearner(core.Learner):
+  """Runs a pure learner on batches from an iterator.
+
+  Several devices may share each batch; the results are the same. They may be
+  those of several processes (`sharding.join`), each with such a learner. Then
+  all processes step together, and if one must stop, all stop after the same
+  number of updates.
   """
 
   def __init__(
@@ -73,20 +122,20 @@ class SkillLearner(core.Learner):
     counter: counting.Counter | None = None,
     logger: loggers.Logger | None = None,
   ):
-    """Initialises the learner.
+    """Initializes the learner.
 
     Args:
-      learner: what to run.
-      iterator: gives batches for `updates_per_step` updates at once; if there
-        are several processes, this one's part of them.
+      learner: the pure learner.
+      iterator: gives batches for `updates_per_step` updates at once; with
+        several processes, this one's part of them.
       random_key: of the initial state; the same in all processes.
       updates_per_step: updates made in one compiled call.
-      burn_in: steps before each skill that batches hold.
+      burn_in: steps before each skill in the batches.
       importance_exponent: as in `ReplayConfig`.
       priority_writer: gets the priorities of each batch; None if replay has
         none.
-      devices: which share the work, a process's own ones side by side; None for
-        JAX's default device alone.
+      devices: share each batch, those of a process side by side; None for JAX's
+        default device alone.
       counter: counts updates as 'steps'.
       logger: gets the metrics of a step's last update.
     """
@@ -96,46 +145,34 @@ class SkillLearner(core.Learner):
     self._logger = logger or loggers.NoOpLogger()
     self._placement = None if devices is None else sharding.Placement(devices)
     self._priority_writer = priority_writer
-    # Held wherever the state's buffers are read or given away.
+    # Held wherever the state's buffers are read or donated.
     self._lock = threading.Lock()
+    self._compile(
+      learner,
+      make_updates(
+        learner,
+        burn_in=burn_in,
+        importance_exponent=importance_exponent,
+        has_priorities=priority_writer is not None,
+      ),
+      random_key,
+    )
+    # In buffers of their own: the next update reuses those of the state.
+    self._variables = to_host(self._make_variables(self._state))
+    # With several processes: the newest batches and the keys of their items,
+    # and of the step that learned from them the metrics and whether it was
+    # the one to stop at.
+    self._batches = None
+    self._keys: np.ndarray | None = None
+    self._last: tuple[types.Metrics, Array] | None = None
 
-    def split(items):
-      return jax.tree.map(
-        lambda x: x.reshape((updates_per_step, -1) + x.shape[1:]), items
-      )
-
-    has_priorities = priority_writer is not None
-
-    def one(state, item):
-      age = parameter_age(item, state.steps)
-      trajectory = replay_reader.to_trajectory(
-        item, burn_in=burn_in, importance_exponent=importance_exponent
-      )
-      if has_priorities:
-        assert learner.update_with_priorities is not None
-        state, metrics, priorities = learner.update_with_priorities(
-          state, trajectory
-        )
-      else:
-        state, metrics = learner.update(state, trajectory)
-        priorities = ()
-      return state, {**metrics, 'parameter_age': age}, priorities
-
-    def updates(state, batches):
-      # All but the last update drop their metrics, and do not compute them.
-      def step(state, item):
-        state, _, priorities = one(state, item)
-        return state, priorities
-
-      state, first = jax.lax.scan(
-        step, state, jax.tree.map(lambda x: x[:-1], batches)
-      )
-      state, metrics, last = one(state, jax.tree.map(lambda x: x[-1], batches))
-      return (
-        state,
-        metrics,
-        jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), first, last),
-      )
+  def _compile(
+    self,
+    learner: base.Learner,
+    updates: Callable[[Any, Any], tuple[Any, types.Metrics, Any]],
+    random_key: types.PRNGKey,
+  ) -> None:
+    """Makes the compiled functions and the initial state."""
 
     def variables(state):
       return {POLICY: learner.variables(state), OBJECTIVE: state.objective}
@@ -152,45 +189,43 @@ class SkillLearner(core.Learner):
       )
       return state, variables(state), metrics, priorities, is_stopping
 
+    self._make_variables = jax.jit(variables)
     if self._placement is None:
       self._updates = jax.jit(
-        lambda state, items: step(state, split(items)), donate_argnums=0
+        lambda state, items: step(state, self._split(items)), donate_argnums=0
       )
       self._state = jax.jit(learner.init)(random_key)
-    else:
-      everywhere = self._placement.everywhere
-      self._split = split
-      self._updates = jax.jit(
-        step_unless_stopping if self._placement.is_shared else step,
-        donate_argnums=0,
-        out_shardings=(
-          *(everywhere, everywhere, everywhere),
-          self._placement.by_batch if has_priorities else everywhere,
-          *((everywhere,) if self._placement.is_shared else ()),
-        ),
-      )
-      self._state = jax.jit(learner.init, out_shardings=everywhere)(
-        self._placement.copies(random_key)
-      )
-    # In buffers of their own: the state's are given away at the next update.
-    self._make_variables = jax.jit(variables)
-    self._variables = to_host(self._make_variables(self._state))
-    # Of several processes: the newest batches and the keys of their items, and
-    # of the step that learned from them its metrics and whether it was one to
-    # stop at.
-    self._batches = None
-    self._keys: np.ndarray | None = None
-    self._last: tuple[types.Metrics, Array] | None = None
+      return
+    everywhere = self._placement.everywhere
+    out_shardings = [everywhere, everywhere, everywhere, everywhere]
+    if self._priority_writer is not None:
+      out_shardings[3] = self._placement.by_batch
+    if self._placement.is_shared:
+      out_shardings.append(everywhere)
+    self._updates = jax.jit(
+      step_unless_stopping if self._placement.is_shared else step,
+      donate_argnums=0,
+      out_shardings=tuple(out_shardings),
+    )
+    self._state = jax.jit(learner.init, out_shardings=everywhere)(
+      self._placement.copies(random_key)
+    )
+
+  def _split(self, items: adders.base.Trajectory) -> adders.base.Trajectory:
+    """Reshapes the items of a step, `[U * B, ...]`, to `[U, B, ...]`."""
+    return jax.tree.map(
+      lambda x: x.reshape((self._updates_per_step, -1) + x.shape[1:]), items
+    )
 
   def step(self) -> None:
     """Makes `updates_per_step` updates; waits for their batches.
 
     With several processes a step is counted and logged by the next one, when
-    it is known that nobody was stopping.
+    it is known that no process was stopping.
 
     Raises:
       StoppedError: if another process stops.
-      Exception: whatever the iterator raised, once the others know.
+      Exception: from the iterator, once the other processes know.
     """
     if self._placement is not None and self._placement.is_shared:
       self._step_together(self._placement)
@@ -217,7 +252,7 @@ class SkillLearner(core.Learner):
       failure = error
     is_stopping = failure is not None
     if self._last is None:
-      # Without a first batch nobody could take part in a step.
+      # Without a first batch a process could not take part in a step.
       self._last = {}, placement.any(is_stopping)
     metrics, is_over = self._last
     if is_over:
@@ -230,7 +265,7 @@ class SkillLearner(core.Learner):
       )
     self._last = metrics, is_over
     if failure is not None:
-      # Who leaves before that step is done takes the others down.
+      # A process that leaves during that step takes the others down.
       is_over.block_until_ready()
       raise failure
     self._send(self._keys, priorities)
@@ -241,25 +276,26 @@ class SkillLearner(core.Learner):
     parts = [priorities]
     if self._placement is not None:
       parts = self._placement.own(priorities)
-    # Read elsewhere: this thread must not wait for the device.
+    # The writer's threads read them: this one must not wait for the device.
     self._priority_writer.write(np.asarray(keys), parts)
 
   def close(self) -> None:
-    """Ends what works beside it."""
+    """Stops the priority writer, if any."""
     if self._priority_writer is not None:
       self._priority_writer.close()
 
   def _report(self, metrics: types.Metrics) -> None:
     counts = self._counter.increment(steps=self._updates_per_step)
-    # Not read here: a logger that drops them must not wait for the device.
+    # Metrics stay on the device, for which a logger that drops them need not
+    # wait.
     self._logger.write({**metrics, **counts})
 
   def get_variables(self, names: Sequence[str]) -> list[Any]:
     """Copies of the newest variables.
 
     Args:
-      names: `POLICY` for what actors need, `OBJECTIVE` for the objective's
-        state, with which evaluators judge skills.
+      names: `POLICY` for the variables of actors, `OBJECTIVE` for the
+        objective's state, by which evaluators measure skills.
     """
     variables = self._variables
     return [to_host(variables[name]) for name in names]

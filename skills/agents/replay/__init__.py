@@ -1,1 +1,1 @@
-"""Trajectories through Reverb: tables, writer, reader and priorities."""
+"""Replay of trajectories by Reverb: tables, writer, reader and priorities."""

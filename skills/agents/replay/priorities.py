@@ -1,34 +1,32 @@
-"""Priorities of trajectories, sent back to Reverb servers."""
+"""Sends the priorities of trajectories to Reverb servers."""
 
-import atexit
 from collections.abc import Sequence
 import contextlib
+import functools
 import queue
-import threading
 import time
 from typing import Any
-import weakref
 
 import numpy as np
 import reverb
 
-from skills.agents.replay import reader as replay_reader
 from skills.agents.replay import stalls
 from skills.agents.replay import tables as replay_tables
+from skills.agents.replay import threads as replay_threads
 
-# Batches whose priorities a server has not taken yet, before some are dropped.
+# Batches whose priorities wait for a server; further ones are dropped.
 _MAX_WAITING = 8
 
 
 class PriorityWriter:
-  """Tells replay servers what the learner thinks of their items.
+  """Updates the priorities of items in replay servers, without blocking.
 
-  Each server has a thread of its own, so that nobody waits: not for the device
-  that computes the priorities, nor for a server that is slow or away. What one
-  has not taken when there is too much of it is dropped.
+  A thread for each server waits for the device that computes the priorities and
+  for a server that is slow or away. If too many batches wait for a server, new
+  ones are dropped.
 
-  Priorities are written relative to the largest one so far, so that the 1 which
-  new items have stays the largest that there is.
+  Priorities are divided by the largest one so far: new items have priority 1,
+  which thus stays the largest.
   """
 
   def __init__(self, clients: Sequence[reverb.Client]):
@@ -37,38 +35,37 @@ class PriorityWriter:
     Args:
       clients: of the replay servers, in the order of a `SampleIterator`.
     """
-    closed = threading.Event()
-    self._stop = weakref.finalize(self, closed.set)
+    self._threads = replay_threads.Threads()
     self._waiting: list[queue.Queue[tuple[np.ndarray, Sequence[Any]]]] = [
       queue.Queue(_MAX_WAITING) for _ in clients
     ]
-    self._threads = [
-      threading.Thread(
-        target=_write_priorities,
-        args=(client, i, len(clients), self._waiting[i], closed.is_set),
-        name=f'priorities {client.server_address}',
-        daemon=True,
-      )
-      for i, client in enumerate(clients)
-    ]
-    for thread in self._threads:
-      thread.start()
-    atexit.register(replay_reader.close, weakref.ref(self))
+    for i, client in enumerate(clients):
+      self._threads.add(
+        f'priorities {client.server_address}',
+        functools.partial(
+          _write_priorities,
+          client,
+          i,
+          len(clients),
+          self._waiting[i],
+          self._threads.is_closed,
+        ),
+      ).start()
 
   def write(self, keys: np.ndarray, priorities: Sequence[Any]) -> None:
-    """Sends the priorities of what an iterator gave; returns at once.
+    """Queues the priorities of a batch of a `SampleIterator`.
 
     Args:
-      keys: `[F, 2]`, the extra `replay_reader.KEY` of it.
+      keys: `[F, 2]`, the batch's extra `reader.KEY`.
       priorities: arrays `[U, B]` on any devices, the parts of a batch side by
-        side; U times all their B make F.
+        side; U times the sum of their B is F.
     """
     for waiting in self._waiting:
       with contextlib.suppress(queue.Full):
         waiting.put_nowait((keys, priorities))
 
   def flush(self, timeout_s: float) -> bool:
-    """Waits until all that was written was sent; whether it was, in time."""
+    """Waits until all priorities are sent; returns whether they are in time."""
     deadline = time.monotonic() + timeout_s
     while any(waiting.unfinished_tasks for waiting in self._waiting):
       if time.monotonic() > deadline:
@@ -78,10 +75,7 @@ class PriorityWriter:
 
   def close(self) -> None:
     """Stops the threads; one that is caught inside Reverb is left behind."""
-    self._stop()
-    deadline = time.monotonic() + 2 * stalls.POLL_S
-    for thread in self._threads:
-      thread.join(max(0.0, deadline - time.monotonic()))
+    self._threads.close()
 
 
 def _write_priorities(
@@ -98,11 +92,11 @@ def _write_priorities(
       keys, parts = waiting.get(timeout=stalls.POLL_S)
     except queue.Empty:
       continue
-    # Items of all servers alternate, as the iterator put them.
+    # In an iterator's batches the items of all servers alternate.
     own = np.ascontiguousarray(keys).view(np.uint64)[index::num_clients, 0]
     new = np.concatenate([np.asarray(part) for part in parts], axis=1)
     new = new.reshape(-1)[index::num_clients]
-    # What has diverged is told by whoever looks at the parameters.
+    # Divergence is reported where the parameters are checked.
     if np.isfinite(new).all() and (largest := max(largest, new.max())) > 0:
       with contextlib.suppress(*stalls.CONNECTION_ERRORS, RuntimeError):
         client.mutate_priorities(

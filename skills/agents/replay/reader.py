@@ -1,6 +1,5 @@
-"""Reads batches of trajectories from one Reverb server or several."""
+"""Reads batches of trajectories from one or several Reverb servers."""
 
-import atexit
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
@@ -8,7 +7,6 @@ import queue
 import threading
 import time
 from typing import Any
-import weakref
 
 from acme.adders import reverb as adders
 import jax
@@ -21,19 +19,20 @@ from skills import config as config_lib
 from skills import types
 from skills.agents.replay import stalls
 from skills.agents.replay import tables as replay_tables
+from skills.agents.replay import threads as replay_threads
 
-# Extras of an item of a replay with priorities.
+# Extras of items from a replay with priorities: the item's key in its table,
+# and its sampling probability relative to that of uniform sampling.
 KEY = 'replay_key'
-
 ODDS = 'replay_odds'
 
 
 class _Reader:
-  """A thread that fetches from one server, as it may be caught in there.
+  """A thread that fetches parts of batches from one server, on request.
 
-  Reverb ends a dataset whose rate limiter lets nothing through for a while; the
-  thread then begins anew and keeps what had already come. It fetches what it is
-  asked for and no more.
+  Calls into Reverb may block for long, hence the thread. Reverb ends a dataset
+  whose rate limiter lets nothing through for a while; the thread then opens
+  another one and keeps the items that it has.
   """
 
   def __init__(
@@ -43,19 +42,20 @@ class _Reader:
     *,
     is_queue: bool,
     has_priorities: bool,
+    threads: replay_threads.Threads,
     watchdog: stalls.Watchdog,
     is_stopping: stalls.ShouldStop,
   ):
-    """Initialises the reader; its first `ask` starts the thread.
+    """Initializes the reader; its first `ask` starts the thread.
 
     Args:
       client: of the server.
       size: items of a part.
-      is_queue: whether items that nobody uses are lost, so that nothing may be
-        fetched ahead.
-      has_priorities: whether to tell of each item which it is and how likely it
-        was drawn.
-      watchdog: of whoever waits for the parts.
+      is_queue: whether a fetched item that is not used is lost, so that nothing
+        may be fetched ahead.
+      has_priorities: whether to add the extras `KEY` and `ODDS`.
+      threads: to which the reader's thread belongs.
+      watchdog: bounds the wait for a part.
       is_stopping: whether to stop.
     """
     self._client = client
@@ -64,24 +64,20 @@ class _Reader:
     self._is_stopping = is_stopping
     self._is_queue = is_queue
     self._has_priorities = has_priorities
-    # How many parts to fetch. One is fetched while another one is in use.
+    # Parts to fetch. Except from a queue, one is fetched ahead.
     self._wanted = threading.Semaphore(0 if is_queue else 1)
     self._fetched: queue.SimpleQueue[adders.base.Trajectory | BaseException] = (
       queue.SimpleQueue()
     )
-    self._thread = threading.Thread(
-      target=self._run, name=f'replay {client.server_address}', daemon=True
-    )
+    self._thread = threads.add(f'replay {client.server_address}', self._run)
     self._is_asked = False
     self._part: adders.base.Trajectory | None = None
-    # The thread's own.
+    # Used by the thread alone.
     self._source: Iterator[Any] | None = None
     self._rest: list[adders.base.Trajectory] = []
 
-  # The consumer's side.
-
   def ask(self) -> None:
-    """Orders a part, unless one is on order."""
+    """Requests a part, unless one is requested already."""
     if not self._is_asked:
       self._is_asked = True
       self._wanted.release()
@@ -89,7 +85,7 @@ class _Reader:
         self._thread.start()
 
   def wait(self) -> None:
-    """Returns once the part is there; raises what the thread ended with."""
+    """Waits for the requested part; raises the thread's error, if any."""
     while self._part is None:
       if self._is_stopping():
         raise stalls.StoppedError
@@ -101,25 +97,19 @@ class _Reader:
         self._watchdog.still_waiting(since)
         continue
       if isinstance(fetched, BaseException):
-        self._fetched.put(fetched)  # For whoever asks again.
+        self._fetched.put(fetched)  # For the next call.
         raise fetched
       self._watchdog.served()
       self._part = fetched
 
   def pop(self) -> adders.base.Trajectory:
-    """Hands over the part that was waited for."""
+    """Returns the part that `wait` waited for."""
     assert self._part is not None
     part, self._part, self._is_asked = self._part, None, False
     return part
 
-  def join(self, timeout_s: float) -> None:
-    """Waits for the thread's end, for so long."""
-    if self._thread.ident is not None:
-      self._thread.join(timeout_s)
-
-  # The thread's side.
-
   def _run(self) -> None:
+    """Fetches what is requested; runs in the thread."""
     try:
       while not self._is_stopping():
         if self._wanted.acquire(timeout=stalls.POLL_S):
@@ -138,8 +128,8 @@ class _Reader:
         raise stalls.StoppedError
       try:
         self._source = self._source or self._open(missing)
-        # Every dataset makes a class of its own for its items; a learner that
-        # met another one would compile anew.
+        # `_read` converts items: each dataset has a class of its own for them,
+        # for each of which a learner would be compiled again.
         part = self._read(next(self._source))
       except StopIteration:
         self._source = None
@@ -148,14 +138,13 @@ class _Reader:
         self._source = None
         time.sleep(stalls.POLL_S)
         continue
-      # What is too much for this part begins the next one.
       self._rest.append(part)
       missing -= len(part.reward)
     whole = self._rest[0]
     if len(self._rest) > 1:
       whole = jax.tree.map(lambda *parts: np.concatenate(parts), *self._rest)
     self._rest = []
-    if missing < 0:
+    if missing < 0:  # The surplus begins the next part.
       self._rest = [jax.tree.map(lambda x: x[self._size :], whole)]
       whole = jax.tree.map(lambda x: x[: self._size], whole)
     return whole
@@ -175,16 +164,16 @@ class _Reader:
       dataset = reverb.TrajectoryDataset.from_table_signature(
         server_address=self._client.server_address,
         table=replay_tables.TABLE,
-        # A queue's item is gone once it was sent, so nothing is sent ahead, and
-        # the dataset ends where the part does.
+        # A queue forgets an item once it is sent: nothing may be sent ahead,
+        # and the dataset ends with the part.
         max_in_flight_samples_per_worker=1 if self._is_queue else self._size,
         max_samples=missing if self._is_queue else -1,
         rate_limiter_timeout_ms=int(1000 * stalls.POLL_S),
         get_signature_timeout_secs=replay_tables.ANSWER_S,
       )
-    except RuntimeError as error:  # The server went while it was asked.
+    except RuntimeError as error:  # The server died during the call.
       raise reverb.DeadlineExceededError(str(error)) from error
-    # Ends with a smaller batch, not with a lost one.
+    # The last batch of a dataset may be smaller; its items are not lost.
     return dataset.batch(self._size).as_numpy_iterator()
 
 
@@ -192,9 +181,8 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
   """Batches of items from replay, batch-major, as NumPy arrays.
 
   Every server gives an equal part of each batch; their items alternate, so that
-  a slice of a batch is as mixed as the whole. With priorities items have two
-  extras more, without an axis of time: `KEY`, by which a `PriorityWriter` knows
-  them, and `ODDS`, how much more likely than by uniform chance they were drawn.
+  a slice of a batch has items of all. With priorities, items have two more
+  extras, without a time axis: `KEY` and `ODDS`.
 
   Attributes:
     fetch_size: items of a batch.
@@ -208,7 +196,7 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
     *,
     fetch_size: int | None = None,
   ):
-    """Initialises the iterator; nothing is fetched before the first `next`.
+    """Initializes the iterator; nothing is fetched before the first `next`.
 
     Args:
       config: of the agent.
@@ -227,10 +215,11 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
         'Change batch_size or the number of servers.'
       )
     self.fetch_size = size
-    closed = threading.Event()
+    self._threads = replay_threads.Threads()
+    is_closed = self._threads.is_closed
 
     def is_stopping() -> bool:
-      return closed.is_set() or should_stop()
+      return is_closed() or should_stop()
 
     self._readers = [
       _Reader(
@@ -238,6 +227,7 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
         size // len(clients),
         is_queue=config.replay.kind == 'queue',
         has_priorities=config.replay.priority_exponent is not None,
+        threads=self._threads,
         watchdog=stalls.Watchdog(
           client, 'learner', config.replay.timeout_s, is_stopping
         ),
@@ -245,15 +235,12 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
       )
       for client in clients
     ]
-    # Threads of an iterator that is gone end as well.
-    self._stop = weakref.finalize(self, closed.set)
-    atexit.register(close, weakref.ref(self))
 
   def __next__(self) -> adders.base.Trajectory:
     """The next batch.
 
     Raises:
-      stalls.StoppedError: if the program is stopping, even if a batch is there,
+      stalls.StoppedError: if the program is stopping, even if a batch is ready,
         or the iterator is closed.
       stalls.ReplayStalledError: if a server gave nothing for too long.
     """
@@ -270,21 +257,7 @@ class SampleIterator(Iterator[adders.base.Trajectory]):
 
   def close(self) -> None:
     """Stops the threads; one that is caught inside Reverb is left behind."""
-    self._stop()
-    deadline = time.monotonic() + 2 * stalls.POLL_S
-    for reader in self._readers:
-      reader.join(max(0.0, deadline - time.monotonic()))
-
-
-def close(
-  owner: weakref.ref[Any],
-) -> None:
-  """Closes an iterator or a priority writer at the interpreter's exit."""
-  # A thread that came back from Reverb's C++ code while the interpreter goes
-  # would abort the process.
-  alive = owner()
-  if alive is not None:
-    alive.close()
+    self._threads.close()
 
 
 def to_trajectory(
@@ -293,15 +266,15 @@ def to_trajectory(
   burn_in: int = 0,
   importance_exponent: float = 0.0,
 ) -> types.Trajectory:
-  """A batch of items, `[B, L + T + 1, ...]`, as the learner reads it.
+  """Converts a batch of items, `[B, L + T + 1, ...]`, to a trajectory.
 
   The adder completes an episode with a row of zeros beside its last
-  observation, hence the last row of all but the observations goes.
+  observation, hence the last row is dropped except from the observations.
 
   Args:
-    item: as `SampleIterator` gives it.
-    burn_in: L, how many steps stand before the skill.
-    importance_exponent: of items with `ODDS`, as in `ReplayConfig`.
+    item: from a `SampleIterator`.
+    burn_in: L, the number of steps before the skill.
+    importance_exponent: for items with `ODDS`, as in `ReplayConfig`.
   """
   extras = dict(item.extras)
   extras.pop(KEY, None)

@@ -1,4 +1,4 @@
-"""Reverb tables of trajectories, their rate limits and their statistics."""
+"""Reverb tables of trajectories: rate limits and statistics."""
 
 from typing import Any
 from typing import NamedTuple
@@ -11,15 +11,17 @@ from skills import config as config_lib
 
 TABLE = 'trajectories'
 
-# How long a server may take to tell about itself; Reverb knows whole seconds
-# only.
+# Seconds that a server may take to describe itself; Reverb takes whole ones.
 ANSWER_S = 1
 
 
 def error_buffer(
   config: config_lib.SkillAgentConfig, samples_per_insert: float
 ) -> float:
-  """How far, in samples, actors and learner may run ahead of their ratio."""
+  """Error buffer of the rate limiter, in samples.
+
+  Actors and learner may deviate from their ratio by as much.
+  """
   replay = config.replay
   if replay.error_buffer is not None:
     return replay.error_buffer
@@ -35,12 +37,12 @@ def make_tables(
   environment_spec: specs.EnvironmentSpec,
   extras_spec: Any,
 ) -> list[reverb.Table]:
-  """Makes the one table, with a rate limiter of its own.
+  """Makes the one table, with a new rate limiter.
 
   Args:
     config: of the agent.
-    environment_spec: of what actors write.
-    extras_spec: shapes and dtypes of what they write beside it.
+    environment_spec: of the environment that actors act in.
+    extras_spec: shapes and dtypes of the extras that they write.
   """
   replay = config.replay
   signature = adders.SequenceAdder.signature(
@@ -73,17 +75,17 @@ def make_tables(
 
 
 def sequence_length(config: config_lib.SkillAgentConfig) -> int:
-  """Rows of an item: burn-in, a skill's steps, and its last observation."""
+  """Rows of an item: burn-in, the steps of a skill, its last observation."""
   return config.replay.burn_in + config.skill_length + 1
 
 
 class Stats(NamedTuple):
-  """What went through a replay server.
+  """Counts of a replay server.
 
   Attributes:
-    size: trajectories that it holds.
-    inserts: trajectories that were written.
-    samples: trajectories that were read, each as often as it was.
+    size: trajectories held.
+    inserts: trajectories written so far.
+    samples: trajectories sampled so far, with repetitions.
   """
 
   size: int
@@ -92,10 +94,10 @@ class Stats(NamedTuple):
 
 
 def stats(client: reverb.Client) -> Stats | None:
-  """What went through a server; None if it does not answer within a second."""
+  """Counts of a server; None if it does not answer within `ANSWER_S`."""
   try:
     table = _table_info(client)
-  except Exception:  # Whatever it is, nothing moves.
+  except Exception:  # Any error means that there is no answer.
     return None
   limiter = table.rate_limiter_info
   return Stats(
@@ -110,10 +112,10 @@ def _table_info(client: reverb.Client) -> Any:
 
 
 def describe(client: reverb.Client) -> str:
-  """What the table holds, and what its rate limiter waits for."""
+  """Describes what the table holds and what its rate limiter waits for."""
   try:
     table = _table_info(client)
-  except Exception as error:  # Whatever it is, the wait is the news.
+  except Exception as error:  # The caller reports something worse.
     return f'Its server does not answer ({type(error).__name__}).'
   limiter = table.rate_limiter_info
   inserts = limiter.insert_stats.completed

@@ -1,8 +1,8 @@
-"""Writes trajectories to Reverb, one skill an item.
+"""Writes trajectories to Reverb, one item per skill.
 
-An item is one skill: T steps and the T + 1 observations around them, and before
-them the `ReplayConfig.burn_in` steps that led to it. Where an episode begins,
-these are rows of zeros, whose 'skill_step' is 0 as that of all padding.
+An item has the T steps of a skill and the T + 1 observations around them, after
+the `ReplayConfig.burn_in` steps that preceded it. At the start of an episode
+these are rows of zeros; 'skill_step' is 0 in all padding.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,12 @@ from skills.agents.replay import tables as replay_tables
 
 
 class _PatientWriter:
-  """A trajectory writer whose blocking calls come back to look around.
+  """A trajectory writer whose blocking calls heed a watchdog.
 
   While its server is away, these calls time out as they do at a full table, and
   Reverb keeps what was written. Once the server is back, Reverb sends all that
   it had not confirmed: nothing is lost but what the server itself forgot, and
-  an item whose confirmation was on its way may come twice.
+  an item whose confirmation was on its way may arrive twice.
   """
 
   def __init__(
@@ -47,8 +47,8 @@ class _PatientWriter:
     if timeout_ms is None:
       self._patiently(self._writer.flush, block_until_num_items)
       return
-    # Only an adder that is deleted bounds its wait. It must not wait for long,
-    # nor fail: whoever stalled has said so before.
+    # Only an adder that is being deleted bounds its wait. It must neither wait
+    # for long nor fail: a stall was reported before.
     if not self._is_closed:
       with contextlib.suppress(reverb.DeadlineExceededError):
         self._writer.flush(
@@ -62,7 +62,7 @@ class _PatientWriter:
     self._patiently(self._writer.end_episode, clear_buffers)
 
   def close(self) -> None:
-    # The adder flushes and closes once more when it is deleted.
+    # The adder flushes and closes again when it is deleted.
     if not self._is_closed:
       self._is_closed = True
       self._writer.close()
@@ -77,7 +77,7 @@ class _PatientWriter:
       except reverb.DeadlineExceededError:
         pass
       except RuntimeError:
-        if self._is_closed:  # By somebody else, to end this call.
+        if self._is_closed:  # By another thread, to end this call.
           raise stalls.StoppedError from None
         raise
       self._watchdog.still_waiting(since)
@@ -94,7 +94,7 @@ class _PatientClient(reverb.Client):
   def trajectory_writer(
     self, *args: Any, get_signature_timeout_ms: int | None = None, **kwargs: Any
   ) -> Any:
-    # It asks the server what items look like; Acme would wait 300 s for it.
+    # A writer asks the server for its signature; Acme would wait 300 s.
     del get_signature_timeout_ms
     while True:
       since = time.monotonic()
@@ -107,7 +107,7 @@ class _PatientClient(reverb.Client):
         self._watchdog.served()
         self._newest = _PatientWriter(writer, self._watchdog)
         return self._newest
-      except RuntimeError:  # Nobody answered.
+      except RuntimeError:  # There was no answer.
         pass
       self._watchdog.still_waiting(since)
 
@@ -117,21 +117,21 @@ class _PatientClient(reverb.Client):
 
 
 class SkillAdder(adders.SequenceAdder):
-  """Acme's adder, which can be closed, and begins episodes with padding."""
+  """Acme's sequence adder with padding before episodes, and `close`."""
 
   def __init__(self, client: _PatientClient, *, padding: int, **kwargs: Any):
-    """Takes what Acme's adder takes.
+    """Initializes the adder.
 
     Args:
       client: of the replay server.
       padding: rows of zeros before an episode's first step.
-      **kwargs: of Acme's adder.
+      **kwargs: for Acme's adder.
     """
     super().__init__(client=client, **kwargs)
     self._padding = padding
     self._first: dm_env.TimeStep | None = None
     self._patient_client = client
-    # Else it would be closed while the interpreter goes, part by part.
+    # Else it would be closed while the interpreter finalizes.
     weakref.finalize(self, client.close)
 
   def add_first(self, timestep: dm_env.TimeStep) -> None:
@@ -139,7 +139,7 @@ class SkillAdder(adders.SequenceAdder):
     if not self._padding:
       super().add_first(timestep)
       return
-    # What a whole row looks like is known with the first action.
+    # The shape of a whole row is known with the first action.
     self._first = timestep
 
   def add(
@@ -163,9 +163,9 @@ class SkillAdder(adders.SequenceAdder):
     super().add(action, next_timestep, extras)
 
   def close(self) -> None:
-    """Ends the connection, for which a server that stops would wait long.
+    """Closes the connection; steps that were not yet written are lost.
 
-    What was not yet written is lost.
+    A server that stops would otherwise wait long for it.
     """
     self._patient_client.close()
 
@@ -175,12 +175,12 @@ def make_adder(
   client: reverb.Client,
   should_stop: stalls.ShouldStop = stalls.never_stop,
 ) -> SkillAdder:
-  """Makes an adder that writes one item a skill.
+  """Makes an adder that writes one item per skill.
 
-  Items of an episode share the observation at which one skill follows the other
-  and, with `burn_in`, the steps before it; the server keeps these once. The
-  last item of an episode that ends within a skill is padded, and the first ones
-  have padding in place of steps before them; the extra 'skill_step' is 0 there.
+  Consecutive items share the observation between their skills and, with
+  `burn_in`, the steps before it; the server keeps these once. The last item of
+  an episode that ends within a skill is padded, and so are the first ones in
+  place of the steps before them; the extra 'skill_step' is 0 there.
 
   Args:
     config: of the agent.
