@@ -197,9 +197,10 @@ class SkillLearner(core.Learner):
       self._state = jax.jit(learner.init)(random_key)
       return
     everywhere = self._placement.everywhere
-    out_shardings = [everywhere, everywhere, everywhere, everywhere]
-    if self._priority_writer is not None:
-      out_shardings[3] = self._placement.by_batch
+    by_batch = self._placement.by_batch
+    has_priorities = self._priority_writer is not None
+    out_shardings = [everywhere, everywhere, everywhere]
+    out_shardings.append(by_batch if has_priorities else everywhere)
     if self._placement.is_shared:
       out_shardings.append(everywhere)
     self._updates = jax.jit(

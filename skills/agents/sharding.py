@@ -52,7 +52,7 @@ class Placement:
     ]
 
   @property
-  def by_batch(self) -> jax.sharding.Sharding:
+  def by_batch(self) -> jax.sharding.NamedSharding:
     """How batches `[U, B, ...]` are cut."""
     return self._by_batch
 
