@@ -20,8 +20,6 @@ The games are those in ale-py's own wheel. The emulator is imported when an
 environment is made, and not with this module.
 """
 
-from typing import Any
-
 import dm_env
 from dm_env import specs
 from jaxtyping import Float
@@ -132,8 +130,7 @@ class AtariEnvironment(base.Environment):
     checks.integer('seed', seed, 0)
     checks.one_of('actions', actions, ACTION_SETS)
     checks.one_of('rewards', rewards, REWARDS)
-    if not isinstance(sticky, (int, float)) or not 0 <= sticky <= 1:
-      raise ValueError(f'sticky must be a number in [0, 1], got {sticky!r}.')
+    base.check_probability('sticky', sticky)
     checks.integer('max_frames', max_frames, 1)
     import ale_py
     from ale_py import roms
@@ -166,11 +163,6 @@ class AtariEnvironment(base.Environment):
   def game(self) -> str:
     """One of `TASKS`."""
     return self._game
-
-  @property
-  def emulator(self) -> Any:
-    """The running emulator, an `ale_py.ALEInterface`."""
-    return self._emulator
 
   def ram(self) -> UInt8[np.ndarray, '128']:
     """A copy of the console's memory."""

@@ -1,13 +1,13 @@
-"""How much of an Atari game's space the avatar visits, read from its memory.
+"""Coverage: places that the avatar visits in an Atari game, from its memory.
 
-Hansen et al., "Entropic Desired Dynamics for Intrinsic Control", 2021, count
-the different values of the bytes that belong to the avatar, within an episode
-and over a lifetime, and compare VIC with RVIC so.
+Hansen et al., "Entropic Desired Dynamics for Intrinsic Control", 2021, compare
+VIC with RVIC by the number of distinct values of the bytes that belong to the
+avatar, within an episode and over a lifetime.
 
 The paper does not list the bytes. Ours are the avatar's column and row, and
-whatever else says where in the game these are, as annotated by Anand et al.,
-2019 (arXiv:1906.08226). They bring random play to the size of the published
-numbers; in Seaquest 114 columns by 96 rows are the published 10,900.
+bytes that tell rooms or levels apart, as annotated by Anand et al., 2019
+(arXiv:1906.08226). They give random play numbers of the published size; in
+Seaquest 114 columns by 96 rows are the published 10,900.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from skills import checks
 
 RAM_SIZE = 128
 
-# By game: what a byte holds -> its place in memory.
+# Game -> what a byte holds -> its address in memory.
 AVATAR_BYTES: Mapping[str, Mapping[str, int]] = {
   'berzerk': {'level': 92, 'x': 19, 'y': 11},
   'hero': {'level': 117, 'room': 28, 'x': 27, 'y': 31},
@@ -33,17 +33,17 @@ AVATAR_BYTES: Mapping[str, Mapping[str, int]] = {
 def avatar(
   game: str, ram: UInt8[np.ndarray, '*batch 128']
 ) -> UInt8[np.ndarray, '*batch bytes']:
-  """The bytes that say where the avatar is.
+  """The bytes that locate the avatar.
 
   Args:
     game: a key of `AVATAR_BYTES`.
-    ram: the console's memory, at one time or at many.
+    ram: the console's memory, at one or more times.
 
   Returns:
     The bytes in the order of `AVATAR_BYTES`.
 
   Raises:
-    ValueError: if the game's bytes are not known, or this is no memory.
+    ValueError: if the game's bytes are not known, or `ram` has another form.
   """
   checks.one_of('game with known avatar bytes', game, AVATAR_BYTES)
   ram = np.asarray(ram)
@@ -55,25 +55,11 @@ def avatar(
   return ram[..., list(AVATAR_BYTES[game].values())]
 
 
-def coverage(game: str, ram: UInt8[np.ndarray, '*batch 128']) -> int:
-  """In how many different places the avatar was.
-
-  Args:
-    game: a key of `AVATAR_BYTES`.
-    ram: the console's memory at each time.
-
-  Raises:
-    ValueError: if the game's bytes are not known, or this is no memory.
-  """
-  places = avatar(game, ram)
-  return len(np.unique(places.reshape(-1, places.shape[-1]), axis=0))
-
-
 class Coverage:
-  """Counts places while a game is played."""
+  """Counter of distinct places."""
 
   def __init__(self, game: str):
-    """Counts from nothing.
+    """Initializes the counter.
 
     Args:
       game: a key of `AVATAR_BYTES`.
@@ -87,7 +73,7 @@ class Coverage:
     self._lifetime: set[bytes] = set()
 
   def begin_episode(self) -> None:
-    """Forgets the places of the episode before."""
+    """Begins to count the places of a new episode."""
     self._episode = set()
 
   def visit(self, ram: UInt8[np.ndarray, '128']) -> None:
@@ -98,10 +84,10 @@ class Coverage:
 
   @property
   def episode(self) -> int:
-    """Different places since `begin_episode`."""
+    """Distinct places since `begin_episode`."""
     return len(self._episode)
 
   @property
   def lifetime(self) -> int:
-    """Different places since this was made."""
+    """Distinct places since the counter was made."""
     return len(self._lifetime)

@@ -38,3 +38,9 @@ def action_index(action: int | Int[np.ndarray, ''], num_actions: int) -> int:
       f'action must be an integer in 0..{num_actions - 1}, got {action!r}.'
     )
   return index
+
+
+def check_probability(name: str, value: object) -> None:
+  """Refuses what is not a number in [0, 1]."""
+  if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    raise ValueError(f'{name} must be a number in [0, 1], got {value!r}.')

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from envs import base
 from envs.tabular import environment as tabular_environment
 from envs.tabular import mdp as tabular_mdp
 from skills import checks
@@ -58,9 +59,7 @@ def draw(
   for name in ('num_states', 'num_actions'):
     checks.integer(name, getattr(sizes, name), 1)
   checks.integer('branching', sizes.branching, 1, sizes.num_states)
-  rewarded = sizes.rewarded
-  if not isinstance(rewarded, (int, float)) or not 0 <= rewarded <= 1:
-    raise ValueError(f'rewarded must be a number in [0, 1], got {rewarded!r}.')
+  base.check_probability('rewarded', sizes.rewarded)
   checks.integer('instance', instance, 0)
   rng = np.random.default_rng(instance)
   pairs = (sizes.num_states, sizes.num_actions)

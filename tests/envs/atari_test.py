@@ -73,8 +73,8 @@ def test_games_are_those_of_the_wheel_that_the_emulator_knows():
 
 def test_defaults_are_the_protocol_of_the_papers():
   environment = atari.AtariEnvironment('montezuma_revenge')
-  assert environment.emulator.getFloat('repeat_action_probability') == 0.25
-  assert environment.emulator.getInt('max_num_frames_per_episode') == 108_000
+  assert environment._emulator.getFloat('repeat_action_probability') == 0.25
+  assert environment._emulator.getInt('max_num_frames_per_episode') == 108_000
   assert repr(environment.observation_spec()) == repr(
     specs.BoundedArray((84, 84, 4), np.uint8, 0, 255, 'pixels')
   )
@@ -133,7 +133,7 @@ def test_frames_are_gray_by_their_luminance():
   environment = atari.AtariEnvironment('breakout')
   environment.reset()
   colors = environment.screen().astype(float)
-  gray = environment.emulator.getScreenGrayscale()
+  gray = environment._emulator.getScreenGrayscale()
   expected = colors @ [0.299, 0.587, 0.114]
   assert np.abs(gray - expected).max() <= 1
   assert gray.max() > 100
@@ -214,7 +214,7 @@ def test_the_cap_counts_frames_and_not_steps(max_frames, steps):
     timesteps = play(environment, [NOOP] * steps)
     assert [t.last() for t in timesteps] == [False] * steps + [True]
     assert timesteps[-1].discount == 1
-    assert environment.emulator.getEpisodeFrameNumber() == max_frames
+    assert environment._emulator.getEpisodeFrameNumber() == max_frames
   assert environment.step(NOOP).first()
 
 
@@ -224,7 +224,7 @@ def test_losing_a_life_does_not_end_an_episode_but_losing_all_does():
   lives = []
   while not timestep.last():
     timestep = environment.step(FIRE)
-    lives.append(environment.emulator.lives())
+    lives.append(environment._emulator.lives())
   assert set(lives) == {5, 4, 3, 2, 1, 0}
   assert timestep.discount == 0
 
@@ -263,7 +263,7 @@ def test_a_quarter_of_frames_repeat_the_action_before():
   # sticky actions plays each number of frames for which the old action can
   # have gone on; which of them it was is seen in the memory.
   environment = atari.AtariEnvironment('breakout', seed=3)
-  reference = atari.AtariEnvironment('breakout', sticky=0).emulator
+  reference = atari.AtariEnvironment('breakout', sticky=0)._emulator
   legal = reference.getLegalActionSet()
   old, new = (number_of(environment, name) for name in ('LEFT', 'RIGHT'))
   environment.reset()
@@ -271,7 +271,7 @@ def test_a_quarter_of_frames_repeat_the_action_before():
   num_steps = 1000
   lengths = []
   for _ in range(num_steps):
-    state = environment.emulator.cloneState()
+    state = environment._emulator.cloneState()
     environment.step(new)
     for length in range(5):
       reference.restoreState(state)
