@@ -1,12 +1,15 @@
-"""What README.md and CONTRIBUTING.md show does what they say."""
+"""Programs, links and paths in the documents do what they say."""
 
 import importlib
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
+from absl import flags
+from absl.testing import flagsaver
 import jax
 import pytest
 
@@ -20,6 +23,8 @@ from tests import problems
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EMBED = ROOT / 'examples' / 'embed.py'
+# Files of the worked examples.
+MADE_BY_THE_READER = ('movement', 'corridor', 'reinforce')
 
 
 def programs(document):
@@ -28,13 +33,12 @@ def programs(document):
   return re.findall(r'^```python\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
 
 
-def test_readme_shows_the_example_as_it_is():
-  shown, *_ = programs('README.md')
-  assert shown == EMBED.read_text()
+def test_document_shows_the_embedding_example_as_it_is():
+  assert programs('docs/acme.md') == [EMBED.read_text()]
 
 
 @pytest.mark.integration
-def test_the_example_learns_skills_in_a_world_of_its_own():
+def test_embedding_example_learns_skills():
   result = subprocess.run(
     [sys.executable, str(EMBED)],
     capture_output=True,
@@ -49,20 +53,28 @@ def test_the_example_learns_skills_in_a_world_of_its_own():
   assert learned and float(learned[1]) > 2, result.stdout
 
 
-def test_the_readme_s_pure_program_does_what_it_says(capsys):
-  _, pure, _ = programs('README.md')
+def test_readme_makes_an_objective_without_acme(capsys):
+  [pure] = programs('README.md')
   assert 'agents' not in pure
   exec(compile(pure, 'README.md', 'exec'), {'__name__': 'readme'})
+  printed = capsys.readouterr().out
+  assert printed == "('skill', 'disdain') (5, 8, 2) [ 1. 20.]\n"
+
+
+def test_objectives_combine_and_are_learned_from_without_acme(capsys):
+  [pure] = programs('docs/pure.md')
+  assert 'agents' not in pure
+  exec(compile(pure, 'pure.md', 'exec'), {'__name__': 'pure'})
   first, second, third = capsys.readouterr().out.splitlines()
   assert first == "('skill', 'disdain') (5, 8, 2) [ 1. 20.]"
   assert second == "('skill', 'disdain', 'counts') [ 1.  20.   0.5]"
   assert "'loss/skill'" in third
 
 
-def test_the_readme_s_program_for_trained_skills_goes_through_all(
+def test_program_for_trained_skills_goes_through_all_of_them(
   tmp_path, monkeypatch, capsys
 ):
-  *_, program = programs('README.md')
+  [program] = programs('docs/trained_skills.md')
   assert 'agents' not in program and 'launch' not in program
   monkeypatch.chdir(tmp_path)
   problem = types.ProblemSpec(
@@ -77,7 +89,7 @@ def test_the_readme_s_program_for_trained_skills_goes_through_all(
   loading.write_description(folder, loading.Description(config, problem, {}))
   state = agent.learner.init(jax.random.PRNGKey(0))
   checkpoints.save(folder / checkpoints.FOLDER, 1, {'learner': state}, {})
-  exec(compile(program, 'README.md', 'exec'), {'__name__': 'readme'})
+  exec(compile(program, 'trained_skills.md', 'exec'), {'__name__': 'trained'})
   *skills, last = capsys.readouterr().out.splitlines()
   assert len(skills) == 24
   for number, line in enumerate(skills):
@@ -120,14 +132,81 @@ def test_the_objective_of_contributing_passes_its_own_test(
   assert objective.reward(state, batch).shape == (*batch.mask.shape, 2)
 
 
-@pytest.mark.parametrize('document', ['README.md', 'CONTRIBUTING.md'])
-def test_what_documents_name_exists(document):
+DOCUMENTS = sorted(
+  str(path.relative_to(ROOT))
+  for path in (*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md'))
+)
+
+
+@pytest.mark.parametrize('document', DOCUMENTS)
+def test_links_and_paths_in_documents_exist(document):
   text = (ROOT / document).read_text()
-  linked = re.findall(r'\]\(([\w./]+)\)', text)
-  named = re.findall(r'`((?:docs|envs|launch|skills|tests)/[\w./]*)`', text)
-  made_by_the_reader = ('movement', 'my_suite')
-  for path in linked + named:
-    if not any(word in path for word in made_by_the_reader):
+  folder = (ROOT / document).parent
+  for link in re.findall(r'\]\(([\w./-]+)(?:#[\w-]+)?\)', text):
+    assert (folder / link).exists(), link
+  named = re.findall(
+    r'`((?:docs|envs|examples|launch|skills|tests)/[\w./]*)`', text
+  )
+  for path in named:
+    if not any(word in path for word in MADE_BY_THE_READER):
       assert (ROOT / path).exists(), path
   for module in re.findall(r'python -m (launch\.\w+)', text):
     assert (ROOT / module.replace('.', os.sep)).with_suffix('.py').exists()
+
+
+@pytest.mark.parametrize('document', DOCUMENTS)
+def test_anchors_in_documents_are_headings(document):
+  text = (ROOT / document).read_text()
+  folder = (ROOT / document).parent
+  for link, anchor in re.findall(r'\]\(([\w./-]*)#([\w-]+)\)', text):
+    there = (folder / link).read_text() if link else text
+    headings = re.findall(r'^#+ (.*)$', there, re.MULTILINE)
+    slugs = [
+      re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
+      for heading in headings
+    ]
+    assert anchor in slugs, f'{link}#{anchor}'
+
+
+READING_ORDERS = {'Adding an objective': 1_400, 'Adding a learner': 1_600}
+
+
+@pytest.mark.parametrize(('heading', 'most'), READING_ORDERS.items())
+def test_reading_orders_of_contributing_are_short(heading, most):
+  text = (ROOT / 'CONTRIBUTING.md').read_text()
+  section = text.split(f'\n## {heading}\n')[1].split('\n## ')[0]
+  [order] = re.findall(r'Read, in this order: (.*?)\.\n\n', section, re.DOTALL)
+  files = re.findall(r'`([\w./]+\.py)`', order)
+  assert len(files) >= 5
+  lines = sum(len((ROOT / f).read_text().splitlines()) for f in files)
+  assert lines <= most, lines
+
+
+COMMANDS = re.compile(
+  r'^(?:\.venv/bin/)?python -m launch\.(run_local|run_on_device'
+  r'|run_distributed) (.*)$'
+)
+
+
+def training_commands():
+  """The training commands in code blocks of the documents, in one line each."""
+  for document in DOCUMENTS:
+    text = (ROOT / document).read_text()
+    for block in re.findall(r'^```sh\n(.*?)^```$', text, re.DOTALL | re.M):
+      for line in block.replace('\\\n', ' ').splitlines():
+        found = COMMANDS.match(line.strip())
+        # A continued run has its settings in its folder, and a shell's braces
+        # or a run's skills are not there.
+        skipped = ('--resume', '--skills=', '$', '--hosts')
+        if found and not any(part in line for part in skipped):
+          yield pytest.param(found[1], found[2].split('#')[0], id=line[:60])
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(('command', 'arguments'), [*training_commands()])
+def test_settings_of_documented_commands_are_accepted(command, arguments):
+  module = importlib.import_module(f'launch.{command}')
+  with flagsaver.flagsaver():
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS([command, *shlex.split(arguments), '--show_settings=json'])
+    assert not module.main([command])
