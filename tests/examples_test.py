@@ -13,6 +13,8 @@ from absl.testing import flagsaver
 import jax
 import pytest
 
+import envs
+from envs import factory
 from skills import checkpoints
 from skills import loading
 from skills import objectives
@@ -101,20 +103,29 @@ def test_program_for_trained_skills_goes_through_all_of_them(
   assert loss and 2.9 < float(loss[1]) < 3.6
 
 
-def test_the_objective_of_contributing_passes_its_own_test(
-  tmp_path, monkeypatch
-):
-  code, test = programs('CONTRIBUTING.md')
-  (tmp_path / 'movement.py').write_text(code)
+def worked_example(heading, package, folder, monkeypatch):
+  """Writes a worked example's module into a package, and runs its tests."""
+  text = (ROOT / 'CONTRIBUTING.md').read_text()
+  section = text.split(f'\n## {heading}\n')[1].split('\n## ')[0]
+  [name] = re.findall(r'\*\*The file\*\*, `[\w/]+/(\w+)\.py`', section)
+  code, test = re.findall(r'^```python\n(.*?)^```$', section, re.DOTALL | re.M)
+  (folder / f'{name}.py').write_text(code)
   # In the package, as it would be, so that its shapes are checked.
-  monkeypatch.setattr(
-    objectives, '__path__', [*objectives.__path__, str(tmp_path)]
-  )
-  movement = importlib.import_module('skills.objectives.movement')
+  monkeypatch.setattr(package, '__path__', [*package.__path__, str(folder)])
+  module = importlib.import_module(f'{package.__name__}.{name}')
   tests = {}
   exec(compile(test, 'CONTRIBUTING.md', 'exec'), tests)
-  [claim] = [name for name in tests if name.startswith('test_')]
-  tests[claim]()
+  claims = [each for each in tests if each.startswith('test_')]
+  assert claims
+  for claim in claims:
+    tests[claim]()
+  return module
+
+
+def test_objective_of_contributing_passes_its_own_test(tmp_path, monkeypatch):
+  movement = worked_example(
+    'Adding an objective', objectives, tmp_path, monkeypatch
+  )
 
   # The line in the registry is all that is missing.
   entry = registry.Objective(movement.MovementConfig, movement.make)
@@ -130,6 +141,15 @@ def test_the_objective_of_contributing_passes_its_own_test(
   state, metrics = objective.update(objective.init(key), batch, key)
   assert {'discriminator_loss', 'movement'} <= set(metrics)
   assert objective.reward(state, batch).shape == (*batch.mask.shape, 2)
+
+
+def test_environment_of_contributing_passes_its_own_test(tmp_path, monkeypatch):
+  worked_example('Adding an environment', envs, tmp_path, monkeypatch)
+  suites = {**factory.SUITES, 'corridor': 'envs.corridor'}
+  monkeypatch.setattr(factory, 'SUITES', suites)
+  environment = factory.make('corridor:long', horizon=3)
+  environment.reset()
+  assert [environment.step(0).last() for _ in range(3)] == [False, False, True]
 
 
 DOCUMENTS = sorted(
@@ -168,7 +188,7 @@ def test_anchors_in_documents_are_headings(document):
     assert anchor in slugs, f'{link}#{anchor}'
 
 
-READING_ORDERS = {'Adding an objective': 1_400, 'Adding a learner': 1_600}
+READING_ORDERS = {'Adding an objective': 1_400}
 
 
 @pytest.mark.parametrize(('heading', 'most'), READING_ORDERS.items())
