@@ -49,7 +49,6 @@ from skills import config_io
 from skills import files
 from skills.evaluation import feature_maps
 from skills.evaluation import metrics
-from skills.objectives import domino
 
 EVALUATION_FILE = 'evaluation.json'
 FEATURES = 'features.png'
@@ -354,11 +353,9 @@ def draw_plane(
   has_ratios = all(each.mean_ratio is not None for each in measured)
   bounds = {}
   for run in runs if has_ratios else ():
-    objective = run.experiment.config.objective
-    if isinstance(objective, domino.DominoConfig):
-      alpha = domino.min_value_ratio(objective)
-      if alpha is not None:
-        bounds[f'alpha = {alpha:g}'] = alpha
+    alpha = run.trained.objective.min_value_ratio
+    if alpha is not None:
+      bounds[f'alpha = {alpha:g}'] = alpha
   points = [
     policy_plots.Point(
       label,

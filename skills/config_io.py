@@ -19,6 +19,7 @@ from typing import Any
 
 from skills import checks
 from skills import registry
+from skills.objectives import base as objectives
 
 # What the entries are of which a section is one.
 _FAMILIES: Mapping[str, Mapping[str, Any]] = {
@@ -70,15 +71,10 @@ def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
   """
   hints = typing.get_type_hints(wanted)
   fields = {field.name: field for field in dataclasses.fields(wanted)}
-  direct, nested = {}, {}
-  for key, value in flat.items():
-    head, _, rest = key.partition('.')
-    if head not in fields:
-      raise ValueError(f'{path}{key} is no setting of this version.')
-    if rest:
-      nested.setdefault(head, {})[rest] = value
-    else:
-      direct[head] = value
+  direct, nested = _split(flat)
+  for name in [*direct, *nested]:
+    if name not in fields:
+      raise ValueError(f'{path}{name} is no setting of this version.')
   values = {}
   for name, field in fields.items():
     section = hints[name]
@@ -97,6 +93,21 @@ def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
     return wanted(**values)
   except ValueError as error:
     raise ValueError(f'{path}{error}') from error
+
+
+def _split(
+  flat: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+  """Values by field, and those of sections by section and inner path."""
+  direct: dict[str, Any] = {}
+  nested: dict[str, dict[str, Any]] = {}
+  for path, value in flat.items():
+    name, _, rest = path.partition('.')
+    if rest:
+      nested.setdefault(name, {})[rest] = value
+    else:
+      direct[name] = value
+  return direct, nested
 
 
 def is_section(value: Any) -> bool:
@@ -257,16 +268,10 @@ def apply_changes(
   """
   fields = {field.name: field for field in dataclasses.fields(config)}
   hints = typing.get_type_hints(type(config))
-  direct, nested = {}, {}
-  for name, value in changes.items():
-    head, _, rest = name.partition('.')
-    if head not in fields:
-      section = f'{path.rstrip(".")}: ' if path else ''
-      checks.one_of(f'{section}field', head, fields)
-    if rest:
-      nested.setdefault(head, {})[rest] = value
-    else:
-      direct[head] = value
+  direct, nested = _split(changes)
+  section = f'{path.rstrip(".")}: ' if path else ''
+  for name in [*direct, *nested]:
+    checks.one_of(f'{section}field', name, fields)
   new = {}
   for name, value in direct.items():
     full = path + name
@@ -303,12 +308,11 @@ def _exchange(old: Any, wanted: type) -> Any:
   if type(old) is wanted:
     return old
   new = wanted()
-  if hasattr(old, 'discriminator') and hasattr(new, 'discriminator'):
-    return dataclasses.replace(new, discriminator=old.discriminator)
   if hasattr(old, 'over') and hasattr(new, 'over'):
     return dataclasses.replace(new, over=old.over)
-  if hasattr(old, 'over') and hasattr(new, 'discriminator'):
-    return dataclasses.replace(new, discriminator=old.over.discriminator)
+  discriminator = objectives.discriminator_of(old)
+  if discriminator is not None and hasattr(new, 'discriminator'):
+    return objectives.with_discriminator(new, discriminator)
   return new
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import optax
 
 from skills import checks
+from skills import types
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
   'adam': optax.adam,
@@ -38,3 +41,25 @@ def make(
   if max_gradient_norm is None:
     return optimizer
   return optax.chain(optax.clip_by_global_norm(max_gradient_norm), optimizer)
+
+
+def step(
+  optimizer: optax.GradientTransformation,
+  loss_fn: Callable[[types.Params], tuple[Any, Any]],
+  params: types.Params,
+  state: optax.OptState,
+) -> tuple[types.Params, optax.OptState, Any, Any]:
+  """One gradient step.
+
+  Args:
+    optimizer: turns gradients into updates.
+    loss_fn: parameters -> the loss and anything else.
+    params: where the gradient is taken.
+    state: the optimizer's.
+
+  Returns:
+    The next parameters and optimizer state, the loss and what came with it.
+  """
+  (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+  updates, state = optimizer.update(grads, state, params)
+  return optax.apply_updates(params, updates), state, loss, aux

@@ -38,6 +38,7 @@ from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import models
 from skills.networks import torsos
+from skills.objectives import base as objectives
 from skills.objectives import domino
 from skills.objectives import ive
 
@@ -482,25 +483,24 @@ def _objective(
 ) -> Any:
   """An objective's defaults, with this discriminator however deep inside."""
   config = registry.OBJECTIVES[agent].config()
-  if hasattr(config, 'discriminator'):
-    return dataclasses.replace(config, discriminator=discriminator)
-  if not hasattr(config, 'over'):
+  own = objectives.discriminator_of(config)
+  if own is None:
     return config
-  # The loss is a mean over members: this keeps each member's own rate.
-  size = config.over.discriminator.ensemble_size
-  if size > 1 and num_heads is not None:
+  size = own.ensemble_size
+  is_shared = size > 1 and num_heads is not None
+  if is_shared:
     size = num_heads
-  is_sgd = discriminator.optimizer == 'sgd'
-  over = dataclasses.replace(
-    discriminator,
-    ensemble_size=size,
-    is_torso_shared=size > 1 and num_heads is not None,
-    learning_rate=discriminator.learning_rate * (size if is_sgd else 1),
-  )
-  return dataclasses.replace(
+  # The loss is a mean over members: this keeps each member's own rate.
+  factor = size if discriminator.optimizer == 'sgd' else 1
+  config = objectives.with_discriminator(
     config,
-    over=_objective(
-      registry.name_of(config.over), over, num_heads, bonus_weights
+    dataclasses.replace(
+      discriminator,
+      ensemble_size=size,
+      is_torso_shared=is_shared,
+      learning_rate=discriminator.learning_rate * factor,
     ),
-    bonus_weight=bonus_weights.get(agent, config.bonus_weight),
   )
+  if agent not in bonus_weights:
+    return config
+  return dataclasses.replace(config, bonus_weight=bonus_weights[agent])

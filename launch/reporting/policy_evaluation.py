@@ -239,10 +239,8 @@ def feature_map_of(
   if len(agent.problem.observation_shape) != 1:
     return None
   names = run_plots.entry_names(world, agent.problem)
-  learned = feature_maps.learned_with(
-    agent.config.objective, objective_state, agent.problem, names
-  )
-  return feature_maps.normalised(visited, names) if learned is None else learned
+  learned = feature_maps.learned_with(agent.objective, objective_state, names)
+  return feature_maps.normalized(visited, names) if learned is None else learned
 
 
 def compare(

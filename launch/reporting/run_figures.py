@@ -33,7 +33,6 @@ from skills.evaluation.figures import skill_figures
 from skills.learners import model_value
 from skills.networks import models
 from skills.objectives import disdain
-from skills.objectives import domino
 from skills.objectives import extrinsic
 from skills.objectives import ive
 
@@ -257,9 +256,8 @@ def _of_set(
 ) -> Figures:
   """Distances and values of policies that are all to solve a task."""
   config = final.agent.config
-  if not isinstance(config.objective, domino.DominoConfig):
-    return []
-  if config.num_skills < 2:
+  objective = final.agent.objective
+  if objective.features is None or config.num_skills < 2:
     return []
   if is_stopped():
     return [_interrupted('Policies as a set')]
@@ -291,9 +289,11 @@ def _of_set(
     skill_figures.policies(returns, features),
   ]
   if returns[0] > 0:
-    has_bound = config.objective.constraint not in ('none', 'linear')
-    alpha = config.objective.alpha if has_bound else None
-    shown.append(skill_figures.quality_and_diversity(returns, features, alpha))
+    shown.append(
+      skill_figures.quality_and_diversity(
+        returns, features, objective.min_value_ratio
+      )
+    )
   return shown
 
 
@@ -330,7 +330,7 @@ def _of_model(final: final_lib.Final) -> Figures:
   if grid is not None:
     spread = np.where(is_terminal, np.nan, ive.spread(members))
     shown.append(skill_figures.inconsistency(spread, _IMAGINED_STEPS, grid))
-  if isinstance(config.objective, extrinsic.ExtrinsicConfig):
+  if final.agent.objective.streams == (extrinsic.STREAM,):
     if learner.discount < 1:
       logits = model.policy(params, states)
       exact = mdp.state_values(

@@ -16,9 +16,7 @@ from jaxtyping import Float
 from jaxtyping import Shaped
 import numpy as np
 
-from skills import types
 from skills.objectives import base
-from skills.objectives import domino
 
 
 class FeatureMap(NamedTuple):
@@ -54,36 +52,34 @@ def occupancy(state_of: Callable[[Any], Any], num_states: int) -> FeatureMap:
 
 
 def learned_with(
-  config: Any,
+  objective: base.IntrinsicReward,
   state: base.ObjectiveState,
-  problem: types.ProblemSpec,
   names: Sequence[str],
 ) -> FeatureMap | None:
-  """The features that an objective itself tells policies apart by.
+  """The features by which an objective itself compares policies.
 
   Args:
-    config: of the objective.
-    state: what it learned, among it how features are normalised.
-    problem: the environment's shapes; observations are vectors.
+    objective: any; observations are vectors.
+    state: its state, which has the moments that features are normalized by.
     names: of the observation's entries.
 
   Returns:
     None if the objective has no such features.
   """
-  if not isinstance(config, domino.DominoConfig):
+  features = objective.features
+  if features is None:
     return None
-  features = domino.make_features(config, problem)
-  # They are some of the entries: which ones is seen by their numbers.
+  # They are some of the entries; their positions show which.
   entries = features.raw(jnp.arange(float(len(names))))
   apply = jax.jit(features.apply)
   return FeatureMap(
     'the features that the first run was trained with',
     tuple(names[int(i)] for i in np.asarray(entries)),
-    lambda seen: np.asarray(apply(state.moments, jnp.asarray(seen))),
+    lambda seen: np.asarray(apply(state, jnp.asarray(seen))),
   )
 
 
-def normalised(
+def normalized(
   observations: Sequence[Shaped[np.ndarray, 'n D']], names: Sequence[str]
 ) -> FeatureMap:
   """Entries of observations, shifted and scaled to mean 0 and deviation 1.
@@ -102,7 +98,7 @@ def normalised(
   changes = deviation > 1e-6 * np.maximum(np.abs(mean), 1.0)
   scale = np.where(changes, 1.0 / np.where(changes, deviation, 1.0), 0.0)
   return FeatureMap(
-    'observations, normalised over all runs',
+    'observations, normalized over all runs',
     tuple(names),
     lambda observation: (observation - mean) * scale,
   )

@@ -8,6 +8,7 @@ would be a density.
 """
 
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 from typing import NamedTuple
 
@@ -86,20 +87,8 @@ EVERY_STEP = Timesteps(
 )
 """Every state that a skill leads to, paid as it is reached."""
 
-TIMESTEPS = {'final': FINAL_STEP, 'every': EVERY_STEP}
-
-
-def timesteps(name: str) -> Timesteps:
-  """Looks a timesteps up.
-
-  Raises:
-    ValueError: if there is none of that name.
-  """
-  if name not in TIMESTEPS:
-    raise ValueError(
-      f'timesteps must be one of {", ".join(sorted(TIMESTEPS))}; got {name!r}.'
-    )
-  return TIMESTEPS[name]
+TIMESTEPS = {'every': EVERY_STEP, 'final': FINAL_STEP}
+"""By name, for configurations."""
 
 
 class Discriminator(NamedTuple):
@@ -113,6 +102,18 @@ class Discriminator(NamedTuple):
 
   logits: Callable[[ObjectiveState, types.Trajectory], Float[Array, 'N M B K']]
   timesteps: Timesteps
+
+
+class PolicyFeatures(NamedTuple):
+  """The features phi whose means an objective compares policies by.
+
+  Attributes:
+    raw: observations `[*batch, ...]` -> the entries that count, `[*batch, D]`.
+    apply: state of the objective, observations -> phi, `[*batch, D]`.
+  """
+
+  raw: Callable[[Array], Float[Array, '*batch D']]
+  apply: Callable[[ObjectiveState, Array], Float[Array, '*batch D']]
 
 
 class IntrinsicReward(NamedTuple):
@@ -130,6 +131,9 @@ class IntrinsicReward(NamedTuple):
     bootstrap_at_skill_end: whether returns go on past a skill's end, with the
       value of where it ended; if not, a skill is worth what it brings while it
       runs.
+    features: of objectives that compare policies by features.
+    min_value_ratio: the least value of each policy, as a part of that of policy
+      0, where the objective constrains it.
   """
 
   streams: tuple[str, ...]
@@ -142,6 +146,8 @@ class IntrinsicReward(NamedTuple):
   ]
   discriminator: Discriminator | None = None
   bootstrap_at_skill_end: bool = False
+  features: PolicyFeatures | None = None
+  min_value_ratio: float | None = None
 
 
 class AuxiliaryLoss(NamedTuple):
@@ -247,7 +253,7 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
   discriminator = None
   for i, objective in enumerate((first, second)):
     if discriminator is None and objective.discriminator is not None:
-      discriminator = _of_part(objective.discriminator, i)
+      discriminator = of_part(objective.discriminator, i)
   return IntrinsicReward(
     first.streams + second.streams,
     init,
@@ -256,6 +262,14 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
     update,
     discriminator,
     first.bootstrap_at_skill_end,
+  )
+
+
+def of_part(discriminator: Discriminator, part: int) -> Discriminator:
+  """The discriminator of one of the objectives whose states make a tuple."""
+  return Discriminator(
+    lambda state, trajectory: discriminator.logits(state[part], trajectory),
+    discriminator.timesteps,
   )
 
 
@@ -278,11 +292,27 @@ def _other_key(key: types.PRNGKey) -> types.PRNGKey:
   return jax.random.fold_in(key, 1)
 
 
-def _of_part(discriminator: Discriminator, part: int) -> Discriminator:
-  return Discriminator(
-    lambda state, trajectory: discriminator.logits(state[part], trajectory),
-    discriminator.timesteps,
-  )
+def discriminator_of(config: Any) -> Any:
+  """The configuration of an objective's discriminator.
+
+  Args:
+    config: of an objective; it has a field `discriminator`, or a field `over`
+      with the configuration of another objective, or neither.
+
+  Returns:
+    The `discriminator` of the innermost objective; None if it has none.
+  """
+  while hasattr(config, 'over'):
+    config = config.over
+  return getattr(config, 'discriminator', None)
+
+
+def with_discriminator(config: Any, discriminator: Any) -> Any:
+  """An objective's configuration with another `discriminator_of`."""
+  if hasattr(config, 'over'):
+    over = with_discriminator(config.over, discriminator)
+    return dataclasses.replace(config, over=over)
+  return dataclasses.replace(config, discriminator=discriminator)
 
 
 def skill_of_observations(

@@ -3,7 +3,7 @@
 Strehl and Littman, "An analysis of model-based interval estimation for Markov
 decision processes", 2008; the tabular baseline of DISDAIN (arXiv:2107.14226).
 
-Departures: n(s) counts the moments that the learner was shown, so with replay a
+Departures: n(s) counts the states that the learner was shown, so with replay a
 state counts as often as it was sampled.
 """
 
@@ -36,7 +36,7 @@ def bonus(num_states: int, timesteps: base.Timesteps) -> base.IntrinsicReward:
 
   Args:
     num_states: number of states S; observations are their indices.
-    timesteps: the moments that are counted and paid for.
+    timesteps: which states are counted and paid for.
 
   Returns:
     An objective of the one stream 'counts', whose state is the counts `[S]`.
@@ -49,10 +49,10 @@ def bonus(num_states: int, timesteps: base.Timesteps) -> base.IntrinsicReward:
 
   def update(counts, trajectory, key):
     del key
-    moments = timesteps.select(trajectory)
-    values = count_bonus(counts, moments.observation)
-    metrics = {'count_bonus': base.masked_mean(values, moments.mask)}
-    return counts.at[moments.observation].add(moments.mask), metrics
+    selected = timesteps.select(trajectory)
+    values = count_bonus(counts, selected.observation)
+    metrics = {'count_bonus': base.masked_mean(values, selected.mask)}
+    return counts.at[selected.observation].add(selected.mask), metrics
 
   return base.IntrinsicReward(
     streams=(STREAM,),
@@ -81,7 +81,7 @@ class CountsConfig:
   def __post_init__(self) -> None:
     """Checks the settings."""
     checks.at_least(self, 0, 'bonus_weight')
-    checks.choice(self, sorted(base.TIMESTEPS), 'timesteps')
+    checks.choice(self, base.TIMESTEPS, 'timesteps')
 
 
 def make(
@@ -99,7 +99,7 @@ def make(
       "bonus of 'rnd' instead."
     )
   exploration = bonus(
-    context.problem.num_states, base.timesteps(config.timesteps)
+    context.problem.num_states, base.TIMESTEPS[config.timesteps]
   )
   return base.add(
     context.objective(config.over), base.scale(exploration, config.bonus_weight)

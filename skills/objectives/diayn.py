@@ -9,7 +9,6 @@ its objective is whatever exploration the learner has.
 
 import dataclasses
 
-from skills import optimizers
 from skills.networks import discriminators
 from skills.objectives import base
 from skills.objectives import discrimination
@@ -35,13 +34,9 @@ def make(
   config: DiaynConfig, context: base.ObjectiveContext
 ) -> base.IntrinsicReward:
   """Pays log q(z|s_{t+1}) - log p(z), in nats, at every step."""
-  return discrimination.make(
+  return discrimination.from_config(
+    config.discriminator,
+    context,
     base.EVERY_STEP,
-    discriminators.make(
-      config.discriminator, context.problem, context.num_skills
-    ),
-    optimizers.make(
-      config.discriminator.optimizer, config.discriminator.learning_rate
-    ),
     clip_at_zero=config.clip_at_zero,
   )

@@ -14,7 +14,9 @@ from jaxtyping import Float
 from jaxtyping import Int
 import optax
 
+from skills import optimizers
 from skills import types
+from skills.networks import discriminators
 from skills.objectives import base
 from skills.ops import categorical
 
@@ -87,10 +89,10 @@ def make(
     params = network.init(key)
     return DiscriminationState(params, optimizer.init(params))
 
-  def apply(params: types.Params, moments: base.SelectedSteps):
+  def apply(params: types.Params, selected: base.SelectedSteps):
     if sees_start:
-      return network.apply(params, moments.start, moments.observation)
-    return network.apply(params, moments.observation)
+      return network.apply(params, selected.start, selected.observation)
+    return network.apply(params, selected.observation)
 
   def logits(state: DiscriminationState, trajectory: types.Trajectory):
     return apply(state.params, timesteps.select(trajectory))
@@ -106,21 +108,20 @@ def make(
     state: DiscriminationState, trajectory: types.Trajectory, key: types.PRNGKey
   ):
     del key
-    moments = timesteps.select(trajectory)
+    selected = timesteps.select(trajectory)
 
     def loss_fn(params: types.Params):
-      outputs = apply(params, moments)
-      losses = cross_entropy(outputs, moments.skill)
-      mask = jnp.broadcast_to(moments.mask, losses.shape)
+      outputs = apply(params, selected)
+      losses = cross_entropy(outputs, selected.skill)
+      mask = jnp.broadcast_to(selected.mask, losses.shape)
       return base.masked_mean(losses, mask), outputs
 
-    grads, outputs = jax.grad(loss_fn, has_aux=True)(state.params)
-    updates, optimizer_state = optimizer.update(
-      grads, state.optimizer, state.params
+    params, optimizer_state, _, outputs = optimizers.step(
+      optimizer, loss_fn, state.params, state.optimizer
     )
-    metrics = _metrics(outputs, moments)
-    params = optax.apply_updates(state.params, updates)
-    return DiscriminationState(params, optimizer_state), metrics
+    return DiscriminationState(params, optimizer_state), _metrics(
+      outputs, selected
+    )
 
   return base.IntrinsicReward(
     streams=(SKILL_STREAM,),
@@ -132,17 +133,38 @@ def make(
   )
 
 
+def from_config(
+  config: discriminators.DiscriminatorConfig,
+  context: base.ObjectiveContext,
+  timesteps: base.Timesteps,
+  *,
+  clip_at_zero: bool,
+  sees_start: bool = False,
+) -> base.IntrinsicReward:
+  """Makes the discriminators of a configuration, and `make`s the objective."""
+  network = discriminators.make(
+    config, context.problem, context.num_skills, sees_start=sees_start
+  )
+  return make(
+    timesteps,
+    network,
+    optimizers.make(config.optimizer, config.learning_rate),
+    clip_at_zero=clip_at_zero,
+    sees_start=sees_start,
+  )
+
+
 def _metrics(
-  logits: Float[Array, 'N M B K'], moments: base.SelectedSteps
+  logits: Float[Array, 'N M B K'], selected: base.SelectedSteps
 ) -> types.Metrics:
   """What the discriminators did on a batch, before they learned from it."""
-  losses = cross_entropy(logits, moments.skill)
+  losses = cross_entropy(logits, selected.skill)
   q = jnp.mean(jax.nn.softmax(logits), axis=0)
-  right = (jnp.argmax(q, axis=-1) == moments.skill).astype(jnp.float32)
+  right = (jnp.argmax(q, axis=-1) == selected.skill).astype(jnp.float32)
   # Unclipped: the clipped reward would overstate what is known.
-  unclipped = skill_reward(logits, moments.skill)
+  unclipped = skill_reward(logits, selected.skill)
   return {
-    'discriminator_loss': base.masked_mean(jnp.mean(losses, 0), moments.mask),
-    'discriminator_accuracy': base.masked_mean(right, moments.mask),
-    'skill_reward': base.masked_mean(unclipped, moments.mask),
+    'discriminator_loss': base.masked_mean(jnp.mean(losses, 0), selected.mask),
+    'discriminator_accuracy': base.masked_mean(right, selected.mask),
+    'skill_reward': base.masked_mean(unclipped, selected.mask),
   }

@@ -73,9 +73,9 @@ def bonus(skill_reward: base.IntrinsicReward) -> base.IntrinsicReward:
     return jax.lax.stop_gradient(placed)[..., None]
 
   def update(state, trajectory, key):
-    moments = discriminator.timesteps.select(trajectory)
+    selected = discriminator.timesteps.select(trajectory)
     values = disagreement(discriminator.logits(state, trajectory))
-    metrics = {'disagreement': base.masked_mean(values, moments.mask)}
+    metrics = {'disagreement': base.masked_mean(values, selected.mask)}
     state, discriminator_metrics = skill_reward.update(state, trajectory, key)
     return state, discriminator_metrics | metrics
 

@@ -41,6 +41,7 @@ import numpy as np
 import optax
 
 from skills import checks
+from skills import optimizers
 from skills import types
 from skills.networks import heads
 from skills.networks import torsos
@@ -159,11 +160,6 @@ class DominoConfig:
         f'initial_multiplier must be within +-max_multiplier '
         f'({self.max_multiplier}), got {self.initial_multiplier}.'
       )
-
-
-def min_value_ratio(config: DominoConfig) -> float | None:
-  """The part of policy 0's worth that is asked for; None if none is."""
-  return None if config.constraint in ('none', 'linear') else config.alpha
 
 
 class Averages(NamedTuple):
@@ -509,56 +505,7 @@ def make(
     state: DominoState, trajectory: types.Trajectory, key: types.PRNGKey
   ):
     del key
-    seen = base.EVERY_STEP.select(trajectory)
-    if isinstance(state.moments, moments_lib.Moments):
-      state = state._replace(
-        moments=moments_lib.update(
-          state.moments, features.raw(seen.observation), seen.mask
-        )
-      )
-    metrics = {}
-    if successor:
-      learned, mean, metrics = successor.update(state, trajectory)
-      state = state._replace(successor=learned)
-    else:
-      phi = features.apply(state.moments, seen.observation)
-      mean, _ = means_by_skill(phi, seen.skill, seen.mask, num_skills)
-    value, count = means_by_skill(
-      trajectory.reward[..., None], seen.skill, seen.mask, num_skills
-    )
-    before = state.averages
-    averages = Averages(
-      ema(before.value, value[:, 0], count, config.value_decay),
-      ema(before.features, mean, count, config.feature_decay),
-    )
-    grads = jax.grad(multiplier_loss)(
-      state.multiplier, averages.value, config.alpha
-    )
-    updates, optimizer_state = optimizer.update(grads, state.optimizer)
-    multiplier = jnp.clip(
-      jnp.asarray(optax.apply_updates(state.multiplier, updates)),
-      -config.max_multiplier,
-      config.max_multiplier,
-    )
-    moves = state.steps >= config.burn_in
-    multiplier, optimizer_state = jax.tree.map(
-      lambda new, old: jnp.where(moves, new, old),
-      (multiplier, optimizer_state),
-      (state.multiplier, state.optimizer),
-    )
-    state = state._replace(
-      averages=averages,
-      multiplier=multiplier,
-      optimizer=optimizer_state,
-      steps=state.steps + 1,
-    )
-    lag = jnp.linalg.norm(mean - before.features, axis=-1)
-    error = base.masked_mean(lag, (count > 0).astype(jnp.float32))
-    metrics['features_error'] = error
-    metrics[DISTANCE_OVER_NOISE] = _over_noise(
-      state, error, config.feature_decay
-    )
-    return state, metrics | _summary(config, state)
+    return _update(config, features, successor, optimizer, state, trajectory)
 
   return base.IntrinsicReward(
     streams=(extrinsic.STREAM, STREAM),
@@ -567,11 +514,102 @@ def make(
     weights=weights,
     update=update,
     bootstrap_at_skill_end=True,
+    features=base.PolicyFeatures(
+      features.raw,
+      lambda state, observation: features.apply(state.moments, observation),
+    ),
+    min_value_ratio=(
+      None if config.constraint in ('none', 'linear') else config.alpha
+    ),
   )
 
 
-def _summary(config: DominoConfig, state: DominoState) -> types.Metrics:
-  """How diverse and how good the policies are, by the moving averages."""
+def _update(
+  config: DominoConfig,
+  features: Features,
+  successor: '_SuccessorFeatures | None',
+  optimizer: optax.GradientTransformation,
+  state: DominoState,
+  trajectory: types.Trajectory,
+) -> tuple[DominoState, types.Metrics]:
+  """Averages, moments, successor features and multipliers after a batch."""
+  seen = base.EVERY_STEP.select(trajectory)
+  if isinstance(state.moments, moments_lib.Moments):
+    state = state._replace(
+      moments=moments_lib.update(
+        state.moments, features.raw(seen.observation), seen.mask
+      )
+    )
+  metrics = {}
+  if successor:
+    learned, mean, metrics = successor.update(state, trajectory)
+    state = state._replace(successor=learned)
+  else:
+    phi = features.apply(state.moments, seen.observation)
+    mean, _ = means_by_skill(phi, seen.skill, seen.mask, len(state.multiplier))
+  value, count = means_by_skill(
+    trajectory.reward[..., None], seen.skill, seen.mask, len(state.multiplier)
+  )
+  before = state.averages
+  averages = Averages(
+    ema(before.value, value[:, 0], count, config.value_decay),
+    ema(before.features, mean, count, config.feature_decay),
+  )
+  multiplier, optimizer_state = _next_multiplier(
+    config, optimizer, state, averages.value
+  )
+  state = state._replace(
+    averages=averages,
+    multiplier=multiplier,
+    optimizer=optimizer_state,
+    steps=state.steps + 1,
+  )
+  lag = jnp.linalg.norm(mean - before.features, axis=-1)
+  error = base.masked_mean(lag, (count > 0).astype(jnp.float32))
+  return state, metrics | _summary(config, state, error)
+
+
+def _next_multiplier(
+  config: DominoConfig,
+  optimizer: optax.GradientTransformation,
+  state: DominoState,
+  value: Float[Array, 'K'],
+) -> tuple[Float[Array, 'K'], optax.OptState]:
+  """The multipliers and their optimizer state; during burn-in, the old ones.
+
+  Args:
+    config: has alpha and the multipliers' limits.
+    optimizer: of the multipliers.
+    state: before the update.
+    value: mean rewards after it.
+  """
+  multiplier, optimizer_state, _, _ = optimizers.step(
+    optimizer,
+    lambda mu: (multiplier_loss(mu, value, config.alpha), None),
+    state.multiplier,
+    state.optimizer,
+  )
+  multiplier = jnp.clip(
+    jnp.asarray(multiplier), -config.max_multiplier, config.max_multiplier
+  )
+  moves = state.steps >= config.burn_in
+  return jax.tree.map(
+    lambda new, old: jnp.where(moves, new, old),
+    (multiplier, optimizer_state),
+    (state.multiplier, state.optimizer),
+  )
+
+
+def _summary(
+  config: DominoConfig, state: DominoState, error: Float[Array, '']
+) -> types.Metrics:
+  """Diversity and quality of the policies, by the moving averages.
+
+  Args:
+    config: of the constraint and the averages.
+    state: after the update.
+    error: distance of a batch's mean features from their average.
+  """
   value = state.averages.value
   distance = neighbours.nearest(state.averages.features).distance
   ratio = value[1:] / jnp.where(value[0] == 0, 1.0, value[0])
@@ -585,19 +623,20 @@ def _summary(config: DominoConfig, state: DominoState) -> types.Metrics:
     'policies/lambda': jnp.mean(lambda_),
     'policies/min_lambda': jnp.min(lambda_),
     'policies/max_lambda': jnp.max(lambda_),
+    'features_error': error,
+    DISTANCE_OVER_NOISE: _over_noise(distance, error, config.feature_decay),
   }
 
 
 def _over_noise(
-  state: DominoState, error: Float[Array, ''], decay: float
+  distance: Float[Array, 'K'], error: Float[Array, ''], decay: float
 ) -> Float[Array, '']:
-  """How far policies are apart, by how far they would seem to be by chance.
+  """Mean distance of policies over the one that chance would make.
 
   A moving average of batches that miss their mean by `error` misses it by
   `error sqrt((1 - decay) / (1 + decay))`, and a difference of two by `sqrt(2)`
   as much.
   """
-  distance = neighbours.nearest(state.averages.features).distance
   noise = error * jnp.sqrt(2 * (1 - decay) / (1 + decay))
   return jnp.mean(distance) / jnp.maximum(noise, 1e-6)
 
@@ -655,21 +694,12 @@ def _make_successor(
       errors = jnp.mean(jnp.square(targets - psi[:-1]), axis=-1)
       return base.masked_mean(errors, mask), psi[:1]
 
-    (loss, first), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.successor.params
-    )
-    updates, optimizer_state = optimizer.update(
-      grads, state.successor.optimizer
+    params, optimizer_state, loss, first = optimizers.step(
+      optimizer, loss_fn, state.successor.params, state.successor.optimizer
     )
     mean, _ = means_by_skill(
       first, trajectory.skill[:1], mask[:1], context.num_skills
     )
-    return (
-      Successor(
-        optax.apply_updates(state.successor.params, updates), optimizer_state
-      ),
-      mean,
-      {'successor_loss': loss},
-    )
+    return Successor(params, optimizer_state), mean, {'successor_loss': loss}
 
   return _SuccessorFeatures(init, update)

@@ -112,27 +112,28 @@ def bonus(
 
   def update(state: RndState, trajectory: types.Trajectory, key: types.PRNGKey):
     del key
-    seen = timesteps.select(trajectory)
+    selected = timesteps.select(trajectory)
     state = state._replace(
       inputs=moments_lib.update(
-        state.inputs, torsos.encode(seen.observation, problem), seen.mask
+        state.inputs,
+        torsos.encode(selected.observation, problem),
+        selected.mask,
       )
     )
-    inputs = whiten(state, seen.observation)
+    inputs = whiten(state, selected.observation)
 
     def loss_fn(predictor: types.Params):
       errors = error(state, predictor, inputs)
-      return base.masked_mean(errors, seen.mask), errors
+      return base.masked_mean(errors, selected.mask), errors
 
-    grads, errors = jax.grad(loss_fn, has_aux=True)(state.predictor)
-    updates, optimizer_state = optimizer.update(
-      grads, state.optimizer, state.predictor
+    predictor, optimizer_state, _, errors = optimizers.step(
+      optimizer, loss_fn, state.predictor, state.optimizer
     )
     return state._replace(
-      predictor=optax.apply_updates(state.predictor, updates),
+      predictor=predictor,
       optimizer=optimizer_state,
-      errors=moments_lib.update(state.errors, errors, seen.mask),
-    ), {'rnd_error': base.masked_mean(errors, seen.mask)}
+      errors=moments_lib.update(state.errors, errors, selected.mask),
+    ), {'rnd_error': base.masked_mean(errors, selected.mask)}
 
   return base.IntrinsicReward(
     streams=(STREAM,),
@@ -171,7 +172,7 @@ class RndConfig:
     checks.at_least(self, 0, 'bonus_weight')
     checks.positive(self, 'learning_rate')
     checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
-    checks.choice(self, sorted(base.TIMESTEPS), 'timesteps')
+    checks.choice(self, base.TIMESTEPS, 'timesteps')
 
 
 def make(
@@ -188,7 +189,7 @@ def make(
   exploration = bonus(
     build.pure(forward, example),
     optimizers.make(config.optimizer, config.learning_rate),
-    base.timesteps(config.timesteps),
+    base.TIMESTEPS[config.timesteps],
     context.problem,
   )
   return base.add(

@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 import jax
 
-from skills import optimizers
 from skills import types
 from skills.networks import discriminators
 from skills.objectives import base
@@ -70,17 +69,10 @@ def make(
   """
 
   def classifier(sees_start: bool) -> base.IntrinsicReward:
-    return discrimination.make(
+    return discrimination.from_config(
+      config.discriminator,
+      context,
       base.FINAL_STEP,
-      discriminators.make(
-        config.discriminator,
-        context.problem,
-        context.num_skills,
-        sees_start=sees_start,
-      ),
-      optimizers.make(
-        config.discriminator.optimizer, config.discriminator.learning_rate
-      ),
       clip_at_zero=False,
       sees_start=sees_start,
     )
@@ -108,16 +100,12 @@ def make(
     }
     return State(relative_state, absolute_state), metrics
 
-  of_pairs = relative.discriminator
-  assert of_pairs is not None
+  assert relative.discriminator is not None
   return base.IntrinsicReward(
     streams=relative.streams,
     init=init,
     reward=reward,
     weights=lambda state: relative.weights(state.relative),
     update=update,
-    discriminator=base.Discriminator(
-      lambda state, trajectory: of_pairs.logits(state.relative, trajectory),
-      of_pairs.timesteps,
-    ),
+    discriminator=base.of_part(relative.discriminator, 0),
   )

@@ -11,7 +11,6 @@ see s_0.
 
 import dataclasses
 
-from skills import optimizers
 from skills.networks import discriminators
 from skills.objectives import base
 from skills.objectives import discrimination
@@ -39,17 +38,10 @@ def make(
   config: VicConfig, context: base.ObjectiveContext
 ) -> base.IntrinsicReward:
   """Pays log q(z|s_T) - log p(z), in nats, at a skill's last step."""
-  return discrimination.make(
+  return discrimination.from_config(
+    config.discriminator,
+    context,
     base.FINAL_STEP,
-    discriminators.make(
-      config.discriminator,
-      context.problem,
-      context.num_skills,
-      sees_start=config.sees_start,
-    ),
-    optimizers.make(
-      config.discriminator.optimizer, config.discriminator.learning_rate
-    ),
     clip_at_zero=config.clip_at_zero,
     sees_start=config.sees_start,
   )

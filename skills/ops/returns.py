@@ -1,5 +1,7 @@
 """Multi-step returns, their scale, and what they say of the actions taken."""
 
+from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -10,6 +12,18 @@ from jaxtyping import Float
 # Below this many steps the recursion is unrolled: on a CPU each turn of a
 # compiled loop costs more than the arithmetic in it.
 _UNROLL = 32
+
+
+def _scan_backwards(
+  step: Callable[[Array, Any], tuple[Array, Array]],
+  last: Float[Array, '*batch'],
+  inputs: tuple[Float[Array, 'T *batch'], ...],
+) -> Float[Array, 'T *batch']:
+  """Results of a recursion from the last step to the first."""
+  _, results = jax.lax.scan(
+    step, last, inputs, reverse=True, unroll=min(len(inputs[0]), _UNROLL)
+  )
+  return results
 
 
 def lambda_returns(
@@ -42,14 +56,9 @@ def lambda_returns(
     g = r + discount * ((1.0 - mixing) * v + mixing * g)
     return g, g
 
-  _, returns = jax.lax.scan(
-    step,
-    v_t[-1],
-    (r_t, discount_t, v_t, jnp.broadcast_to(lambda_, r_t.shape)),
-    reverse=True,
-    unroll=min(r_t.shape[0], _UNROLL),
+  return _scan_backwards(
+    step, v_t[-1], (r_t, discount_t, v_t, jnp.broadcast_to(lambda_, r_t.shape))
   )
-  return returns
 
 
 def signed_hyperbolic(
@@ -143,12 +152,10 @@ def vtrace(
     error = delta + discount * c * error
     return error, error
 
-  _, errors = jax.lax.scan(
+  errors = _scan_backwards(
     step,
     jnp.zeros_like(delta[-1]),
     (delta, discount_t, mixing * jnp.minimum(ratio, clip_c_threshold)),
-    reverse=True,
-    unroll=min(r_t.shape[0], _UNROLL),
   )
   # How far the target of the next state lies from its value.
   following = jnp.concatenate([errors[1:], jnp.zeros_like(errors[:1])])
@@ -203,11 +210,4 @@ def retrace(
     g = r + discount * (v + c * (g - q))
     return g, g
 
-  _, returns = jax.lax.scan(
-    step,
-    q_t[-1],
-    (r_t, discount_t, v_t, q_t, c_t),
-    reverse=True,
-    unroll=min(r_t.shape[0], _UNROLL),
-  )
-  return returns
+  return _scan_backwards(step, q_t[-1], (r_t, discount_t, v_t, q_t, c_t))

@@ -1,8 +1,10 @@
 """Tests of skills/evaluation/feature_maps.py."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skills import registry
 from skills import types
 from skills.evaluation import feature_maps
 from skills.objectives import diayn
@@ -28,14 +30,14 @@ def test_occupancies_are_shares_of_all_steps():
   np.testing.assert_array_equal(psi, [0.25, 0.5, 0.25])
 
 
-def test_normalised_entries_have_mean_0_and_deviation_1_over_all():
+def test_normalized_entries_have_mean_0_and_deviation_1_over_all():
   rng = np.random.default_rng(0)
   parts = [
     (scale * rng.normal(size=(50, 3)) + [1e4, 0, 7]) * [1, 1, 0] + [0, 0, 7]
     for scale in (1.0, 3.0)
   ]
   parts = [part.astype(np.float32) for part in parts]
-  feature_map = feature_maps.normalised(parts, ('a', 'b', 'c'))
+  feature_map = feature_maps.normalized(parts, ('a', 'b', 'c'))
   phi = feature_map.apply(np.concatenate(parts))
   np.testing.assert_allclose(phi.mean(axis=0), 0, atol=1e-4)
   # What never changes says nothing.
@@ -44,19 +46,23 @@ def test_normalised_entries_have_mean_0_and_deviation_1_over_all():
   np.testing.assert_allclose(one, phi[:50].mean(axis=0), atol=1e-6)
 
 
-def test_an_objective_s_own_features_come_with_their_names_and_moments():
-  config = domino.DominoConfig(features=('velocity[1]', 'height'))
-  made = domino.make_features(config, PROBLEM)
+def make_objective(config):
+  return registry.make_objective(config, PROBLEM, num_skills=2)
+
+
+def test_features_of_an_objective_come_with_their_names_and_moments():
+  objective = make_objective(
+    domino.DominoConfig(features=('velocity[1]', 'height'))
+  )
   # Seen were 0 and 4 of one feature, 10 and 30 of the other.
   seen = jnp.array([[[10.0, 5, 0]], [[30.0, 6, 4]]])
-  learned = moments.update(moments.init((2,)), made.raw(seen), jnp.ones((2, 1)))
-
-  class State:
-    moments = learned
-
-  feature_map = feature_maps.learned_with(
-    config, State(), PROBLEM, PROBLEM.entry_names
+  state = objective.init(jax.random.PRNGKey(0))
+  state = state._replace(
+    moments=moments.update(
+      state.moments, objective.features.raw(seen), jnp.ones((2, 1))
+    )
   )
+  feature_map = feature_maps.learned_with(objective, state, PROBLEM.entry_names)
   assert feature_map.names == ('velocity[1]', 'height[0]')
   np.testing.assert_allclose(
     feature_map.apply(np.array([[20.0, 9, 2], [30.0, 9, 4]], np.float32)),
@@ -66,7 +72,5 @@ def test_an_objective_s_own_features_come_with_their_names_and_moments():
 
 
 def test_other_objectives_have_no_such_features():
-  config = diayn.DiaynConfig()
-  assert (
-    feature_maps.learned_with(config, (), PROBLEM, PROBLEM.entry_names) is None
-  )
+  objective = make_objective(diayn.DiaynConfig())
+  assert feature_maps.learned_with(objective, (), PROBLEM.entry_names) is None

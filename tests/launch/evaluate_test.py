@@ -212,7 +212,7 @@ def test_runs_with_another_objective_s_features_use_the_first_one_s_ruler(
   tmp_path, folders
 ):
   both = run_command(tmp_path, folders['single'], folders['set'], episodes=1)
-  assert both['features'] == 'observations, normalised over all runs'
+  assert both['features'] == 'observations, normalized over all runs'
   assert both['runs'][0]['diversity'] is None
   assert both['runs'][0]['mean_ratio'] is None
   assert both['runs'][1]['diversity'] > 0

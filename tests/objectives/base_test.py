@@ -163,13 +163,6 @@ def test_the_view_of_every_step_shows_what_each_real_step_led_to():
   )
 
 
-def test_views_are_found_by_name_and_others_refused():
-  assert base.timesteps('final') is base.FINAL_STEP
-  assert base.timesteps('every') is base.EVERY_STEP
-  with pytest.raises(ValueError, match="every, final.*'first'"):
-    base.timesteps('first')
-
-
 def test_masked_mean_leaves_out_what_is_masked():
   values = jnp.array([[1.0, 100.0], [3.0, 5.0]])
   mask = jnp.array([[1.0, 0.0], [1.0, 1.0]])

@@ -525,9 +525,9 @@ def test_settings_that_cannot_work_are_refused(settings, message):
   ('constraint', 'expected'),
   [('multiplier', 0.7), ('smerl', 0.7), ('none', None), ('linear', None)],
 )
-def test_a_bound_is_there_where_something_is_asked_for(constraint, expected):
-  config = domino.DominoConfig(alpha=0.7, constraint=constraint)
-  assert domino.min_value_ratio(config) == expected
+def test_objective_offers_its_bound_where_it_has_one(constraint, expected):
+  objective = make(alpha=0.7, constraint=constraint)
+  assert objective.min_value_ratio == expected
 
 
 def test_a_set_of_one_policy_is_refused():
