@@ -1,11 +1,11 @@
-"""Runs a named result of a paper and says whether it was reached.
+"""Reproduces a result of a paper, and checks it against the paper's numbers.
 
   python -m launch.reproduce --list
   python -m launch.reproduce disdain_release_grid --seeds=0,1,2
 
-Prints a table of quantities, what the paper has, what came out for each seed,
-and a verdict; writes the same as JSON, and figures of it; ends with status 1
-if a quantity lies outside its tolerance.
+Prints a table of quantities: the paper's number, ours for each seed, and a
+verdict; writes the same as JSON, and figures of it; ends with status 1 if a
+quantity lies outside its tolerance.
 """
 
 from collections.abc import Callable
@@ -31,20 +31,18 @@ from skills import checks
 from skills import files
 from skills.evaluation.figures import figure_types
 
-_LIST = flags.DEFINE_bool('list', False, 'Show the results that there are.')
+_LIST = flags.DEFINE_bool('list', False, 'Show the names of the results.')
 _SEEDS = flags.DEFINE_list(
-  'seeds', None, 'Seeds. [0,1,2; where that says too little, more]'
+  'seeds', None, 'Seeds. [0,1,2; for results with larger variance, more]'
 )
 _FOLDER = flags.DEFINE_string(
-  'reproduce_dir', 'runs/reproduce', 'Where the JSON file goes.'
+  'reproduce_dir', 'runs/reproduce', 'Folder of the JSON file.'
 )
 _PROCESSES = flags.DEFINE_integer(
-  'processes', 2, 'Runs at the same time, one core each.'
+  'processes', 2, 'Number of runs at the same time, one core each.'
 )
 
-Reproduction = Callable[
-  [parallel.Request], tuple[list[comparison_table.Quantity], parallel.Runs]
-]
+Reproduction = Callable[[parallel.Request], comparison_table.Result]
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {
   'disdain_release_grid': disdain.release_grid,
@@ -65,7 +63,7 @@ REPRODUCTIONS: Mapping[str, Reproduction] = {
   'self_consistency_control': self_consistency.control,
 }
 
-# Those that need more seeds than three to say anything.
+# Results whose variance needs more seeds than three.
 _NUM_SEEDS = {
   'self_consistency_tabular': 24,
   'self_consistency_latent': 24,
@@ -77,7 +75,7 @@ _NUM_SEEDS = {
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs what was asked for."""
+  """Runs the named reproduction."""
   if _LIST.value:
     for name, reproduction in REPRODUCTIONS.items():
       [first, *_] = (reproduction.__doc__ or '').splitlines()
@@ -86,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
   with command.exit_on_user_error():
     name, seeds = _read(argv)
   folder = pathlib.Path(_FOLDER.value) / name
-  # What was there is replaced, not continued.
+  # An earlier result is replaced, not continued.
   (folder / run_record.RUN_FILE).unlink(missing_ok=True)
   run_record.write(folder)
   started = time.monotonic()

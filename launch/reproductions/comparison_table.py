@@ -1,4 +1,4 @@
-"""Numbers of papers and ours beside them, with a verdict on each."""
+"""A paper's numbers and ours beside them, with a verdict on each."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -7,12 +7,13 @@ import numpy as np
 from rich import table as rich_table
 
 from launch.cli import command
+from launch.reproductions import parallel
 
 # More seeds than this have no columns of their own.
 _MAX_COLUMNS = 6
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Quantity:
   """A number of a paper, and ours.
 
@@ -20,8 +21,8 @@ class Quantity:
     name: what it is.
     paper: its value there, with the source.
     ours: one for each seed.
-    low: the least that the mean over seeds may be; None for no limit.
-    high: the most that it may be.
+    low: lower limit of the mean over seeds; None for no limit.
+    high: upper limit of it.
   """
 
   name: str
@@ -32,12 +33,12 @@ class Quantity:
 
   @property
   def mean(self) -> float:
-    """Over seeds."""
+    """Mean over seeds."""
     return float(np.mean(self.ours))
 
   @property
   def tolerance(self) -> str:
-    """In words."""
+    """The limits in words."""
     if self.low is not None and self.high is not None:
       return f'{self.low:g} to {self.high:g}'
     if self.low is not None:
@@ -54,15 +55,19 @@ class Quantity:
     return 'ok' if above and below else 'MISSED'
 
 
-def of_seeds(seeds: Sequence[int]) -> list[str]:
-  """Headings of the columns that `spread` fills."""
+# What a reproduction gives: the rows of its table, and the runs behind them.
+Result = tuple[list[Quantity], parallel.Runs]
+
+
+def seed_headings(seeds: Sequence[int]) -> list[str]:
+  """Headings of the columns that `seed_columns` fills."""
   if len(seeds) > _MAX_COLUMNS:
     return ['lowest', 'highest', '+- (s.e.)']
   return [f'seed {seed}' for seed in seeds]
 
 
-def spread(ours: Sequence[float]) -> tuple[float, ...]:
-  """Each seed's number; of many the ends and the standard error of the mean."""
+def seed_columns(ours: Sequence[float]) -> tuple[float, ...]:
+  """Each seed's number; of many their range and the mean's standard error."""
   if len(ours) <= _MAX_COLUMNS:
     return tuple(ours)
   error = float(np.std(ours, ddof=1)) / len(ours) ** 0.5
@@ -74,19 +79,20 @@ def show(
 ) -> None:
   """Prints the table."""
   table = rich_table.Table(title=name)
-  for heading in ('quantity', 'paper (source)'):
-    table.add_column(heading)
-  for heading in (*of_seeds(seeds), 'mean'):
+  table.add_column('quantity')
+  table.add_column('paper (source)')
+  for heading in [*seed_headings(seeds), 'mean']:
     table.add_column(heading, justify='right')
   table.add_column('tolerance')
   table.add_column('verdict')
-  # Errors and spreads are small.
+  # Errors and standard deviations are small.
   digits = 2 if max(abs(q.mean) for q in quantities) > 2 else 3
   for quantity in quantities:
+    numbers = [*seed_columns(quantity.ours), quantity.mean]
     table.add_row(
       quantity.name,
       quantity.paper,
-      *(f'{x:.{digits}f}' for x in (*spread(quantity.ours), quantity.mean)),
+      *(f'{x:.{digits}f}' for x in numbers),
       quantity.tolerance,
       quantity.verdict,
     )

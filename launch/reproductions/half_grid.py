@@ -1,9 +1,10 @@
-"""What model and value disagree about where there were no data.
+"""Model and value learned from the left half of a grid.
 
-A grid of 11x11 cells of which one pays and one costs. A walk by the uniform
-policy begins in the middle of the left half, and begins anew when it leaves
-that half, so that no action was ever taken in the rest. Model, rewards and
-value begin random, and learn from the walk alone.
+A grid of 11x11 cells, one of which has a positive reward and one a negative
+one. A walk by the uniform policy begins in the middle of the left half and is
+reset when it leaves that half, so that there are no data on actions in the
+rest. Model, rewards and value are initialized at random and learn from the walk
+alone.
 """
 
 from collections.abc import Sequence
@@ -30,36 +31,36 @@ MEAN = 'mean'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HalfGrid:
-  """How tables learn from one half.
+class Settings:
+  """Settings of learning in tables from one half.
 
   Attributes:
     num_steps: of the walk.
-    value_learning_rate: how far a value moves towards its target.
-    logit_deviation: of the random transitions' logits at first.
-    table_deviation: of rewards and values at first.
+    value_learning_rate: fraction by which a value moves to its target.
+    logit_init_stddev: of the transitions' logits.
+    table_init_stddev: of rewards and values.
   """
 
   num_steps: int = 60_000
   value_learning_rate: float = 0.1
-  logit_deviation: float = 1.0
-  table_deviation: float = 0.3
+  logit_init_stddev: float = 1.0
+  table_init_stddev: float = 0.3
 
 
 def is_seen(grid: gridworlds.Gridworld) -> np.ndarray:
-  """Of each cell, whether it lies in the half in which the walk is made."""
+  """Whether each cell lies in the half of the walk."""
   return grid.positions[:, 1] < _HALF
 
 
 def learn(
-  settings: HalfGrid, grid: gridworlds.Gridworld, key: types.PRNGKey
+  settings: Settings, grid: gridworlds.Gridworld, key: types.PRNGKey
 ) -> tuple[models.Params, models.ModelUnderPolicy]:
-  """Walks, and learns the most likely model and a value by TD(0).
+  """Learns the maximum-likelihood model, and a value by TD(0), from a walk.
 
   Args:
-    settings: how.
-    grid: the world.
-    key: of all that is drawn.
+    settings: of learning.
+    grid: the environment.
+    key: random key.
 
   Returns:
     A model of tables, whose steps are expectations under the uniform policy.
@@ -71,47 +72,43 @@ def learn(
   keys = jax.random.split(key, 4)
   policy = jnp.full((num_states, num_actions), 1 / num_actions)
   params, under_policy = models.table(num_states, num_actions, policy)
-  deviations = (
-    settings.logit_deviation,
-    settings.table_deviation,
-    settings.table_deviation,
-  )
-  logits, paid, value = (
-    deviation * jax.random.normal(key, like.shape)
-    for deviation, key, like in zip(
-      deviations, keys, (params.transition, params.reward, params.value)
-    )
-  )
+
+  def draw(init_stddev, key, like):
+    return init_stddev * jax.random.normal(key, like.shape)
+
+  logits = draw(settings.logit_init_stddev, keys[0], params.transition)
+  initial_reward = draw(settings.table_init_stddev, keys[1], params.reward)
+  value = draw(settings.table_init_stddev, keys[2], params.value)
 
   def step(carry, action):
     state, value, is_known = carry
-    following, reward = successors[state, action], rewards[state, action]
-    error = reward + DISCOUNT * value[following] - value[state]
+    next_state, reward = successors[state, action], rewards[state, action]
+    error = reward + DISCOUNT * value[next_state] - value[state]
     value = value.at[state].add(settings.value_learning_rate * error)
     is_known = is_known.at[state, action].set(True)
-    state = jnp.where(seen[following], following, grid.start)
+    state = jnp.where(seen[next_state], next_state, grid.start)
     return (state, value, is_known), None
 
   actions = jax.random.randint(keys[3], (settings.num_steps,), 0, num_actions)
   start = (jnp.int32(grid.start), value, jnp.zeros(rewards.shape, bool))
   (_, value, is_known), _ = jax.lax.scan(step, start, actions)
-  # Of a world without chance the most likely model is what happened once. A
-  # logit of 60 is certain.
+  # Transitions are deterministic: one observation gives the most likely model.
+  # A logit of 60 is certain.
   certain = 60 * jax.nn.one_hot(successors, num_states)
   return params._replace(
     transition=jnp.where(is_known[..., None], certain, logits),
-    reward=jnp.where(is_known, rewards, paid),
+    reward=jnp.where(is_known, rewards, initial_reward),
     value=value,
   ), under_policy
 
 
 class Learned(NamedTuple):
-  """What is known after the walk.
+  """Model and value estimates after the walk.
 
   Attributes:
-    grid: the world.
-    params: of the model of tables.
-    members: each cell's n + 1 estimates.
+    grid: the environment.
+    params: of the tabular model.
+    members: estimates v^0, ..., v^n of each cell's value.
   """
 
   grid: gridworlds.Gridworld
@@ -119,13 +116,13 @@ class Learned(NamedTuple):
   members: Float[Array, 'n_plus_1 S']
 
 
-def learned(num_steps: int, seed: int, settings: HalfGrid) -> Learned:
-  """Learns from one half, and estimates what every cell is worth.
+def learned(num_steps: int, seed: int, settings: Settings) -> Learned:
+  """Learns from one half, and estimates the value of every cell.
 
   Args:
     num_steps: of the estimates, n.
     seed: of all random numbers.
-    settings: how.
+    settings: of learning.
   """
   grid = gridworlds.load('rewards_11')
   key = jax.random.PRNGKey(seed)
@@ -143,33 +140,33 @@ def learned(num_steps: int, seed: int, settings: HalfGrid) -> Learned:
 
 
 def half_grid_runs(
-  num_steps: Sequence[int], seed: int, settings: HalfGrid = HalfGrid()
+  num_steps: Sequence[int], seed: int, settings: Settings = Settings()
 ) -> dict[str, Any]:
-  """Learns from one half, and compares both.
+  """Learns from one half, and measures the estimates' spread in both halves.
 
   Args:
-    num_steps: for each of which the estimates' spread is measured, n.
+    num_steps: values of n, for each of which the spread is measured.
     seed: of all random numbers.
-    settings: how.
+    settings: of learning.
 
   Returns:
-    `value_error` of each cell, v^0 less the exact value; and for each n its
-    `spread`, `auroc`, how well the spread tells a cell without data from one
-    with; `seen` and `unseen`, the mean spread in both; `error_0`, `error_n` and
-    `error_mean`, the root mean square of the errors of v^0, of v^n and of the
-    members' mean where there were no data.
+    `value_error` of each cell, v^0 less the exact value, and `error_0`, its
+    root mean square in the unseen half; and for each n its `spread`, `auroc`
+    (of the spread, for unseen against seen cells), `seen` and `unseen` (the
+    mean spread in each half), `error_n` and `error_mean` (root mean square
+    errors of v^n and of the members' mean in the unseen half).
   """
   grid, _, members = learned(max(num_steps), seed, settings)
   shape = grid.mdp.rewards.shape
-  right = grid.mdp.state_values(np.full(shape, 1 / shape[1]), DISCOUNT)
+  exact = grid.mdp.state_values(np.full(shape, 1 / shape[1]), DISCOUNT)
   seen = is_seen(grid)
 
   def error(estimate: Float[Array, 'S'] | np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(estimate - right)[~seen])))
+    return float(np.sqrt(np.mean(np.square(estimate - exact)[~seen])))
 
   found: dict[str, Any] = {
     'error_0': error(members[0]),
-    'value_error': (np.asarray(members[0]) - right).tolist(),
+    'value_error': (np.asarray(members[0]) - exact).tolist(),
   }
   for n in num_steps:
     some = members[: n + 1]
@@ -186,38 +183,35 @@ def half_grid_runs(
 
 
 def plan(
-  params: models.Params, worth: Float[Array, 'S']
+  params: models.Params, value: Float[Array, 'S']
 ) -> Float[np.ndarray, 'S A']:
-  """The policy that does in each state what r(s, a) + g E v(s') is largest for.
+  """Greedy policy of one step in the model: argmax_a r(s, a) + g E v(s').
 
   Args:
-    params: of the model that says r and where an action leads.
-    worth: v, of each state.
+    params: of the model of r and of transitions.
+    value: v.
   """
   transitions = np.asarray(jax.nn.softmax(params.transition))
-  q = np.asarray(params.reward) + DISCOUNT * transitions @ np.asarray(worth)
+  q = np.asarray(params.reward) + DISCOUNT * transitions @ np.asarray(value)
   return np.eye(q.shape[1])[q.argmax(axis=-1)]
 
 
-def lost(
+def lost_return(
   grid: gridworlds.Gridworld, policy: Float[np.ndarray, 'S A']
 ) -> Float[np.ndarray, 'S']:
-  """The largest possible return from each state less a policy's, discounted."""
-  best = grid.mdp.optimal_values(DISCOUNT)
-  return best - grid.mdp.state_values(policy, DISCOUNT)
+  """Optimal value of each state less the policy's value."""
+  optimal = grid.mdp.optimal_values(DISCOUNT)
+  return optimal - grid.mdp.state_values(policy, DISCOUNT)
 
 
 def time_unseen(
   grid: gridworlds.Gridworld, policy: Float[np.ndarray, 'S A']
 ) -> Float[np.ndarray, 'S']:
-  """Of the time to come, the discounted share for which it leads out of sight.
+  """Discounted share of future time in the unseen half, in [0, 1].
 
   Args:
-    grid: the world.
-    policy: of it.
-
-  Returns:
-    For each state that one may start in, in 0..1.
+    grid: the environment.
+    policy: whose time it is, from each state.
   """
   counted = tabular_mdp.TabularMDP(
     successors=grid.mdp.successors,
@@ -232,38 +226,38 @@ def half_grid_plans(
   num_steps: int,
   betas: Sequence[float],
   seed: int,
-  settings: HalfGrid = HalfGrid(),
+  settings: Settings = Settings(),
 ) -> dict[str, dict[str, Any]]:
-  """Learns from one half, and acts everywhere by what was learned.
+  """Learns from one half, and plans in the whole grid.
 
   Args:
     num_steps: of the estimates, n.
-    betas: deviations that are added to the estimates' mean.
+    betas: standard deviations that are added to the estimates' mean.
     seed: of all random numbers.
-    settings: how.
+    settings: of learning.
 
   Returns:
-    For each single estimate, `v^k`, and for each `mean + beta std`: `lost` from
-    each cell, its means `seen` and `unseen` over those that the walk was in and
-    over the others, and `strayed`, the mean of `time_unseen` over the former.
+    For each single estimate, `v^k`, and for each `mean + beta std`: `lost`, the
+    `lost_return` from each cell; `seen` and `unseen`, its means over each half;
+    and `strayed`, the mean of `time_unseen` over the seen half.
   """
   grid, params, members = learned(num_steps, seed, settings)
   seen = is_seen(grid)
-  worths = {f'v^{k}': member for k, member in enumerate(members)}
-  worths |= {plan_name(beta): ive.signal(members, beta) for beta in betas}
+  values = {f'v^{k}': member for k, member in enumerate(members)}
+  values |= {plan_name(beta): ive.signal(members, beta) for beta in betas}
   found = {}
-  for name, worth in worths.items():
-    policy = plan(params, worth)
-    own = lost(grid, policy)
+  for name, value in values.items():
+    policy = plan(params, value)
+    lost = lost_return(grid, policy)
     found[name] = {
-      'lost': own.tolist(),
-      'seen': float(own[seen].mean()),
-      'unseen': float(own[~seen].mean()),
+      'lost': lost.tolist(),
+      'seen': float(lost[seen].mean()),
+      'unseen': float(lost[~seen].mean()),
       'strayed': float(time_unseen(grid, policy)[seen].mean()),
     }
   return found
 
 
 def plan_name(beta: float) -> str:
-  """What acting by mean and deviation is called."""
+  """Label of a plan on mean + beta std."""
   return MEAN if beta == 0 else f'{MEAN} {beta:+g} std'

@@ -13,18 +13,18 @@ from typing import Any
 
 from launch.distributed import node_process
 
-# Of each name one run for each seed.
+# By name, one run for each seed.
 Runs = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-  """What is asked for of a result.
+  """How a result is to be reproduced.
 
   Attributes:
     seeds: of its runs.
-    processes: that run at the same time, of those runs that use one core.
-    folder: where whatever is more than the result's numbers goes.
+    processes: number of runs at the same time, where a run uses one core.
+    folder: for all output besides the result's numbers.
   """
 
   seeds: tuple[int, ...]
@@ -33,8 +33,7 @@ class Request:
 
 
 def run_all(
-  jobs: Mapping[str, Callable[[int], dict[str, Any]]],
-  request: Request,
+  jobs: Mapping[str, Callable[[int], dict[str, Any]]], request: Request
 ) -> Runs:
   """Runs each job from each seed, in processes of one core each."""
   found = run_each(
@@ -51,10 +50,10 @@ def run_all(
 def run_each(
   jobs: Mapping[Any, Callable[[], Any]], processes: int
 ) -> dict[Any, Any]:
-  """Runs each job, in processes of one core each; the results by its name.
+  """Runs each job in a process of one core, and gives the results by name.
 
   Raises:
-    BaseException: whatever a job raised; jobs that run then are waited for, and
+    BaseException: the first that a job raised; running jobs are waited for, and
       no other one is begun.
   """
   cores = sorted(os.sched_getaffinity(0))
@@ -70,36 +69,35 @@ def run_each(
       for future in concurrent.futures.as_completed(futures.values()):
         future.result()
     except BaseException:
-      # Else whoever stops one run would wait for all that have not begun.
+      # Otherwise an interruption would wait for all jobs that have not begun.
       pool.shutdown(cancel_futures=True)
       raise
   return {name: future.result() for name, future in futures.items()}
 
 
 def each(runs: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:
-  """Of each run what it has under a name."""
+  """One number of each run, by the name of the number."""
   return tuple(run[name] for run in runs)
 
 
 def difference(
   runs: Runs, first: str, second: str, name: str
 ) -> tuple[float, ...]:
-  """Of each seed, by how much more the first has than the second."""
+  """Paired difference of a number: first less second, for each seed."""
   pairs = zip(each(runs[first], name), each(runs[second], name), strict=True)
   return tuple(one - other for one, other in pairs)
 
 
 def _begin(cores: Sequence[int], begun: Any, launcher: int) -> None:
-  """Takes a core, and ends with the process that it works for.
+  """Pins the process to a core, and ends it when its launcher ends.
 
   Args:
     cores: that there are.
-    begun: how many processes have begun before, shared by all.
-    launcher: id of the process that it works for, of which nothing else may be
-      left when it is killed.
+    begun: number of processes that have begun before, shared by all.
+    launcher: id of the process that it works for.
   """
   node_process.tie('reproduction', launcher)
-  # Else processes fight for one core while another is idle.
+  # Otherwise processes compete for one core while another is idle.
   with begun.get_lock():
     core = cores[begun.value % len(cores)]
     begun.value += 1

@@ -1,11 +1,11 @@
-"""DOMiNO where the world is known: exact occupancies and exact advantages.
+"""DOMiNO in a known process: exact occupancies and exact advantages.
 
 The objective, the moving averages and the multipliers are those of
-`skills.objectives.domino`; only what an agent estimates from samples is
-computed by linear algebra. So this is what its samples are to be judged by.
+`skills.objectives.domino`; quantities that an agent estimates from samples are
+computed by linear algebra, so that the sampling agent can be compared with it.
 
-Policies are tables of logits, which follow their advantages, divided by the
-largest of them, and stay within limits so that no action dies out.
+Policies are tables of logits. Each logit moves by its action's advantage,
+divided by the largest, and is clipped so that no action dies out.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from jaxtyping import Array
 from jaxtyping import Float
 import optax
 
+from envs.tabular import mdp as tabular_mdp
 from skills import checks
 from skills import types
 from skills.objectives import domino
@@ -28,14 +29,14 @@ class PlannerConfig:
 
   Attributes:
     discount: gamma per step, in [0, 1).
-    rate: how far the logit of the action with the largest advantage moves.
-    max_logit: limit of all logits.
-    init_stddev: of the logits at first.
-    num_iterations: how often policies move.
+    learning_rate: step of the logit with the largest advantage.
+    max_logit: limit of the logits' magnitude.
+    init_stddev: of the initial logits.
+    num_iterations: number of policy updates.
   """
 
   discount: float = 0.97
-  rate: float = 0.05
+  learning_rate: float = 0.05
   max_logit: float = 8.0
   init_stddev: float = 1.0
   num_iterations: int = 8000
@@ -43,11 +44,13 @@ class PlannerConfig:
   def __post_init__(self) -> None:
     """Checks the settings."""
     checks.in_half_open_range(self, 0, 1, 'discount')
-    checks.positive(self, 'rate', 'max_logit', 'init_stddev', 'num_iterations')
+    checks.positive(
+      self, 'learning_rate', 'max_logit', 'init_stddev', 'num_iterations'
+    )
 
 
-class World(NamedTuple):
-  """A known process.
+class KnownMDP(NamedTuple):
+  """A process as arrays.
 
   Attributes:
     transitions: probability of each next state.
@@ -60,13 +63,22 @@ class World(NamedTuple):
   initial: Float[Array, 'S']
 
 
+def known(mdp: tabular_mdp.TabularMDP) -> KnownMDP:
+  """The arrays of a process in float32."""
+  return KnownMDP(
+    transitions=jnp.asarray(mdp.transitions, jnp.float32),
+    rewards=jnp.asarray(mdp.rewards, jnp.float32),
+    initial=jnp.asarray(mdp.initial, jnp.float32),
+  )
+
+
 class Plan(NamedTuple):
   """A set of policies.
 
   Attributes:
     policies: probability of each action.
-    averages: as the objective's.
-    multiplier: mu.
+    averages: moving averages of values and features.
+    multiplier: Lagrange multiplier mu of each policy.
   """
 
   policies: Float[Array, 'K S A']
@@ -75,32 +87,32 @@ class Plan(NamedTuple):
 
 
 def occupancy(
-  world: World, policy: Float[Array, 'S A'], discount: float
+  mdp: KnownMDP, policy: Float[Array, 'S A'], discount: float
 ) -> Float[Array, 'S']:
-  """Discounted share of time in each state: (1 - g) (I - g P^T)^-1 mu."""
-  chain = jnp.einsum('sa,sat->st', policy, world.transitions)
+  """Discounted state occupancy: (1 - g) (I - g P^T)^-1 mu."""
+  chain = jnp.einsum('sa,sat->st', policy, mdp.transitions)
   system = jnp.eye(len(chain)) - discount * chain.T
-  return jnp.linalg.solve(system, (1 - discount) * world.initial)
+  return jnp.linalg.solve(system, (1 - discount) * mdp.initial)
 
 
 def advantages(
-  world: World,
+  mdp: KnownMDP,
   policy: Float[Array, 'S A'],
   rewards: Float[Array, 'S A'],
   discount: float,
 ) -> Float[Array, 'S A']:
-  """Exact advantages of actions, for any rewards."""
-  chain = jnp.einsum('sa,sat->st', policy, world.transitions)
+  """Exact advantages A(s, a) for any rewards."""
+  chain = jnp.einsum('sa,sat->st', policy, mdp.transitions)
   value = jnp.linalg.solve(
     jnp.eye(len(chain)) - discount * chain, jnp.sum(policy * rewards, axis=-1)
   )
-  return rewards + discount * world.transitions @ value - value[:, None]
+  return rewards + discount * mdp.transitions @ value - value[:, None]
 
 
 def plan(
   config: domino.DominoConfig,
   settings: PlannerConfig,
-  world: World,
+  mdp: KnownMDP,
   num_skills: int,
   key: types.PRNGKey,
 ) -> Plan:
@@ -109,19 +121,19 @@ def plan(
   Args:
     config: of the objective.
     settings: of the planner.
-    world: what is known.
+    mdp: the known process.
     num_skills: number of policies K.
-    key: of the first logits.
+    key: of the initial logits.
   """
-  num_states, num_actions = world.rewards.shape
+  num_states, num_actions = mdp.rewards.shape
   optimizer = optax.adam(config.multiplier_learning_rate)
   gamma = settings.discount
 
   def step(carry, _):
     logits, averages, multiplier, optimizer_state = carry
     policies = jax.nn.softmax(logits)
-    d = jax.vmap(lambda policy: occupancy(world, policy, gamma))(policies)
-    value = jnp.einsum('ks,ksa,sa->k', d, policies, world.rewards)
+    d = jax.vmap(lambda policy: occupancy(mdp, policy, gamma))(policies)
+    value = jnp.einsum('ks,ksa,sa->k', d, policies, mdp.rewards)
     present = jnp.ones((num_skills,))
     averages = domino.Averages(
       domino.ema(averages.value, value, present, config.value_decay),
@@ -135,16 +147,16 @@ def plan(
       multiplier + updates, -config.max_multiplier, config.max_multiplier
     )
     weights = domino.stream_weights(config, multiplier, averages.value)
-    worth = domino.diversity_gradient(config, averages.features)
+    diversity = domino.diversity_gradient(config, averages.features)
     rewards = (
-      weights[:, 0, None, None] * world.rewards[None]
-      + (weights[:, 1, None] * worth)[..., None]
+      weights[:, 0, None, None] * mdp.rewards[None]
+      + (weights[:, 1, None] * diversity)[..., None]
     )
-    gains = jax.vmap(lambda p, r: advantages(world, p, r, gamma))(
+    gains = jax.vmap(lambda p, r: advantages(mdp, p, r, gamma))(
       policies, rewards
     )
     largest = jnp.max(jnp.abs(gains), axis=(1, 2), keepdims=True)
-    logits = logits + settings.rate * gains / (largest + 1e-8)
+    logits = logits + settings.learning_rate * gains / (largest + 1e-8)
     logits = jnp.clip(logits, -settings.max_logit, settings.max_logit)
     return (logits, averages, multiplier, optimizer_state), None
 
@@ -154,7 +166,7 @@ def plan(
   policies = jax.nn.softmax(logits)
   averages = domino.Averages(
     jnp.zeros((num_skills,)),
-    jax.vmap(lambda policy: occupancy(world, policy, gamma))(policies),
+    jax.vmap(lambda policy: occupancy(mdp, policy, gamma))(policies),
   )
   (logits, averages, multiplier, _), _ = jax.lax.scan(
     step,

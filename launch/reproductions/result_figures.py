@@ -1,7 +1,4 @@
-"""What there is to see of a reproduced result, as figures.
-
-Made of nothing but what `launch.reproduce` writes as JSON.
-"""
+"""Figures of a reproduced result, made from the JSON file of it."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,10 +14,10 @@ from skills.evaluation.figures import skill_figures
 
 
 def make(content: Mapping[str, Any]) -> list[figure_types.Figure]:
-  """The table, curves of training, and of IVE's grid the maps.
+  """The table, curves of training, and maps for the results on IVE's grid.
 
   Args:
-    content: of the JSON file: `name`, `seeds`, `quantities` and `runs`.
+    content: the JSON file's: `name`, `seeds`, `quantities` and `runs`.
   """
   shown: list[figure_types.Figure] = [_table(content)]
   lines = {
@@ -33,9 +30,7 @@ def make(content: Mapping[str, Any]) -> list[figure_types.Figure]:
     shown.append(
       figure_types.Curves(
         title='Course of learning',
-        caption=(
-          'Means over seeds, of what the result is about: see the table.'
-        ),
+        caption='Means over seeds of the quantity that the table compares.',
         xlabel='updates' if is_counted else 'share of learning',
         ylabel=content['name'].replace('_', ' '),
         lines=lines,
@@ -46,6 +41,11 @@ def make(content: Mapping[str, Any]) -> list[figure_types.Figure]:
   elif content['name'] == 'ive_planning':
     shown += _losses(content['runs'])
   return shown
+
+
+def _rewards_grid() -> skill_figures.Grid:
+  gridworld = gridworlds.load('rewards_11')
+  return skill_figures.Grid(gridworld.walls, gridworld.positions)
 
 
 def _table(content: Mapping[str, Any]) -> figure_types.Table:
@@ -59,7 +59,7 @@ def _table(content: Mapping[str, Any]) -> figure_types.Table:
     columns=[
       'quantity',
       'paper (source)',
-      *comparison_table.of_seeds(seeds),
+      *comparison_table.seed_headings(seeds),
       'mean',
       'tolerance',
       'verdict',
@@ -68,7 +68,7 @@ def _table(content: Mapping[str, Any]) -> figure_types.Table:
       [
         quantity['name'],
         quantity['paper'],
-        *comparison_table.spread(quantity['ours']),
+        *comparison_table.seed_columns(quantity['ours']),
         quantity['mean'],
         quantity['tolerance'],
         quantity['verdict'],
@@ -81,7 +81,7 @@ def _table(content: Mapping[str, Any]) -> figure_types.Table:
 def _mean_curve(
   runs: Sequence[Mapping[str, Any]],
 ) -> tuple[np.ndarray, np.ndarray] | None:
-  """Over seeds; None where there are no curves of numbers."""
+  """Mean learning curve over seeds; None where curves are no numbers."""
   curves = [run.get('curve') for run in runs]
   if not curves or not all(
     curve and isinstance(curve[0], (int, float)) for curve in curves
@@ -93,24 +93,22 @@ def _mean_curve(
 
 
 def _maps(run: Mapping[str, Any], seed: int) -> list[figure_types.Figure]:
-  """Where model and value disagree, and where the value is wrong."""
-  world = gridworlds.load('rewards_11')
-  grid = skill_figures.Grid(world.walls, world.positions)
-  right = np.asarray(run['value_error'])
+  """Maps of the value's error and of the disagreement of model and value."""
+  grid = _rewards_grid()
   shown: list[figure_types.Figure] = [
     grid.map(
       title='Error of the value',
       caption=(
-        f'Learned value less the exact one, of seed {seed}. A walk was made in '
-        'the left half alone.'
+        f'Learned value less the exact one, of seed {seed}. The walk stayed in '
+        'the left half.'
       ),
-      values=right,
+      values=np.asarray(run['value_error']),
       unit='units of reward',
     )
   ]
-  for name, of_steps in run.items():
+  for name, estimates in run.items():
     if name.isdigit():
-      spread = np.asarray(of_steps['spread'])
+      spread = np.asarray(estimates['spread'])
       shown.append(skill_figures.inconsistency(spread, int(name), grid))
   return shown
 
@@ -118,16 +116,14 @@ def _maps(run: Mapping[str, Any], seed: int) -> list[figure_types.Figure]:
 def _losses(
   runs: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[figure_types.Figure]:
-  """What plans by all estimates lose from where, as means over seeds."""
-  world = gridworlds.load('rewards_11')
-  grid = skill_figures.Grid(world.walls, world.positions)
+  """Maps of the return lost by plans on all estimates, means over seeds."""
+  grid = _rewards_grid()
   return [
     grid.map(
-      title=f'What is lost by: {name}',
+      title=f'Lost return: {name}',
       caption=(
-        "Largest possible return less this plan's, by the cell in which one "
-        f'starts, as the mean over {len(found)} seeds. A walk was made in the '
-        'left half alone.'
+        "Optimal return less this plan's, by the cell where it starts, as the "
+        f'mean over {len(found)} seeds. The walk stayed in the left half.'
       ),
       values=np.mean([run['lost'] for run in found], axis=0),
       unit='discounted reward',

@@ -1,7 +1,9 @@
 """Results of RVIC (arXiv:2012.07827), and its skills as actions.
 
-In grids without walls in which skills follow one another without resets. The
-paper's own numbers for grids are not known.
+The paper's claim: RVIC's skills are relative to where they begin, so that they
+tell little by the final state alone, reach more states than VIC's, and are
+better actions for another agent. Grids have no walls, and skills follow one
+another without resets. The paper's own numbers for grids are not known.
 """
 
 from collections.abc import Mapping
@@ -29,16 +31,20 @@ from skills.learners import q_learning
 from skills.networks import torsos
 from skills.objectives import extrinsic
 
-# Of which joint histograms are made.
+# Number of skills in each joint histogram.
 _COUNTED_SKILLS = 2**18
 
-# The steps by which one trajectory moves a value and a logit. Of each method
-# those at which its own objective was largest, in bits, for seeds from 100 on,
-# which are none of those that are reported; BUILD_NOTES.md has the numbers.
 
+class _StepSizes(NamedTuple):
+  """Steps by which one trajectory of a batch moves table entries.
 
-class _Steps(NamedTuple):
-  """Of what is looked up, by one trajectory of a batch."""
+  For each method those that maximize its own objective, in bits, over seeds
+  from 100 on, none of which is reported; BUILD_NOTES.md has the numbers.
+
+  Attributes:
+    value: fraction of its error by which a value moves.
+    logit: step of a discriminator's logit.
+  """
 
   value: float
   logit: float
@@ -53,23 +59,22 @@ _AGENTS: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
   ),
 }
 
-_OPEN_GRID_STEPS = {
-  'rvic': _Steps(0.05, 0.4),
-  'vic_final': _Steps(0.1, 0.1),
-  'vic_pair': _Steps(0.05, 0.1),
+_OPEN_GRID_STEP_SIZES = {
+  'rvic': _StepSizes(0.05, 0.4),
+  'vic_final': _StepSizes(0.1, 0.1),
+  'vic_pair': _StepSizes(0.05, 0.1),
 }
-_FACTORED_GRID_STEPS = {
-  'rvic': _Steps(0.005, 0.05),
-  # Of equals, where it reached most states.
-  'vic_final': _Steps(0.01, 0.1),
-  'vic_pair': _Steps(0.01, 0.05),
-  # Where they reached most states, whatever it cost them in information.
-  'vic_final_wide': _Steps(0.05, 0.05),
-  'vic_pair_wide': _Steps(0.05, 0.02),
+_FACTORED_GRID_STEP_SIZES = {
+  'rvic': _StepSizes(0.005, 0.05),
+  # Among equals, those that reached most states.
+  'vic_final': _StepSizes(0.01, 0.1),
+  'vic_pair': _StepSizes(0.01, 0.05),
+  # Those that reached most states, at some cost in information.
+  'vic_final_wide': _StepSizes(0.05, 0.05),
+  'vic_pair_wide': _StepSizes(0.05, 0.02),
 }
 
 
-# What is measured, in the words of tables.
 _LABELS = {
   'information_final': 'I(z;s_T) bits',
   'information_pair': 'I(z;s_0,s_T) bits',
@@ -78,7 +83,7 @@ _LABELS = {
 
 
 def _variant(
-  agent: str, environment: str, steps: _Steps, num_updates: int
+  agent: str, environment: str, steps: _StepSizes, num_updates: int
 ) -> training.Variant:
   batch_size = 16
   name, settings = _AGENTS[agent]
@@ -90,7 +95,7 @@ def _variant(
       # The loss is a mean over the batch, of squares without a factor 1/2.
       ('learner.learning_rate', steps.value * batch_size / 2),
       ('objective.discriminator.learning_rate', steps.logit * batch_size),
-      # What is measured is the policy that was learned for.
+      # Evaluation measures the policy that learning is for.
       ('learner.epsilon', 0.05),
       ('learner.evaluation_epsilon', 0.05),
       *settings,
@@ -99,8 +104,8 @@ def _variant(
   )
 
 
-def train_and_count(variant: training.Variant, seed: int) -> dict[str, Any]:
-  """Trains a variant in a grid without end, and counts what its skills do.
+def train_and_measure(variant: training.Variant, seed: int) -> dict[str, Any]:
+  """Trains a variant in an endless grid, and measures its skills' information.
 
   Returns:
     The numbers of `measure.information`, means over the last tenth of training;
@@ -124,23 +129,25 @@ def train_and_count(variant: training.Variant, seed: int) -> dict[str, Any]:
   }
 
 
-def open_grid(
-  request: parallel.Request,
-) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
-  """RVIC and VIC in 11x11 cells: 8 skills of 4 steps, tables of all pairs."""
+def open_grid(request: parallel.Request) -> comparison_table.Result:
+  """RVIC and VIC in 11x11 cells: 8 skills of 4 steps, tables of all pairs.
+
+  300,000 updates. Bars: for RVIC I(z;s_T) is at most .5 bits and
+  I(z;s_0,s_T) at least 2; for VIC on the final state I(z;s_T) is at least 2.5.
+  """
   variants = {
     agent: _variant(agent, 'grid:open_11', steps, 300_000)
-    for agent, steps in _OPEN_GRID_STEPS.items()
+    for agent, steps in _OPEN_GRID_STEP_SIZES.items()
   }
-  runs = training.train_all(variants, request, train_and_count)
+  runs = training.train_all(variants, request, train_and_measure)
   end, pair = 'information_final', 'information_pair'
   quantities = [
     comparison_table.Quantity(
-      name=f'{_LABELS[name]}, {title}',
-      paper=f'{paper} (prototype)',
-      ours=parallel.each(runs[agent], name),
-      low=low,
-      high=high,
+      f'{_LABELS[name]}, {title}',
+      f'{paper} (prototype)',
+      parallel.each(runs[agent], name),
+      low,
+      high,
     )
     for agent, title, name, paper, low, high in (
       ('rvic', 'RVIC', end, 'low; 0.2', None, 0.5),
@@ -150,18 +157,15 @@ def open_grid(
       ('vic_pair', 'VIC on the pair', pair, '2.6', None, None),
     )
   ]
-  for agent, paper in (
-    ('rvic', '39 to 75'),
-    ('vic_final', '87'),
-    ('vic_pair', '64 to 75'),
-  ):
-    quantities.append(
-      comparison_table.Quantity(
-        name=f'effective states of 121, {agent}',
-        paper=f'{paper} (prototype)',
-        ours=parallel.each(runs[agent], 'effective_states'),
-      )
+  known = {'rvic': '39 to 75', 'vic_final': '87', 'vic_pair': '64 to 75'}
+  quantities += [
+    comparison_table.Quantity(
+      f'effective states of 121, {agent}',
+      f'{paper} (prototype)',
+      parallel.each(runs[agent], 'effective_states'),
     )
+    for agent, paper in known.items()
+  ]
   return quantities, runs
 
 
@@ -171,66 +175,61 @@ _OPEN_41 = 'grid:open_41'
 def _factored_grid_variants() -> dict[str, training.Variant]:
   return {
     agent: _variant(agent.removesuffix('_wide'), _OPEN_41, steps, 300_000)
-    for agent, steps in _FACTORED_GRID_STEPS.items()
+    for agent, steps in _FACTORED_GRID_STEP_SIZES.items()
   }
 
 
-def factored_grid(
-  request: parallel.Request,
-) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
-  """The same in 41x41 cells, skills of 10 steps, rows and columns apart."""
+def factored_grid(request: parallel.Request) -> comparison_table.Result:
+  """The same in 41x41 cells: skills of 10 steps, tables of rows and columns.
+
+  300,000 updates. Bars: for RVIC I(z;displacement) is at least 1.3 bits, and
+  its effective number of states is at least twice either VIC's. VICs at the
+  step sizes where they reach most states are reported.
+  """
   variants = _factored_grid_variants()
-  runs = training.train_all(variants, request, train_and_count)
+  runs = training.train_all(variants, request, train_and_measure)
   states = {
     agent: parallel.each(runs[agent], 'effective_states') for agent in variants
   }
   quantities = [
     comparison_table.Quantity(
-      name=f'{_LABELS["information_displacement"]}, RVIC',
-      paper='1.5 to 1.6 (prototype)',
-      ours=parallel.each(runs['rvic'], 'information_displacement'),
+      f'{_LABELS["information_displacement"]}, RVIC',
+      '1.5 to 1.6 (prototype)',
+      parallel.each(runs['rvic'], 'information_displacement'),
       low=1.3,
     )
   ]
   for agent, paper, low in (
     ('vic_final', '2.4 to 5.2', 2.0),
     ('vic_pair', '6.1 to 12', 2.0),
-    # The baselines where they reach most, at some cost to what they are for.
     ('vic_final_wide', 'not known', None),
     ('vic_pair_wide', 'not known', None),
   ):
+    # Not paired: runs of different agents have nothing in common, and a single
+    # run with few states would dominate its ratio.
+    mean = float(np.mean(states[agent]))
     quantities.append(
       comparison_table.Quantity(
-        name=f'effective states, RVIC to the mean of {agent}',
-        paper=f'{paper} (prototype)',
-        # Runs of different agents are no pairs, and a ratio to one run of few
-        # states would say much of that run.
-        ours=tuple(
-          value / float(np.mean(states[agent])) for value in states['rvic']
-        ),
-        low=low,
+        f'effective states, RVIC to the mean of {agent}',
+        f'{paper} (prototype)',
+        tuple(value / mean for value in states['rvic']),
+        low,
       )
     )
-  for agent in variants:
-    for name, label in (
-      *_LABELS.items(),
-      ('effective_states', 'effective states of 1681'),
-    ):
-      if (agent, name) != ('rvic', 'information_displacement'):
-        quantities.append(
-          comparison_table.Quantity(
-            name=f'{label}, {agent}',
-            paper='not known',
-            ours=parallel.each(runs[agent], name),
-          )
-        )
+  labels = {**_LABELS, 'effective_states': 'effective states of 1681'}
+  quantities += [
+    comparison_table.Quantity(
+      f'{label}, {agent}', 'not known', parallel.each(runs[agent], name)
+    )
+    for agent in variants
+    for name, label in labels.items()
+    if (agent, name) != ('rvic', 'information_displacement')
+  ]
   return quantities, runs
 
 
-# RVIC's skills as the actions of another agent.
-
-# 41x41, start in the centre, horizon 400: a tabular learner on the task's
-# reward, of one goal each.
+# RVIC's skills as the actions of another agent: a tabular learner of one goal,
+# in 41x41 cells, from the center, with a horizon of 400 steps.
 _TASK_STEPS = 100_000
 _TASK_DISCOUNT = 0.99
 # The loss has no factor 1/2: values move by a fifth of their error.
@@ -240,7 +239,7 @@ _TASK_RATE = 0.1
 def successes(
   variant: training.Variant | None, seed: int, num_steps: int = _TASK_STEPS
 ) -> dict[str, Any]:
-  """Trains skills and, for each goal of their world, a controller of them.
+  """Trains skills and, for each goal of their environment, a controller.
 
   Args:
     variant: of the skills; None for primitive actions alone.
@@ -248,42 +247,41 @@ def successes(
     num_steps: environment steps of each controller.
 
   Returns:
-    `successes`: how often a controller reached its goal, the mean over goals;
-    `of_each_goal`; `choices`, the mean number that a controller made.
+    `of_each_goal`: how often its controller reached it; `successes`: their
+    mean; `choices`: mean number of a controller's choices.
   """
   name = _OPEN_41 if variant is None else variant.environment
-  world: Any = factory.make(name)
+  environment: Any = factory.make(name)
   trained = None if variant is None else _train_skills(variant, seed)
-  of_skills = 0 if trained is None else trained.config.num_skills
-  problem = experiment_lib.problem_of(world)
+  num_skills = 0 if trained is None else trained.config.num_skills
+  problem = experiment_lib.problem_of(environment)
   controller = registry.make_agent(
     config_lib.SkillAgentConfig(
       objective=extrinsic.ExtrinsicConfig(),
       num_skills=1,
       skill_length=1,
       batch_size=1,
-      # Nothing is known at first, and nothing preferred.
       network=torsos.NetworkConfig(table_init_range=0.0),
       learner=q_learning.QLearningConfig(
-        discount=1.0,  # It is in what the environment hands up.
+        discount=1.0,  # The outcomes of choices hold it.
         learning_rate=_TASK_RATE,
         epsilon=0.1,
         random_ties=True,
       ),
     ),
     dataclasses.replace(
-      problem, num_actions=of_skills + (problem.num_actions or 0)
+      problem, num_actions=num_skills + (problem.num_actions or 0)
     ),
   )
   layout = gridworlds.MAPS[name.partition(':')[2]]
   goals = [
-    np.flatnonzero((world.grid.positions == goal).all(axis=1))[0]
+    np.flatnonzero((environment.grid.positions == goal).all(axis=1))[0]
     for goal in layout.goals
   ]
   assert layout.goal_horizon is not None
   run = semi_markov.make(
     controller,
-    world.functional(),
+    environment.functional(),
     goals=jnp.array(goals),
     horizon=layout.goal_horizon,
     num_steps=num_steps,
@@ -301,21 +299,20 @@ def successes(
 def _train_skills(
   variant: training.Variant, seed: int
 ) -> loading.TrainedSkills:
-  """Trains a variant; the skills are those that `train_and_count` judges."""
+  """Trains a variant as `train_and_measure` does, and gives its skills."""
   *_, (state, _) = training.states(variant, seed)
   return loading.TrainedSkills(
     agent=training.compiled(variant).agent, state=state.learner
   )
 
 
-def hierarchy(
-  request: parallel.Request,
-) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
+def hierarchy(request: parallel.Request) -> comparison_table.Result:
   """Skills as actions: how often each of 32 distant goals is reached.
 
-  A controller has one goal, which never changes, and 100,000 environment steps;
-  the number is the mean over the 32 goals. All controllers are the same, those
-  with primitive actions alone included, but for their number of actions.
+  Controllers have one goal each and 100,000 environment steps, and differ in
+  their number of actions alone. Successes are means over the 32 goals. Bars:
+  with RVIC's skills they are at least 1.5 times those with either VIC's, and 10
+  times those with primitive actions alone.
   """
   variants = {**_factored_grid_variants(), 'primitives': None}
   jobs = {
@@ -323,10 +320,7 @@ def hierarchy(
     for name, variant in variants.items()
   }
   runs = parallel.run_all(jobs, request)
-  found = {
-    name: tuple(run['successes'] for run in results_of)
-    for name, results_of in runs.items()
-  }
+  found = {name: parallel.each(runs[name], 'successes') for name in runs}
   means = {name: float(np.mean(values)) for name, values in found.items()}
   known = {
     'rvic': '499 to 842 (prototype)',
@@ -336,13 +330,11 @@ def hierarchy(
   }
   quantities = [
     comparison_table.Quantity(
-      name=f'successes, {name}',
-      paper=known.get(name, 'not known'),
-      ours=values,
+      f'successes, {name}', known.get(name, 'not known'), values
     )
     for name, values in found.items()
   ]
-  # Of means: a VIC whose skills happen to lead nowhere divides by next to
+  # Ratios to means: a VIC whose skills happen to lead nowhere divides by almost
   # nothing. One success in all is the least that counts.
   least = 1 / len(gridworlds.MAPS['open_41'].goals)
   for other, bar in (
@@ -354,9 +346,9 @@ def hierarchy(
   ):
     quantities.append(
       comparison_table.Quantity(
-        name=f'successes, RVIC / mean of {other}',
-        paper='better (abstract)',
-        ours=tuple(value / max(means[other], least) for value in found['rvic']),
+        f'successes, RVIC / mean of {other}',
+        'better (abstract)',
+        tuple(value / max(means[other], least) for value in found['rvic']),
         low=bar,
       )
     )

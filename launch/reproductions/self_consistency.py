@@ -1,6 +1,8 @@
 """Results of self-consistency (arXiv:2110.12840).
 
-The paper's settings in random worlds are not known; these are those of a
+The paper's claim: `direct` self-consistency speeds up learning of values at
+least as much as Dyna does, and `residual` and `reverse` less or not at all. The
+paper's settings in random processes are not known; these are those of a
 prototype.
 """
 
@@ -14,11 +16,12 @@ import numpy as np
 
 from launch.reproductions import comparison_table
 from launch.reproductions import parallel
-from launch.reproductions import random_worlds
+from launch.reproductions import random_mdp_values
 from launch.reproductions import training
+from skills.evaluation.figures import plots
 
 _TABULAR_RATES = (0.1, 0.3, 1.0)
-# By number of steps and loss.
+# Mean error by number of steps and loss.
 _PROTOTYPE_TABULAR: Mapping[tuple[int, str | None], float] = {
   (0, None): 0.624,
   (1, 'dyna'): 0.357,
@@ -32,13 +35,18 @@ _PROTOTYPE_TABULAR: Mapping[tuple[int, str | None], float] = {
 }
 
 
-def tabular(
-  request: parallel.Request,
-) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
-  """Errors of values in random worlds, with planning in a table and without."""
+def tabular(request: parallel.Request) -> comparison_table.Result:
+  """Value errors in random processes, with planning in a table and without.
+
+  4,000 steps of the uniform policy in 20 states; errors are relative root mean
+  squares, means over all updates. Each loss counts at the step size of .1, .3
+  and 1 that suits it best. Bars on the ratio to the error without planning, at
+  K=3: dyna and direct at most .65, residual .9 to 1.1, reverse at least 1; and
+  at K=1 dyna and direct are equal.
+  """
   jobs = {
     (num_steps, kind): functools.partial(
-      random_worlds.tabular_runs,
+      random_mdp_values.tabular_runs,
       kind,
       num_steps,
       _TABULAR_RATES if kind else (0.0,),
@@ -48,37 +56,31 @@ def tabular(
   }
   found = parallel.run_each(jobs, request.processes)
   errors = {
-    job: np.array([parallel.each(rows, 'error') for rows in of_rates])
-    for job, of_rates in found.items()
+    job: np.array([parallel.each(rows, 'error') for rows in rate_rows])
+    for job, rate_rows in found.items()
   }
   quantities = [
     comparison_table.Quantity(
-      name='error of dyna less direct, K=1, largest',
-      paper='0 (the same by construction)',
-      ours=_largest_difference(found[1, 'dyna'], found[1, 'direct']),
+      'error of dyna less direct, K=1, largest',
+      '0 (the same by construction)',
+      _largest_difference(found[1, 'dyna'], found[1, 'direct']),
       high=1e-6,
     ),
-    *_planning_against_none(
-      {k: rows for (n, k), rows in errors.items() if n != 1}
-    ),
+    *_error_ratios({k: rows for (n, k), rows in errors.items() if n != 1}),
   ]
   for (num_steps, kind), rows in errors.items():
     known = _PROTOTYPE_TABULAR[num_steps, kind]
     for i, row in enumerate(rows):
-      label = f', step size {_TABULAR_RATES[i]:g}' if kind else ''
-      quantities.append(
-        comparison_table.Quantity(
-          name=(
-            f'error, {kind}, K={num_steps}{label}' if kind else 'error, none'
-          ),
-          paper=f'{known} at its best (prototype)',
-          ours=tuple(row.tolist()),
-        )
-      )
+      name = 'error, none'
+      if kind:
+        name = f'error, {kind}, K={num_steps}, step size {_TABULAR_RATES[i]:g}'
+      paper = f'{known} at its best (prototype)'
+      ours = tuple(row.tolist())
+      quantities.append(comparison_table.Quantity(name, paper, ours))
   return quantities, {
     f'{kind or "none"}, K={num_steps}, step size {i}': rows
-    for (num_steps, kind), of_rates in found.items()
-    for i, rows in enumerate(of_rates)
+    for (num_steps, kind), rate_rows in found.items()
+    for i, rows in enumerate(rate_rows)
   }
 
 
@@ -86,24 +88,24 @@ def _largest_difference(
   first: Sequence[Sequence[Mapping[str, Any]]],
   second: Sequence[Sequence[Mapping[str, Any]]],
 ) -> tuple[float, ...]:
-  """Of two curves for each step size and seed: of each seed, anywhere."""
-  curves = [
-    np.array([parallel.each(rows, 'curve') for rows in of_rates])
-    for of_rates in (first, second)
-  ]
-  difference = np.abs(np.subtract(*curves))
+  """Largest difference of two curves for each seed, over all step sizes."""
+  one, other = (
+    np.array([parallel.each(rows, 'curve') for rows in rate_rows])
+    for rate_rows in (first, second)
+  )
+  difference = np.abs(one - other)
   return tuple(difference.max(axis=(0, 2)).tolist())
 
 
-def _planning_against_none(
+def _error_ratios(
   errors: Mapping[str | None, np.ndarray],
 ) -> list[comparison_table.Quantity]:
-  """Each loss, at the step size that suits it best, against no planning.
+  """Error of each loss, at its best step size, over that without planning.
 
   Args:
-    errors: by loss, of each step size and seed; `None` for no planning.
+    errors: by loss, for each step size and seed; `None` for no planning.
   """
-  nothing = errors[None].mean()
+  unplanned = errors[None].mean()
   quantities = []
   for kind, low, high in (
     ('dyna', None, 0.65),
@@ -115,16 +117,17 @@ def _planning_against_none(
     known = _PROTOTYPE_TABULAR[3, kind] / _PROTOTYPE_TABULAR[0, None]
     quantities.append(
       comparison_table.Quantity(
-        name=f'error, {kind} / mean without planning, K=3',
-        paper=f'{known:.2f} (prototype)',
-        ours=tuple((best / nothing).tolist()),
-        low=low,
-        high=high,
+        f'error, {kind} / mean without planning, K=3',
+        f'{known:.2f} (prototype)',
+        tuple((best / unplanned).tolist()),
+        low,
+        high,
       )
     )
   return quantities
 
 
+# Mean error, and error at the end.
 _PROTOTYPE_LATENT = {
   None: (1.66, 0.865),
   'dyna': (1.234, 0.563),
@@ -142,13 +145,16 @@ _LATENT_ORDER = (
 )
 
 
-def latent(
-  request: parallel.Request,
-) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
-  """The same with a latent model, on which values and rewards depend."""
+def latent(request: parallel.Request) -> comparison_table.Result:
+  """The same with a latent model, on which values and rewards depend.
+
+  2,500 updates in 30 states, K=3. Bars: the mean errors are in the order
+  direct < residual < none < reverse, dyna < residual and direct < dyna, as
+  paired differences.
+  """
   jobs = {
     kind or 'none': functools.partial(
-      random_worlds.latent_runs, kind, request.seeds
+      random_mdp_values.latent_runs, kind, request.seeds
     )
     for kind in _PROTOTYPE_LATENT
   }
@@ -159,38 +165,40 @@ def latent(
     names = first or 'none', second or 'none'
     quantities.append(
       comparison_table.Quantity(
-        name=f'error of {names[0]} less {names[1]}, paired',
-        paper=f'{known:.3f} (prototype)',
-        ours=parallel.difference(runs, *names, 'error'),
+        f'error of {names[0]} less {names[1]}, paired',
+        f'{known:.3f} (prototype)',
+        parallel.difference(runs, *names, 'error'),
         high=0.0,
       )
     )
-  for i, name in enumerate(('error', 'final')):
-    for kind, known in _PROTOTYPE_LATENT.items():
-      quantities.append(
-        comparison_table.Quantity(
-          name=f'{"mean error" if i == 0 else "error at the end"}, '
-          f'{kind or "none"}',
-          paper=f'{known[i]} (prototype)',
-          ours=parallel.each(runs[kind or 'none'], name),
-        )
+  for i, (field, label) in enumerate(
+    (('error', 'mean error'), ('final', 'error at the end'))
+  ):
+    quantities += [
+      comparison_table.Quantity(
+        f'{label}, {kind or "none"}',
+        f'{known[i]} (prototype)',
+        parallel.each(runs[kind or 'none'], field),
       )
+      for kind, known in _PROTOTYPE_LATENT.items()
+    ]
   return quantities, runs
 
 
-# What planning brings to an agent that learns a task; worlds and budgets of the
-# paper are beyond two cores.
+# The paper's environments and budgets are beyond two cores.
 _CONTROL_KINDS = (None, 'dyna', 'direct', 'reverse')
 _CONTROL_UPDATES = 1000
 
 
-def control(
-  request: parallel.Request,
-) -> tuple[list[comparison_table.Quantity], parallel.Runs]:
-  """Catch from the board, with each of the losses and without."""
+def control(request: parallel.Request) -> comparison_table.Result:
+  """Catch from the board, with each of the losses and without.
+
+  1,000 updates of the learner with a model. No bars: returns and their paired
+  differences are reported, and drawn beside the JSON file.
+  """
   variants = {}
   for kind in _CONTROL_KINDS:
-    # Whoever does not plan imagines as much, to no effect.
+    # Without planning as much is imagined, to no effect.
     settings = (
       ('batch_size', 16),
       ('learner.self_consistency.kind', kind or 'dyna'),
@@ -209,32 +217,25 @@ def control(
   )
   quantities = [
     comparison_table.Quantity(
-      name=f'{label}, {name}',
-      paper='no such world there',
-      ours=parallel.each(found, key),
+      f'{label}, {name}', 'not in the paper', parallel.each(found, key)
     )
     for label, key in (('mean return', 'mean'), ('return at the end', 'final'))
     for name, found in runs.items()
   ]
-  for name, other in (
-    ('direct', 'none'),
-    ('direct', 'dyna'),
-    ('none', 'reverse'),
-  ):
-    quantities.append(
-      comparison_table.Quantity(
-        name=f'mean return, {name} less {other}',
-        paper='above 0 (in Sokoban and Atari)',
-        ours=parallel.difference(runs, name, other, 'mean'),
-      )
+  pairs = (('direct', 'none'), ('direct', 'dyna'), ('none', 'reverse'))
+  quantities += [
+    comparison_table.Quantity(
+      f'mean return, {name} less {other}',
+      'above 0 (in Sokoban and Atari)',
+      parallel.difference(runs, name, other, 'mean'),
     )
+    for name, other in pairs
+  ]
   return quantities, runs
 
 
 def _draw_returns(path: pathlib.Path, title: str, runs: parallel.Runs) -> None:
   """Draws the runs' mean returns, in bands of two standard errors."""
-  from skills.evaluation.figures import plots  # Needs the extra 'plots'.
-
   path.parent.mkdir(parents=True, exist_ok=True)
   plots.save(
     plots.draw_learning_curve(

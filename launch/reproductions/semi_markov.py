@@ -1,12 +1,13 @@
-"""Choosing among skills and primitive actions as one compiled program.
+"""Semi-Markov control by skills and primitive actions, as a compiled program.
 
-What `skills.agents.hierarchy` makes of any dm_env, for tabular worlds whose
-transitions are certain, and a controller that learns from every choice as it is
-made. Many goals are learned side by side, each by a controller of its own.
+Does in deterministic tabular environments what `skills.agents.hierarchy` does
+in any dm_env, with a controller that learns from each choice as it is made. A
+program trains one controller for each of several goals, side by side.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from jaxtyping import Int
 
 from envs.tabular import functional as tabular_functional
 from skills import acting
+from skills import config as config_lib
 from skills import loading
 from skills import registry
 from skills import types
@@ -26,12 +28,12 @@ from skills.learners import base
 
 
 class Outcome(NamedTuple):
-  """What a choice led to.
+  """Outcome of one choice.
 
   Attributes:
-    state: of the world.
-    actor: of the skills.
-    reward: summed, each step's discounted by those before it.
+    state: of the environment, afterwards.
+    actor: state of the skills' actor, afterwards.
+    reward: discounted sum over the steps.
     discount: product over the steps; 0 at a terminal state.
     taken: number of steps.
     has_ended: whether a terminal state was reached.
@@ -53,11 +55,11 @@ Decide = Callable[
 def with_goal(
   environment: tabular_functional.FunctionalEnvironment, goal: Int[Array, '']
 ) -> tabular_functional.FunctionalEnvironment:
-  """A world in which entering one state pays 1 and is the end.
+  """Makes entering one state terminal, with the only reward, 1.
 
   Args:
-    environment: without random transitions; its own rewards do not count.
-    goal: the state, which need not be known when the program is compiled.
+    environment: deterministic; its own rewards are ignored.
+    goal: the state; may be traced.
   """
 
   def step(key, state, action):
@@ -76,14 +78,15 @@ def make_decide(
   """Makes the function that runs a skill to its end, or one primitive action.
 
   Args:
-    environment: without random transitions.
+    environment: deterministic.
     discount: gamma per step.
-    trained: the skills, which are actions 0..K-1; None for none, so that all
-      actions are primitive.
+    trained: the skills, which are actions 0..K-1; None for primitive actions
+      alone.
 
   Returns:
-    A function of the world's state, the actor of the skills, an action, and the
-    steps that are left of the episode, at least 1. It gives an `Outcome`.
+    A function of the environment's state, the state of the skills' actor, an
+    action, and the remaining steps of the episode, at least 1. It gives an
+    `Outcome`.
   """
   num_skills = 0 if trained is None else trained.config.num_skills
   longest = 1 if trained is None else trained.config.skill_length
@@ -97,17 +100,17 @@ def make_decide(
       actor = _where(is_skill, acting.with_skill(actor, action), actor)
 
     def step(before: Outcome, _: None) -> tuple[Outcome, None]:
-      chosen, following = primitive, before.actor
+      chosen, next_actor = primitive, before.actor
       if trained is not None:
-        by_skill, following = trained.select_action(
+        by_skill, next_actor = trained.select_action(
           variables, environment.observe(before.state), before.actor
         )
         chosen = jnp.where(is_skill, by_skill, primitive)
-        following = _where(is_skill, following, before.actor)
+        next_actor = _where(is_skill, next_actor, before.actor)
       state, reward, own = environment.step(None, before.state, chosen)
       after = Outcome(
         state,
-        following,
+        next_actor,
         before.reward + before.discount * reward,
         before.discount * discount * own,
         before.taken + 1,
@@ -125,15 +128,37 @@ def make_decide(
   return decide
 
 
-class _Carry(NamedTuple):
-  """Of one controller."""
+class _Episode(NamedTuple):
+  """State of one controller's episode.
 
-  learner: base.LearnerState
+  Attributes:
+    memory: of its acting policy.
+    state: of the environment.
+    actor: state of the skills' actor.
+    index: number of episodes before.
+    steps: environment steps so far.
+  """
+
   memory: base.Memory
   state: Int[Array, '']
   actor: Any
-  episode: Int[Array, '']
-  steps_of_episode: Int[Array, '']
+  index: Int[Array, '']
+  steps: Int[Array, '']
+
+
+class _Carry(NamedTuple):
+  """State of one controller.
+
+  Attributes:
+    learner: of its agent.
+    episode: the current one.
+    steps: environment steps in all.
+    choices: in all.
+    successes: goals reached.
+  """
+
+  learner: base.LearnerState
+  episode: _Episode
   steps: Int[Array, '']
   choices: Int[Array, '']
   successes: Int[Array, '']
@@ -154,10 +179,10 @@ def make(
   Args:
     controller: a task's agent, whose actions are skills and primitive actions.
       It learns from items of one step, and from each once.
-    environment: without random transitions and goals.
-    goals: states that are goals, one a controller.
+    environment: deterministic and without goals.
+    goals: one state for each controller.
     horizon: steps of an episode that misses its goal.
-    num_steps: of the environment, for each controller.
+    num_steps: environment steps of each controller.
     discount: gamma per step.
     trained: the skills; None for primitive actions alone.
 
@@ -169,73 +194,51 @@ def make(
     ValueError: if the controller learns from longer items, or transitions are
       random.
   """
-  if controller.config.skill_length != 1 or controller.config.num_skills != 1:
-    raise ValueError(
-      'a controller learns here from items of one step: skill_length and '
-      f'num_skills must be 1, got {controller.config.skill_length} and '
-      f'{controller.config.num_skills}.'
-    )
-  if not environment.is_deterministic:
-    raise ValueError('the environment must have no random transitions.')
+  _check(controller.config, environment)
+  begin = functools.partial(_begin, controller, environment, trained)
 
   def init(key: types.PRNGKey) -> _Carry:
     zero = jnp.zeros((), jnp.int32)
-    return _Carry(
-      controller.learner.init(key),
-      controller.acting_policy.init(),
-      environment.reset(None),
-      _begin(trained, key, zero),
-      *(zero,) * 5,
-    )
+    learner = controller.learner.init(key)
+    return _Carry(learner, begin(key, zero), zero, zero, zero)
 
-  def one(carry: _Carry, goal: Int[Array, ''], key: types.PRNGKey) -> _Carry:
+  def update(carry: _Carry, goal: Int[Array, ''], key: types.PRNGKey) -> _Carry:
     decide = make_decide(with_goal(environment, goal), discount, trained)
-    noise_key, actor_key = jax.random.split(key)
-    seen = environment.observe(carry.state)
-    action, memory = _choose(controller, carry, seen, noise_key)
+    choice_key, actor_key = jax.random.split(key)
+    episode = carry.episode
+    observation = environment.observe(episode.state)
+    action, memory = _choose(controller, carry, observation, choice_key)
     outcome = decide(
-      carry.state, carry.actor, action, horizon - carry.steps_of_episode
+      episode.state, episode.actor, action, horizon - episode.steps
     )
-    learner, _ = controller.learner.update(
-      carry.learner,
-      _item(
-        jnp.stack([seen, environment.observe(outcome.state)]),
-        action,
-        outcome,
-        controller.acting_policy.get_extras(memory),
-      ),
-    )
-    has_next_step = _counted(
-      carry._replace(
-        learner=learner,
-        memory=memory,
-        state=outcome.state,
-        actor=outcome.actor,
-      ),
+    item = _item(
+      jnp.stack([observation, environment.observe(outcome.state)]),
+      action,
       outcome,
-      num_steps,
+      controller.acting_policy.get_extras(memory),
     )
-    anew = has_next_step._replace(
-      memory=controller.acting_policy.init(),
-      state=environment.reset(None),
-      actor=_begin(trained, actor_key, carry.episode + 1),
-      episode=carry.episode + 1,
-      steps_of_episode=jnp.zeros_like(has_next_step.steps_of_episode),
+    learner, _ = controller.learner.update(carry.learner, item)
+    episode_steps = episode.steps + outcome.taken
+    is_over = outcome.has_ended | (episode_steps >= horizon)
+    going_on = _Episode(
+      memory, outcome.state, outcome.actor, episode.index, episode_steps
     )
-    is_over = outcome.has_ended | (has_next_step.steps_of_episode >= horizon)
-    small = ('memory', 'state', 'actor', 'episode', 'steps_of_episode')
-    return has_next_step._replace(
-      **{
-        name: _where(is_over, getattr(anew, name), getattr(has_next_step, name))
-        for name in small
-      }
+    episode = _where(is_over, begin(actor_key, episode.index + 1), going_on)
+    # A controller that has made its steps waits for the others, uncounted.
+    steps = carry.steps + outcome.taken
+    return _Carry(
+      learner,
+      episode,
+      steps,
+      carry.choices + (carry.steps < num_steps),
+      carry.successes + (outcome.has_ended & (steps <= num_steps)),
     )
 
   def run(key: types.PRNGKey) -> tuple[Int[Array, 'G'], Int[Array, 'G']]:
     keys = jax.random.split(key, goals.shape[0])
     carry = jax.lax.while_loop(
       lambda carry: jnp.any(carry.steps < num_steps),
-      lambda carry: jax.vmap(one)(carry, goals, keys),
+      lambda carry: jax.vmap(update)(carry, goals, keys),
       jax.vmap(init)(keys),
     )
     return carry.successes, carry.choices
@@ -243,21 +246,40 @@ def make(
   return run
 
 
+def _check(
+  config: config_lib.SkillAgentConfig,
+  environment: tabular_functional.FunctionalEnvironment,
+) -> None:
+  if config.skill_length != 1 or config.num_skills != 1:
+    raise ValueError(
+      'a controller learns here from items of one step: skill_length and '
+      f'num_skills must be 1, got {config.skill_length} and '
+      f'{config.num_skills}.'
+    )
+  if not environment.is_deterministic:
+    raise ValueError('the environment must have no random transitions.')
+
+
 def _begin(
+  controller: registry.Agent,
+  environment: tabular_functional.FunctionalEnvironment,
   trained: loading.TrainedSkills | None,
   key: types.PRNGKey,
-  episode: Int[Array, ''],
-) -> Any:
-  """The actor of the skills as it begins an episode."""
-  if trained is None:
-    return ()
-  return trained.init(jax.random.fold_in(key, episode))
+  index: Int[Array, ''],
+) -> _Episode:
+  """The first state of an episode."""
+  actor = ()
+  if trained is not None:
+    actor = trained.init(jax.random.fold_in(key, index))
+  memory = controller.acting_policy.init()
+  zero = jnp.zeros((), jnp.int32)
+  return _Episode(memory, environment.reset(None), actor, index, zero)
 
 
 def _choose(
   controller: registry.Agent,
   carry: _Carry,
-  seen: Array,
+  observation: Array,
   key: types.PRNGKey,
 ) -> tuple[Int[Array, ''], base.Memory]:
   """The controller's next choice, and its memory after that."""
@@ -265,7 +287,7 @@ def _choose(
   uniform = jax.random.uniform(
     jax.random.fold_in(key, carry.choices), (acting_policy.num_uniforms,)
   )
-  inputs = seen, jnp.int32(0), carry.memory, uniform
+  inputs = observation, jnp.int32(0), carry.episode.memory, uniform
   return jax.tree.map(
     lambda x: x[0],
     acting_policy.select_action(
@@ -276,45 +298,30 @@ def _choose(
 
 
 def _item(
-  seen: Array,
+  observations: Array,
   action: Int[Array, ''],
   outcome: Outcome,
-  step_extras: Mapping[str, Array],
+  extras: Mapping[str, Array],
 ) -> types.Trajectory:
   """One choice as a trajectory of one step.
 
   Args:
-    seen: when it was made, and when its outcome was there, `[2, ...]`.
+    observations: before and after the choice, `[2, ...]`.
     action: the choice.
-    outcome: what it led to.
-    extras: of the acting_policy.
+    outcome: of it.
+    extras: of the acting policy.
   """
   item = types.Trajectory(
-    observation=seen,
+    observation=observations,
     action=action,
     reward=outcome.reward,
     discount=outcome.discount,
     skill=jnp.int32(0),
     mask=jnp.float32(1),
-    extras=step_extras,
+    extras=extras,
   )
   return jax.tree.map(lambda x: x[None, None], item)._replace(
-    observation=seen[:, None]
-  )
-
-
-def _counted(carry: _Carry, outcome: Outcome, num_steps: int) -> _Carry:
-  """The same with a choice more, its steps and its success, if it was one.
-
-  Who is done waits for the others and is not counted any more.
-  """
-  steps = carry.steps + outcome.taken
-  is_success = outcome.has_ended & (steps <= num_steps)
-  return carry._replace(
-    steps_of_episode=carry.steps_of_episode + outcome.taken,
-    steps=steps,
-    choices=carry.choices + (carry.steps < num_steps),
-    successes=carry.successes + is_success,
+    observation=observations[:, None]
   )
 
 

@@ -1,4 +1,4 @@
-"""Agents that learn on device, to be compared."""
+"""Training on device, for agents that are compared."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from skills.evaluation import measure
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
-  """One agent of a comparison on device.
+  """One agent of a comparison.
 
   Attributes:
-    agent: its name.
-    environment: where it learns.
-    settings: changes to its preset, by path.
+    agent: name of its preset.
+    environment: name of the environment.
+    settings: changes to the preset, by path.
     num_updates: of training.
     options: of the environment.
   """
@@ -41,7 +41,7 @@ class Variant:
 
 
 # A run's result is the mean over this many evaluations at its end, so that it
-# does not hang on one moment.
+# does not depend on a single one.
 _LAST_EVALUATIONS = 5
 _EVALUATIONS = 50
 _EVALUATION_EPISODES = 1024
@@ -49,7 +49,7 @@ _RETURN_EPISODES = 128
 
 
 class Compiled(NamedTuple):
-  """A variant's world, objective and compiled functions."""
+  """A variant's environment, agent and compiled functions."""
 
   environment: Any
   agent: registry.Agent
@@ -88,7 +88,7 @@ def compiled(variant: Variant) -> Compiled:
 def states(
   variant: Variant, seed: int
 ) -> Iterator[tuple[on_device.OnDeviceState, jax.Array]]:
-  """Trains, and gives the state and a key at each of the evaluations."""
+  """Trains, and yields the state and a random key for each evaluation."""
   program = compiled(variant)
   key = jax.random.PRNGKey(seed)
   state = program.init(key)
@@ -100,49 +100,52 @@ def states(
 def last_states(
   variant: Variant, seed: int
 ) -> Iterator[tuple[on_device.OnDeviceState, jax.Array]]:
-  """As `states`, but only of the last tenth of training."""
+  """The `states` of the last tenth of training."""
   first = _EVALUATIONS - _LAST_EVALUATIONS
   return itertools.islice(states(variant, seed), first, None)
 
 
 def evaluated_at(variant: Variant) -> list[int]:
-  """After how many updates each of `states` is given."""
+  """Numbers of updates at which `states` yields."""
   size = variant.num_updates // _EVALUATIONS
   return [i * size for i in range(1, _EVALUATIONS + 1)]
 
 
 def means(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """Of each number over evaluations."""
+  """Mean of each number over evaluations."""
   return {
     name: float(np.mean([row[name] for row in curve])) for name in curve[0]
   }
 
 
 @functools.lru_cache
-def _judge(
+def _count_skills(
   variant: Variant,
 ) -> Callable[[on_device.OnDeviceState, jax.Array], Any]:
+  """The number of skills learned, from fresh trajectories."""
   program = compiled(variant)
-  judge = measure.measure(program.agent.objective, program.agent.problem)
+  measured = measure.measure(program.agent.objective, program.agent.problem)
 
   def skills_learned(
     state: on_device.OnDeviceState, key: jax.Array
   ) -> jax.Array:
     trajectory = program.evaluate(state, key, _EVALUATION_EPISODES)
-    return judge(state.learner.objective, trajectory)['skills_learned']
+    return measured(state.learner.objective, trajectory)['skills_learned']
 
   return jax.jit(skills_learned)
 
 
 def train(variant: Variant, seed: int) -> dict[str, Any]:
-  """Trains a variant on device.
+  """Trains a variant and counts the skills that it learned.
 
   Returns:
     `skills_learned`: the mean over the last tenth of training; `updates` and
     `curve`: the evaluations behind it.
   """
-  judge = _judge(variant)
-  curve = [float(judge(state, key)) for state, key in states(variant, seed)]
+  count_skills = _count_skills(variant)
+  curve = [
+    float(count_skills(state, key)) for state, key in states(variant, seed)
+  ]
   return {
     'skills_learned': float(np.mean(curve[-_LAST_EVALUATIONS:])),
     'updates': evaluated_at(variant),
@@ -151,18 +154,18 @@ def train(variant: Variant, seed: int) -> dict[str, Any]:
 
 
 def train_for_return(variant: Variant, seed: int) -> dict[str, Any]:
-  """Trains a variant that learns a task on device.
+  """Trains a variant that learns a task.
 
   Returns:
     `final`: mean return of an episode over the last tenth of training, acting
-    as in evaluation; `mean`: the same over all of it; `updates` and `curve`:
-    the evaluations behind them.
+    as in evaluation; `mean`: the same over all of training; `updates` and
+    `curve`: the evaluations behind them.
   """
   program = compiled(variant)
   curve = []
   for state, key in states(variant, seed):
-    found = program.evaluate(state, key, _RETURN_EPISODES)
-    total = np.sum(np.asarray(found.reward * found.mask))
+    trajectory = program.evaluate(state, key, _RETURN_EPISODES)
+    total = np.sum(np.asarray(trajectory.reward * trajectory.mask))
     curve.append(float(total) / _RETURN_EPISODES)
   return {
     'final': float(np.mean(curve[-_LAST_EVALUATIONS:])),
@@ -173,35 +176,35 @@ def train_for_return(variant: Variant, seed: int) -> dict[str, Any]:
 
 
 @functools.lru_cache
-def _acts(
+def _exploring(
   variant: Variant,
 ) -> Callable[[on_device.OnDeviceState, jax.Array, int], types.Trajectory]:
-  """Fresh trajectories, acted as in training."""
+  """Makes fresh trajectories by the acting policy of training."""
   program = compiled(variant)
   agent = program.agent._replace(
     evaluation_acting_policy=program.agent.acting_policy
   )
-  made = on_device.make(agent, program.environment.functional())
-  return jax.jit(made.evaluate, static_argnums=2)
+  exploring = on_device.make(agent, program.environment.functional())
+  return jax.jit(exploring.evaluate, static_argnums=2)
 
 
 def train_for_coverage(variant: Variant, seed: int) -> dict[str, Any]:
-  """Trains a variant on device, and counts in how many states it was.
+  """Trains a variant and counts the states that it visits.
 
-  At each evaluation one batch of fresh trajectories is acted as in training;
-  observations are indices of states.
+  Each evaluation is one batch of fresh trajectories by the acting policy of
+  training; observations are indices of states.
 
   Returns:
-    `final`: states that were visited in any of them; `mean`: of the numbers of
-    those visited until then, over evaluations; `updates` and `curve`: those
-    numbers.
+    `curve`: number of states visited up to each evaluation; `final`: the last
+    of it; `mean`: its mean; `updates`: of training before each evaluation.
   """
-  program, act = compiled(variant), _acts(variant)
+  batch_size = compiled(variant).agent.config.batch_size
+  explore = _exploring(variant)
   visited: set[int] = set()
   curve = []
   for state, key in states(variant, seed):
-    found = act(state, key, program.agent.config.batch_size)
-    visited.update(np.unique(found.observation).tolist())
+    trajectory = explore(state, key, batch_size)
+    visited.update(np.unique(trajectory.observation).tolist())
     curve.append(len(visited))
   return {
     'final': curve[-1],

@@ -1,4 +1,4 @@
-"""A small reproduction from end to end."""
+"""Tests of launch/reproduce.py."""
 
 import json
 
@@ -28,7 +28,7 @@ def found(low=None, high=None):
   ]
 
 
-def test_what_was_trained_is_shown_and_written(tmp_path, monkeypatch, capsys):
+def test_small_reproduction_is_shown_and_written(tmp_path, monkeypatch, capsys):
   def tiny(request):
     """A few updates of the real program."""
     variant = training.Variant(
@@ -88,7 +88,7 @@ def test_status_and_json_say_whether_the_tolerance_was_met(
     (['disdain_release_grid'], ['1', '1'], 'different'),
   ],
 )
-def test_mistakes_end_in_one_line(capsys, arguments, seeds, message):
+def test_user_errors_end_in_one_line(capsys, arguments, seeds, message):
   with (
     flagsaver.flagsaver(seeds=seeds),
     pytest.raises(SystemExit) as exit_info,
@@ -100,6 +100,6 @@ def test_mistakes_end_in_one_line(capsys, arguments, seeds, message):
   assert error.count('\n') == 1
 
 
-def test_every_reproduction_says_what_it_reproduces():
+def test_every_reproduction_has_a_docstring():
   for reproduction in reproduce.REPRODUCTIONS.values():
     assert reproduction.__doc__

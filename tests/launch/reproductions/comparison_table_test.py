@@ -9,7 +9,7 @@ def quantity(*ours: float, low=None, high=None) -> comparison_table.Quantity:
   )
 
 
-def test_the_verdict_is_on_the_mean_over_seeds():
+def test_verdict_is_on_the_mean_over_seeds():
   # The mean of 1 and 4 is 2.5.
   assert quantity(1.0, 4.0, low=2.5).verdict == 'ok'
   assert quantity(1.0, 4.0, low=2.6).verdict == 'MISSED'
@@ -18,6 +18,6 @@ def test_the_verdict_is_on_the_mean_over_seeds():
   assert quantity(1.0, 4.0, low=2.0, high=3.0).verdict == 'ok'
 
 
-def test_what_has_no_tolerance_is_reported_without_a_verdict():
+def test_quantity_without_tolerance_has_no_verdict():
   assert quantity(1.0).verdict == '-'
   assert quantity(1.0).tolerance == 'reported'

@@ -24,7 +24,7 @@ def flag(command, name):
   ('by_threads', 'verdict'),
   [(13.7, 'ok'), (13.5, 'MISSED'), (18.3, 'ok'), (18.5, 'MISSED')],
 )
-def test_each_way_must_learn_as_many_skills_as_run_local_within_15_percent(
+def test_skills_at_each_scale_must_be_within_15_percent_of_run_local(
   tmp_path, monkeypatch, by_threads, verdict
 ):
   commands = []
@@ -63,7 +63,7 @@ def test_each_way_must_learn_as_many_skills_as_run_local_within_15_percent(
 @pytest.mark.slow
 @pytest.mark.launchpad
 @pytest.mark.timeout(5400)
-def test_disdain_learns_as_much_by_processes_and_threads_as_by_run_local(
+def test_disdain_learns_equally_many_skills_at_any_scale(
   tmp_path,
 ):
   quantities, _ = disdain.release_grid_at_any_scale(

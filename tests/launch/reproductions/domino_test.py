@@ -15,8 +15,8 @@ from launch.training import local
 from skills import files
 
 
-def test_sets_of_policies_are_judged_by_true_occupancies():
-  # Policies that never move from acting at random.
+def test_sets_of_policies_are_evaluated_by_exact_occupancies():
+  # Policies that stay uniform.
   variant = training.Variant(
     agent='domino',
     environment='grid:top_rows',
@@ -43,7 +43,7 @@ def test_sets_of_policies_are_judged_by_true_occupancies():
   assert len(found['curve']) == 5
 
 
-def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
+def test_each_bar_on_tabular_sets_can_be_missed():
   good = {'distance': 0.7, 'value_ratio': 0.96, 'worst_value_ratio': 0.95}
   runs = {f'agent, {name}': [good, good] for name in domino._SETS}
   for l0 in (0.1, 0.2):
@@ -52,9 +52,9 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
     runs[f'agent, bump, alpha {alpha}'] = [
       {**good, 'distance': 1 - alpha, 'value_ratio': 0.98}
     ] * 2
-  asked = {q.name: q for q in domino._of_sets('agent', runs)}
+  asked = {q.name: q for q in domino._tabular_quantities('agent', runs)}
   assert {q.verdict for q in asked.values()} == {'ok', '-'}
-  # Further than a quarter off, too near, no fall, and below alpha.
+  # More than a quarter off, too small, no fall, and below alpha.
   for name, wrong in (
     ('VDW 0.1', {'distance': 0.126}),
     ('VDW 0.2', {'distance': 0.149}),
@@ -65,11 +65,11 @@ def test_what_sets_of_policies_must_show_is_asked_of_agent_and_planner():
   ):
     key = f'agent, {name}'
     changed = {**runs, key: [{**runs[key][0], **wrong}] * 2}
-    verdicts = [q.verdict for q in domino._of_sets('agent', changed)]
+    verdicts = [q.verdict for q in domino._tabular_quantities('agent', changed)]
     assert verdicts.count('MISSED') == 1, name
 
 
-def test_what_sets_that_balance_a_pole_must_show():
+def test_each_bar_on_control_sets_can_be_missed():
   good = {'returns': [240.0, 230.0], 'worst_value_ratio': 0.96}
   adapted = dict.fromkeys(
     domino._CONTROL_CHANGES, {'best': 210.0, 'single': 200.0}
@@ -79,7 +79,7 @@ def test_what_sets_that_balance_a_pole_must_show():
   for alpha, distance in ((0.7, 0.9), (0.85, 0.6), (0.95, 0.4)):
     runs[f'alpha {alpha}'] = [{**good, 'distance': distance}]
   runs['alpha 0.85'][0]['adapted'] = adapted
-  verdicts = [q.verdict for q in domino._of_control(runs)]
+  verdicts = [q.verdict for q in domino._control_quantities(runs)]
   assert set(verdicts) == {'ok', '-'}
   for name, wrong in (
     ('alpha 0.85', {'worst_value_ratio': 0.79}),
@@ -88,11 +88,11 @@ def test_what_sets_that_balance_a_pole_must_show():
     ('alpha 0.7', {'distance': 0.59}),
   ):
     changed = {**runs, name: [{**runs[name][0], **wrong}]}
-    verdicts = [q.verdict for q in domino._of_control(changed)]
+    verdicts = [q.verdict for q in domino._control_quantities(changed)]
     assert verdicts.count('MISSED') == 1, name
 
 
-def test_a_control_set_is_trained_again_only_if_unfinished_or_changed(
+def test_control_set_is_retrained_only_if_unfinished_or_changed(
   tmp_path, monkeypatch
 ):
   folder = tmp_path / 'a-set'

@@ -4,7 +4,7 @@ from launch.reproductions import ive
 
 
 def plans(**changed):
-  """Runs of two seeds, of which one plan has other numbers than the rest."""
+  """Runs of two seeds, in which some plans have other numbers."""
   names = ['v^0', 'v^1', 'v^2', 'v^5', 'mean', 'mean -1 std', 'mean +1 std']
   of_all = {name: [1.0, 2.0] for name in names} | changed
   return {
@@ -13,19 +13,21 @@ def plans(**changed):
   }
 
 
-def test_caution_must_stray_and_lose_less_and_the_mean_less_than_the_last():
+def test_planning_bars_are_on_stray_time_and_lost_return():
   runs = plans(**{'mean -1 std': [0.5, 1.0], 'mean +1 std': [1.5, 3.0]})
-  bold, careful, lost, last, *_ = ive.planning_quantities(runs)
-  for each in (bold, careful, lost):
+  optimist, pessimist, lost, last, *_ = ive.planning_quantities(runs)
+  for each in (optimist, pessimist, lost):
     assert each.ours == (-0.5, -1.0)
-  assert [each.verdict for each in (bold, careful, lost, last)] == ['ok'] * 4
-  # Seed by seed: -.5 and .6 are more than nothing.
+  assert [each.verdict for each in (optimist, pessimist, lost, last)] == [
+    'ok'
+  ] * 4
+  # Paired: the mean of -.5 and .6 is above 0.
   worse = plans(**{'mean -1 std': [0.5, 2.6], 'v^5': [0.0, 2.5]})
   verdicts = [each.verdict for each in ive.planning_quantities(worse)]
   assert verdicts[:4] == ['ok', 'MISSED', 'MISSED', 'MISSED']
 
 
-def test_with_optimism_more_must_be_seen_seed_by_seed():
+def test_acting_bar_is_on_paired_differences_of_visited_cells():
   runs = {
     name: [{'final': each} for each in found]
     for name, found in {
@@ -44,7 +46,7 @@ def test_with_optimism_more_must_be_seen_seed_by_seed():
   assert ive.acting_quantities(runs)[0].verdict == 'MISSED'
 
 
-def test_the_sea_must_be_crossed_with_the_bonus_and_not_without():
+def test_deep_sea_bars_are_solved_with_the_bonus_and_not_without():
   runs = {
     'weight 0': [{'final': 0.99}, *[{'final': -0.01}] * 4],
     'weight 1': [*[{'final': 0.99}] * 4, {'final': 0.0}],

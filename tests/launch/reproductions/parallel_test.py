@@ -13,7 +13,7 @@ from launch.reproductions import parallel
 
 
 def _cores(name):
-  """A job: where it may run."""
+  """A job that gives the cores it may run on."""
   return name, os.sched_getaffinity(0)
 
 
@@ -28,14 +28,14 @@ def _stop():
   raise SystemExit(130)
 
 
-def test_seeds_are_compared_one_by_one():
+def test_difference_is_paired_by_seed():
   runs = {'a': [{'x': 3}, {'x': 0.5}], 'b': [{'x': 1}, {'x': 2}]}
   assert parallel.difference(runs, 'a', 'b', 'x') == (2, -1.5)
   with pytest.raises(ValueError):
     parallel.difference({**runs, 'b': runs['b'][:1]}, 'a', 'b', 'x')
 
 
-def test_each_job_has_a_core_and_results_keep_their_names():
+def test_each_job_has_one_core_and_its_result_its_name():
   jobs = {name: functools.partial(_cores, name) for name in ('a', 'b', 'c')}
   found = parallel.run_each(jobs, processes=2)
   assert {name: own for name, (own, _) in found.items()} == {
@@ -46,7 +46,7 @@ def test_each_job_has_a_core_and_results_keep_their_names():
   assert all(len(cores) == 1 for _, cores in found.values())
 
 
-def test_what_has_not_begun_when_a_job_stops_never_does(tmp_path):
+def test_jobs_that_have_not_begun_are_cancelled_when_one_fails(tmp_path):
   jobs = {
     'slow': functools.partial(_touch, tmp_path / 'slow'),
     'stopped': _stop,
@@ -79,7 +79,7 @@ def _until(condition, timeout_s=60):
 
 
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
-def test_no_job_outlives_the_command(tmp_path, how):
+def test_jobs_end_with_the_command(tmp_path, how):
   command = subprocess.Popen(
     [sys.executable, '-m', 'tests.programs.waiting_program', str(tmp_path)]
   )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-pytest.importorskip('dm_env', reason='needs a world')
+pytest.importorskip('dm_env', reason='needs an environment')
 
 from envs import gridworlds
 from launch.reproductions import planning
@@ -13,12 +13,7 @@ from skills.evaluation import metrics
 from skills.objectives import domino
 
 GRID = gridworlds.load('top_rows')
-WORLD = planning.World(
-  *(
-    jnp.asarray(part, jnp.float32)
-    for part in (GRID.mdp.transitions, GRID.mdp.rewards, GRID.mdp.initial)
-  )
-)
+MDP = planning.known(GRID.mdp)
 GAMMA = 0.9
 
 
@@ -26,18 +21,18 @@ def policy(seed=0):
   return np.random.default_rng(seed).dirichlet(np.ones(5), size=49)
 
 
-def test_occupancies_and_advantages_are_those_of_the_process():
+def test_occupancies_and_advantages_are_exact():
   pi = policy()
   pi32 = jnp.asarray(pi, jnp.float32)
   np.testing.assert_allclose(
-    planning.occupancy(WORLD, pi32, GAMMA),
+    planning.occupancy(MDP, pi32, GAMMA),
     GRID.mdp.occupancy(pi, GAMMA),
     atol=1e-5,
   )
   expected = GRID.mdp.action_values(pi, GAMMA)
   expected -= GRID.mdp.state_values(pi, GAMMA)[:, None]
   np.testing.assert_allclose(
-    planning.advantages(WORLD, pi32, WORLD.rewards, GAMMA), expected, atol=1e-4
+    planning.advantages(MDP, pi32, MDP.rewards, GAMMA), expected, atol=1e-4
   )
 
 
@@ -48,7 +43,7 @@ def planned(**settings):
   plan = planning.plan(
     config,
     planning.PlannerConfig(discount=GAMMA, num_iterations=1000),
-    WORLD,
+    MDP,
     3,
     jax.random.PRNGKey(0),
   )
@@ -58,27 +53,27 @@ def planned(**settings):
     [GRID.mdp.occupancy(policy, GAMMA) for policy in policies]
   )
   values = np.einsum('ks,ksa,sa->k', occupancies, policies, GRID.mdp.rewards)
-  # What it believes of its policies is true.
+  # Its moving averages are right.
   np.testing.assert_allclose(plan.averages.value, values, atol=0.05)
   np.testing.assert_allclose(plan.averages.features, occupancies, atol=0.05)
   return metrics.diversity_score(occupancies), values
 
 
-def test_policies_that_are_paid_by_the_task_alone_solve_it():
+def test_policies_without_diversity_are_optimal():
   _, values = planned(constraint='none')
   best = (1 - GAMMA) * GRID.mdp.optimal_values(GAMMA)[GRID.start]
   np.testing.assert_allclose(values, best * np.ones(3), rtol=0.02)
 
 
-def test_diversity_keeps_policies_apart_and_each_nearly_as_good():
-  alike, _ = planned(constraint='none')
-  apart, values = planned()
-  assert apart > alike + 0.2
+def test_diversity_separates_policies_that_stay_nearly_optimal():
+  similar, _ = planned(constraint='none')
+  diverse, values = planned()
+  assert diverse > similar + 0.2
   assert metrics.value_ratios(values).min() > 0.85
 
 
-@pytest.mark.parametrize('name', ['rate', 'num_iterations'])
-def test_settings_that_cannot_work_are_refused(name):
+@pytest.mark.parametrize('name', ['learning_rate', 'num_iterations'])
+def test_invalid_settings_are_refused(name):
   with pytest.raises(ValueError, match=f'{name} must be positive'):
     planning.PlannerConfig(**{name: 0})
   with pytest.raises(ValueError, match='discount must be in'):

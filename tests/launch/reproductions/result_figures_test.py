@@ -19,7 +19,7 @@ def quantity(ours):
   }
 
 
-def test_a_result_is_a_table_and_the_mean_of_its_curves():
+def test_result_has_a_table_and_its_mean_curves():
   table, curves = result_figures.make(
     {
       'name': 'tiny',
@@ -41,7 +41,7 @@ def test_a_result_is_a_table_and_the_mean_of_its_curves():
   assert curves.xlabel == 'updates'
 
 
-def test_of_many_seeds_the_ends_are_shown_and_curves_of_numbers_alone():
+def test_many_seeds_are_summarized_and_curves_need_numbers():
   found = result_figures.make(
     {
       'name': 'tiny',
@@ -57,8 +57,8 @@ def test_of_many_seeds_the_ends_are_shown_and_curves_of_numbers_alone():
   assert table.rows[0][2:6] == [0.0, 8.0, pytest.approx((60 / 72) ** 0.5), 4.0]
 
 
-def test_ive_s_maps_are_of_its_grid(tmp_path):
-  short = half_grid.HalfGrid(num_steps=200)
+def test_ive_grid_has_maps_of_its_cells(tmp_path):
+  short = half_grid.Settings(num_steps=200)
   run = half_grid.half_grid_runs((1, 5), 0, short)
   found = result_figures.make(
     {
@@ -78,7 +78,7 @@ def test_ive_s_maps_are_of_its_grid(tmp_path):
   assert len(figure_types.load(tmp_path)) == 4
 
 
-def test_plans_by_all_estimates_have_a_map_of_the_mean_over_seeds():
+def test_plans_on_all_estimates_have_maps_of_means_over_seeds():
   runs = {
     name: [{'lost': np.linspace(0.0, each, 121).tolist()} for each in scales]
     for name, scales in {

@@ -14,10 +14,10 @@ REQUEST = parallel.Request(
 
 
 def fake_runs(monkeypatch, **by_agent):
-  """Makes every run of an agent come out with the same numbers."""
+  """Gives every run of an agent the same numbers."""
 
   def train_all(variants, request, train_one):
-    assert train_one is rvic_lib.train_and_count
+    assert train_one is rvic_lib.train_and_measure
     return {name: [by_agent[name] for _ in request.seeds] for name in variants}
 
   monkeypatch.setattr(training, 'train_all', train_all)
@@ -41,7 +41,7 @@ def numbers(final, pair, displacement=1.0, states=100.0):
     ((0.49, 2.01), 2.49, 1),
   ],
 )
-def test_in_the_open_grid_rvic_must_tell_by_the_pair_and_vic_by_the_end(
+def test_open_grid_bars_are_on_information_of_pair_and_final_state(
   monkeypatch, rvic, vic, missed
 ):
   fake_runs(
@@ -60,7 +60,7 @@ def test_in_the_open_grid_rvic_must_tell_by_the_pair_and_vic_by_the_end(
   ('displacement', 'final', 'pair', 'missed'),
   [(1.31, 499, 499, 0), (1.29, 499, 499, 1), (1.31, 501, 501, 2)],
 )
-def test_in_the_factored_grid_rvic_must_reach_twice_the_states_of_either_vic(
+def test_factored_grid_bars_are_on_displacement_and_twice_the_states(
   monkeypatch, displacement, final, pair, missed
 ):
   fake_runs(
@@ -77,17 +77,17 @@ def test_in_the_factored_grid_rvic_must_reach_twice_the_states_of_either_vic(
   assert verdicts.count('ok') == 3 - missed
 
 
-def test_counting_is_of_the_last_tenth_and_of_chained_skills(monkeypatch):
+def test_information_is_of_chained_skills_in_the_last_tenth(monkeypatch):
   monkeypatch.setattr(rvic_lib, '_COUNTED_SKILLS', 1600)
-  steps = rvic_lib._Steps(0.05, 0.02)
+  steps = rvic_lib._StepSizes(0.05, 0.02)
   variant = rvic_lib._variant('vic_pair', 'grid:open_11', steps, 100)
-  found = rvic_lib.train_and_count(variant, seed=3)
+  found = rvic_lib.train_and_measure(variant, seed=3)
   assert found['updates'] == [92, 94, 96, 98, 100]
   states = [row['effective_states'] for row in found['curve']]
   assert len(set(states)) == 5
   assert found['effective_states'] == pytest.approx(sum(states) / 5)
   assert 1 < found['effective_states'] < 121
-  # What the steps mean: 2 rate / B of a value's error, rate / B of a logit's.
+  # A value moves by 2 rate / B of its error, a logit by rate / B.
   settings = dict(variant.settings)
   assert settings['learner.learning_rate'] == pytest.approx(0.05 * 16 / 2)
   rate = settings['objective.discriminator.learning_rate']
@@ -95,7 +95,7 @@ def test_counting_is_of_the_last_tenth_and_of_chained_skills(monkeypatch):
   assert settings['objective.sees_start'] is True
 
 
-def test_controllers_of_skills_and_of_primitives_make_equally_many_steps():
+def test_controllers_with_and_without_skills_make_equally_many_steps():
   variant = training.Variant(
     agent='vic',
     environment='grid:open_41',
@@ -105,7 +105,7 @@ def test_controllers_of_skills_and_of_primitives_make_equally_many_steps():
   with_skills = rvic_lib.successes(variant, 0, num_steps=500)
   assert len(with_skills['of_each_goal']) == 32
   # Of 8 skills of 10 steps and 5 primitives, one choice takes 85 / 13 = 6.5
-  # steps as long as nothing is known.
+  # steps while actions are uniform.
   assert 500 / 9 < with_skills['choices'] < 500 / 5
   alone = rvic_lib.successes(None, 0, num_steps=500)
   assert alone['choices'] == 500

@@ -1,4 +1,4 @@
-"""The compiled hierarchy is the environment's, and its controllers learn."""
+"""Tests of launch/reproductions/semi_markov.py."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def problem_of(grid):
 
 
 def skills_of(grid, epsilon=0.4, length=3):
-  """Right, down, and a muddle; all of them act at random now and then."""
+  """Right, down, and mixed; all of them act at random now and then."""
   num_states = grid.mdp.num_states
   trained = problems.handmade_skills(
     problem_of(grid),
@@ -59,7 +59,7 @@ def skills_of(grid, epsilon=0.4, length=3):
   )
 
 
-def test_a_choice_leads_to_what_it_does_in_the_environment():
+def test_outcomes_equal_those_of_the_hierarchical_environment():
   trained = skills_of(PLAIN)
   seed = 3
   environment = hierarchy.HierarchicalEnvironment(
@@ -134,16 +134,16 @@ def run(goals, num_steps, trained=None, horizon=60):
   )(jax.random.PRNGKey(0))
 
 
-def test_controllers_learn_each_its_own_goal():
+def test_each_controller_learns_its_own_goal():
   successes, choices = run([1, 3], 3000)
   assert choices.tolist() == [3000, 3000]
   # An episode takes at least 1 and 3 steps. With epsilon 0.1 a step is 0.92
-  # times the best one, so that what is lost is mostly the time to learn.
+  # times the best one, so that most of the loss is the time to learn.
   assert 0.8 * 3000 < successes[0] <= 3000
   assert 0.6 * 1000 < successes[1] <= 1000
 
 
-def test_a_skill_that_goes_there_is_one_choice():
+def test_skill_that_leads_to_the_goal_takes_one_choice():
   # Of 9 steps, to the last cell and no further.
   trained = problems.handmade_skills(
     problem_of(CORRIDOR), [[RIGHT] * 10, [LEFT] * 10], 9
@@ -155,7 +155,7 @@ def test_a_skill_that_goes_there_is_one_choice():
   assert alone[0] < successes[0]
 
 
-def test_what_cannot_be_learned_so_is_refused():
+def test_long_items_and_random_transitions_are_refused():
   environment = environment_of(CORRIDOR).functional()
   problem = problem_of(CORRIDOR)
   kwargs = {

@@ -6,7 +6,7 @@ import pytest
 from launch.reproductions import training
 
 
-def test_returns_are_those_of_episodes_of_the_world():
+def test_returns_are_those_of_whole_episodes():
   variant = training.Variant(
     agent='muesli',
     environment='classic:deep_sea',
@@ -21,7 +21,7 @@ def test_returns_are_those_of_episodes_of_the_world():
   )
   found = training.train_for_return(variant, 0)
   assert found['updates'][-1] == 50
-  # Nobody who evaluates draws actions: right twice, once or never.
+  # Evaluation is greedy: right twice, once or never.
   possible = np.array([1 - 0.01, -0.005, 0.0])
   for value in found['curve']:
     assert np.abs(possible - value).min() < 1e-6
@@ -29,7 +29,7 @@ def test_returns_are_those_of_episodes_of_the_world():
   assert found['final'] == pytest.approx(np.mean(found['curve'][-5:]))
 
 
-def test_cells_are_counted_that_the_acting_policy_comes_to():
+def test_coverage_counts_states_visited_by_the_acting_policy():
   variant = training.Variant(
     agent='ive',
     environment='grid:four_rooms',
@@ -48,8 +48,8 @@ def test_cells_are_counted_that_the_acting_policy_comes_to():
     options=(('horizon', 2),),
   )
   found = training.train_for_coverage(variant, 0)
-  # Two steps from a corner: 1 + 2 + 3 cells. Who evaluates, without drawing
-  # actions, would not come to all of them so soon.
+  # Two steps from a corner: 1 + 2 + 3 cells. The greedy policy would not visit
+  # all of them so soon.
   assert found['final'] == 6
   assert found['curve'] == sorted(found['curve'])
   assert found['mean'] == pytest.approx(np.mean(found['curve']))

@@ -1,9 +1,9 @@
-"""How fast values become right when an agent also imagines.
+"""Evaluation of a policy in random processes, with losses of self-consistency.
 
-Random worlds, whose values are known exactly, one for each seed. A policy that
-draws actions uniformly is evaluated from the steps that it makes, by temporal
-differences; beside that, a model is learned from the same steps, and a loss of
-`skills.objectives.self_consistency` is followed in it.
+Random Markov decision processes, one for each seed, whose values are known
+exactly. The uniform policy is evaluated from its own steps by temporal
+differences; a model is learned from the same steps, and a loss of
+`skills.objectives.self_consistency` is minimized in it.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ DISCOUNT = 0.95
 _CURVE_POINTS = 40
 
 
-class World(NamedTuple):
-  """A random world as arrays.
+class KnownMDP(NamedTuple):
+  """A random process as arrays.
 
   Attributes:
     transitions: probability of each next state.
     rewards: expected reward of each action.
-    values: of the uniform policy.
+    values: exact values of the uniform policy.
   """
 
   transitions: Float[Array, 'S A S']
@@ -44,37 +44,41 @@ class World(NamedTuple):
   values: Float[Array, 'S']
 
 
-def worlds(task: str, seeds: Sequence[int]) -> World:
-  """One world for each seed, side by side along a first axis.
+def draw_all(task: str, seeds: Sequence[int]) -> KnownMDP:
+  """Draws one process for each seed, stacked along a first axis.
 
   Args:
-    task: of `random_mdps.TASKS`.
-    seeds: their numbers.
+    task: of `envs.random_mdps.TASKS`.
+    seeds: one for each process.
   """
   made = []
   for seed in seeds:
-    mdp = random_mdps.draw(random_mdps.TASKS[task], seed)
+    mdp = random_mdps.make(random_mdps.TASKS[task], seed)
     uniform = np.full((mdp.num_states, mdp.num_actions), 1 / mdp.num_actions)
     values = mdp.state_values(uniform, DISCOUNT)
-    made.append((mdp.transitions, mdp.rewards, values))
-  return World(
-    *(jnp.asarray(np.stack(part), jnp.float32) for part in zip(*made))
-  )
+    made.append(
+      KnownMDP(
+        transitions=jnp.asarray(mdp.transitions, jnp.float32),
+        rewards=jnp.asarray(mdp.rewards, jnp.float32),
+        values=jnp.asarray(values, jnp.float32),
+      )
+    )
+  return jax.tree.map(lambda *arrays: jnp.stack(arrays), *made)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tabular:
-  """How tables learn.
+class TabularSettings:
+  """Settings of learning in tables.
 
   Attributes:
-    num_updates: environment steps, with an update of everything after each.
-    value_learning_rate: how far a value moves towards its target.
-    reward_learning_rate: how far a reward of the model moves towards what was
-      paid.
+    num_updates: environment steps, with an update of all tables after each.
+    value_learning_rate: fraction by which a value moves to its target.
+    reward_learning_rate: fraction by which the model's reward moves to the
+      observed one.
     transition_learning_rate: step size of the model's logits on its negative
       log-likelihood, in nats.
-    noise: standard deviation of what rewards are paid with.
-    num_starts: random states from which is imagined after each step.
+    noise: standard deviation of observed rewards.
+    num_starts: random states where imagined rollouts begin after each step.
   """
 
   num_updates: int = 4000
@@ -85,46 +89,46 @@ class Tabular:
   num_starts: int = 4
 
 
-def _drawn(
+def _draw_state(
   cumulative: Float[Array, '... S'], uniform: Float[Array, '...']
 ) -> Int[Array, '...']:
-  """The next states that uniform numbers in [0, 1) stand for."""
+  """Next states by inverse transform of uniform numbers in [0, 1)."""
   below = cumulative <= uniform[..., None]
   # Rounding may leave the last sum below 1.
   return jnp.minimum(jnp.sum(below, axis=-1), cumulative.shape[-1] - 1)
 
 
 def tabular_errors(
-  settings: Tabular,
+  settings: TabularSettings,
   loss: self_consistency.SelfConsistencyConfig | None,
-  world: World,
+  mdp: KnownMDP,
   rate: Float[Array, ''] | float,
   key: types.PRNGKey,
 ) -> Float[Array, 'num_updates']:
-  """Learns in tables, and compares with the truth after each update.
+  """Errors of a table of values after each update.
 
   Args:
-    settings: how.
-    loss: what is followed in the model; None for nothing.
-    world: where.
+    settings: of learning.
+    loss: minimized in the model; None for no planning.
+    mdp: the process.
     rate: step size on the mean loss of the rollouts of an update.
-    key: of all that is drawn. Worlds and steps are the same whatever the loss.
+    key: random key. Environment steps are the same for every loss.
 
   Returns:
-    Root mean square of the values' errors, relative to that of the values.
+    Root mean square error of the values, relative to their root mean square.
   """
-  num_states, num_actions = world.rewards.shape
+  num_states, num_actions = mdp.rewards.shape
   policy = jnp.full((num_states, num_actions), 1 / num_actions)
   params, under_policy = models.table(num_states, num_actions, policy)
-  cumulative = jnp.cumsum(world.transitions, axis=-1)
+  cumulative = jnp.cumsum(mdp.transitions, axis=-1)
 
   def real_step(params, state, key):
     action_key, state_key, noise_key = jax.random.split(key, 3)
     action = jax.random.randint(action_key, (), 0, num_actions)
     pair = (state, action)
-    next_state = _drawn(cumulative[pair], jax.random.uniform(state_key))
+    next_state = _draw_state(cumulative[pair], jax.random.uniform(state_key))
     noise = settings.noise * jax.random.normal(noise_key)
-    reward = world.rewards[pair] + noise
+    reward = mdp.rewards[pair] + noise
     error = reward + DISCOUNT * params.value[next_state] - params.value[state]
     surprise = jax.nn.one_hot(next_state, num_states) - jax.nn.softmax(
       params.transition[pair]
@@ -162,9 +166,9 @@ def tabular_errors(
     params, state = real_step(params, state, step_key)
     if loss is not None:
       params = plan(params, plan_key)
-    error = params.value - world.values
+    error = params.value - mdp.values
     relative = jnp.sqrt(
-      jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(world.values))
+      jnp.mean(jnp.square(error)) / jnp.mean(jnp.square(mdp.values))
     )
     return (params, state), relative
 
@@ -180,20 +184,20 @@ def tabular_runs(
   num_steps: int,
   rates: Sequence[float],
   seeds: Sequence[int],
-  settings: Tabular = Tabular(),
+  settings: TabularSettings = TabularSettings(),
 ) -> list[list[dict[str, Any]]]:
-  """Learns in tables, in all worlds at once.
+  """Learns in tables, in all processes at once.
 
   Args:
-    kind: of the loss; None for nothing but the steps that were made.
+    kind: of the loss; None for no planning.
     num_steps: of each imagined rollout, K.
     rates: step sizes of the loss.
-    seeds: of worlds and of what happens in them.
-    settings: how.
+    seeds: of the processes and of learning in them.
+    settings: of learning.
 
   Returns:
-    For each step size and seed `error`, the mean over all updates, and
-    `curve`, some of them.
+    For each step size and seed `error`, the mean over all updates; `final`, the
+    mean over the last twentieth; and `curve`, 40 of them.
   """
   loss = None
   if kind is not None:
@@ -202,13 +206,13 @@ def tabular_runs(
     )
 
   @jax.jit
-  def run(rate, world, keys):
+  def run(rate, mdps, keys):
     return jax.vmap(
-      lambda world, key: tabular_errors(settings, loss, world, rate, key)
-    )(world, keys)
+      lambda mdp, key: tabular_errors(settings, loss, mdp, rate, key)
+    )(mdps, keys)
 
-  world = worlds('dense', seeds)
-  return [_summaries(run(rate, world, _keys(seeds))) for rate in rates]
+  mdps = draw_all('dense', seeds)
+  return [_summaries(run(rate, mdps, _keys(seeds))) for rate in rates]
 
 
 def _keys(seeds: Sequence[int]) -> Array:
@@ -220,7 +224,7 @@ def _summaries(errors: Float[Array, 'B num_updates']) -> list[dict[str, Any]]:
   return [
     {
       'error': float(np.mean(row)),
-      # Of the last twentieth: one moment says little.
+      # A single update says little.
       'final': float(np.mean(row[-len(row) // 20 :])),
       'curve': np.asarray(row[every - 1 :: every]).tolist(),
     }
@@ -229,17 +233,16 @@ def _summaries(errors: Float[Array, 'B num_updates']) -> list[dict[str, Any]]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Latent:
-  """How a latent model learns.
+class LatentSettings:
+  """Settings of learning a latent model.
 
   Attributes:
-    num_updates: of everything, each on one batch.
+    num_updates: of all parameters, each on one batch.
     batch_size: walks side by side.
     num_steps: of each walk in a batch, along which the model is unrolled with
-      the actions that were taken.
+      the walk's actions.
     learning_rate: of Adam.
-    target_update_rate: how far the slower parameters, of which targets are
-      made, move at each update.
+    target_update_rate: fraction by which target parameters move at each update.
     model: sizes of the model.
   """
 
@@ -257,19 +260,19 @@ def grounded_loss(
   target: models.Params,
   walk: types.Trajectory,
 ) -> Float[Array, '']:
-  """What the model says of rewards, values and actions along a real walk.
+  """Loss of the model's rewards, values and policy along an observed walk.
 
   The sum over the walk's steps of each head's loss: the value's target is the
-  reward that was paid and the slower value of the state that was reached; the
-  policy is told to be the uniform one.
+  observed reward plus the discounted target value of the next state, and the
+  policy's target is the uniform policy.
   """
   value_t = model.head.decode(
     model.value(target, model.encode(target, walk.observation[1:]))[..., 0, :]
   )
-  right = jax.lax.stop_gradient(walk.reward + DISCOUNT * value_t)
+  targets = jax.lax.stop_gradient(walk.reward + DISCOUNT * value_t)
   state = model.encode(params, walk.observation[0])
   total = jnp.zeros(state.shape[0])
-  for action, reward, value in zip(walk.action, walk.reward, right):
+  for action, reward, value in zip(walk.action, walk.reward, targets):
     outputs = models.of_action(model.reward(params, state), action)
     total += model.head.loss(outputs[:, 0], reward)
     total += model.head.loss(model.value(params, state)[:, 0], value)
@@ -279,19 +282,19 @@ def grounded_loss(
 
 
 def _walk(
-  settings: Latent, world: World, state: Array, key: types.PRNGKey
+  settings: LatentSettings, mdp: KnownMDP, state: Array, key: types.PRNGKey
 ) -> types.Trajectory:
-  """The next steps of walks by the uniform policy."""
-  num_actions = world.rewards.shape[-1]
-  cumulative = jnp.cumsum(world.transitions, axis=-1)
+  """Continues walks by the uniform policy."""
+  num_actions = mdp.rewards.shape[-1]
+  cumulative = jnp.cumsum(mdp.transitions, axis=-1)
   shape = (settings.num_steps, settings.batch_size)
   action_key, state_key = jax.random.split(key)
   actions = jax.random.randint(action_key, shape, 0, num_actions)
   uniforms = jax.random.uniform(state_key, shape)
   states, rewards = [state], []
   for action, uniform in zip(actions, uniforms):
-    rewards.append(world.rewards[states[-1], action])
-    states.append(_drawn(cumulative[states[-1], action], uniform))
+    rewards.append(mdp.rewards[states[-1], action])
+    states.append(_draw_state(cumulative[states[-1], action], uniform))
   ones = jnp.ones(shape)
   return types.Trajectory(
     observation=jnp.stack(states),
@@ -304,25 +307,23 @@ def _walk(
 
 
 def latent_errors(
-  settings: Latent,
+  settings: LatentSettings,
   loss: self_consistency.SelfConsistencyConfig | None,
-  world: World,
+  mdp: KnownMDP,
   key: types.PRNGKey,
 ) -> Float[Array, 'num_updates']:
-  """Learns a latent model, and compares with the truth after each update.
+  """Errors of a latent model's values after each update.
 
   Args:
-    settings: how.
-    loss: what is followed in the model; None for nothing.
-    world: where.
-    key: of all that is drawn. Worlds, walks and initial parameters are the same
-      whatever the loss.
+    settings: of learning.
+    loss: minimized in the model; None for no planning.
+    mdp: the process.
+    key: random key. Walks and initial parameters are the same for every loss.
 
   Returns:
-    Root mean square of the values' errors, relative to the deviation of the
-    values from their mean.
+    Root mean square error of the values, relative to their standard deviation.
   """
-  num_states, num_actions = world.rewards.shape
+  num_states, num_actions = mdp.rewards.shape
   problem = types.ProblemSpec(
     observation_shape=(),
     observation_dtype='int32',
@@ -346,7 +347,7 @@ def latent_errors(
   def update(carry, key):
     params, target, optimizer_state, state = carry
     walk_key, loss_key = jax.random.split(key)
-    walk = _walk(settings, world, state, walk_key)
+    walk = _walk(settings, mdp, state, walk_key)
     grads = jax.grad(total_loss)(params, target, walk, loss_key)
     updates, optimizer_state = optimizer.update(grads, optimizer_state)
     params: Any = optax.apply_updates(params, updates)
@@ -354,9 +355,9 @@ def latent_errors(
       params, target, settings.target_update_rate
     )
     value = under_policy.value(params, model.encode(params, everywhere))
-    error = jnp.sqrt(jnp.mean(jnp.square(value - world.values)))
+    error = jnp.sqrt(jnp.mean(jnp.square(value - mdp.values)))
     carry = params, target, optimizer_state, walk.observation[-1]
-    return carry, error / jnp.std(world.values)
+    return carry, error / jnp.std(mdp.values)
 
   init_key, start_key, key = jax.random.split(key, 3)
   params = model.init(init_key)
@@ -367,27 +368,29 @@ def latent_errors(
 
 
 def latent_runs(
-  kind: str | None, seeds: Sequence[int], settings: Latent = Latent()
+  kind: str | None,
+  seeds: Sequence[int],
+  settings: LatentSettings = LatentSettings(),
 ) -> list[dict[str, Any]]:
-  """Learns a latent model, in all worlds at once.
+  """Learns a latent model, in all processes at once.
 
   Args:
-    kind: of the loss, of weight 1 and 3 steps; None for none.
-    seeds: of worlds, initial parameters and what happens.
-    settings: how.
+    kind: of the loss, of weight 1 and 3 steps; None for no planning.
+    seeds: of processes, initial parameters and walks.
+    settings: of learning.
 
   Returns:
-    For each seed `error`, the mean over all updates, `final`, and `curve`.
+    For each seed what `tabular_runs` gives for a step size and seed.
   """
   loss = None
   if kind is not None:
-    # With slower values Dyna is no better than the residual.
+    # With target values Dyna is no better than the residual.
     loss = self_consistency.SelfConsistencyConfig(kind=kind, values='online')
 
   @jax.jit
-  def run(world, keys):
-    return jax.vmap(
-      lambda world, key: latent_errors(settings, loss, world, key)
-    )(world, keys)
+  def run(mdps, keys):
+    return jax.vmap(lambda mdp, key: latent_errors(settings, loss, mdp, key))(
+      mdps, keys
+    )
 
-  return _summaries(run(worlds('sparse', seeds), _keys(seeds)))
+  return _summaries(run(draw_all('sparse', seeds), _keys(seeds)))
