@@ -53,7 +53,7 @@ def draw_all(task: str, seeds: Sequence[int]) -> KnownMDP:
   """
   made = []
   for seed in seeds:
-    mdp = random_mdps.make(random_mdps.TASKS[task], seed)
+    mdp = random_mdps.draw(random_mdps.TASKS[task], seed)
     uniform = np.full((mdp.num_states, mdp.num_actions), 1 / mdp.num_actions)
     values = mdp.state_values(uniform, DISCOUNT)
     made.append(
