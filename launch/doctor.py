@@ -1,4 +1,4 @@
-"""Says what works in this installation and how to mend what does not.
+"""Examines the installation: what works, and how to mend what does not.
 
     python -m launch.doctor               # everything, under a minute
     python -m launch.doctor --only=jax,reverb
@@ -50,7 +50,7 @@ class Finding:
 
   Attributes:
     status: OK, WARN (usable, but not as it should be) or FAIL.
-    what: the thing looked at.
+    what: what was examined.
     found: what was found.
     fix: what to do about it; empty if nothing.
   """
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-  """What became of a probe in its own process.
+  """The result of a probe in its own process.
 
   Attributes:
     works: whether it ran to its end.
@@ -183,7 +183,7 @@ _RENDERERS = {
   'glfw': 'apt-get install libglfw3, and a screen (DISPLAY)',
 }
 
-# Part of an error's text -> what mends it. The first that occurs counts.
+# Part of an error's text -> its remedy. The first that occurs counts.
 _CAUSES = (
   (
     'libpython',
@@ -272,8 +272,8 @@ def attempt(
     name = signal.Signals(-process.returncode).name
     error = f'crashed with signal {name}'
     return Attempt(False, error, f'{text}\n{error}')
-  # The last line of a traceback that is not indented names the error. Those
-  # of destructors, at the exit, only follow from it.
+  # The last line of a traceback that is not indented names the error. Errors
+  # in destructors, at the exit, only follow from it.
   errors = [
     line
     for line in stderr.split('Exception ignored in')[0].splitlines()
@@ -393,7 +393,7 @@ def tested_versions() -> dict[str, str]:
   return {_normal(m.group(1)): m.group(2) for m in matches if m}
 
 
-# More wrong packages than this are no accident but another environment.
+# More wrong packages than this mean another environment.
 _MOST_PACKAGES = 12
 
 # Without these the tests or tools are missing, but nothing else.
@@ -594,7 +594,7 @@ def _print_plain(findings: Iterator[Finding]) -> list[Finding]:
 
 
 def _print_table(findings: Iterator[Finding]) -> list[Finding]:
-  """Prints a table in colours; needs rich."""
+  """Prints a table in color; needs rich."""
   console_module = importlib.import_module('rich.console')
   markup = importlib.import_module('rich.markup')
   table_module = importlib.import_module('rich.table')
@@ -602,10 +602,10 @@ def _print_table(findings: Iterator[Finding]) -> list[Finding]:
   with console.status('Examining the installation ...'):
     done = list(findings)
   table = table_module.Table('', 'what', 'found', 'what to do')
-  colours = {OK: 'green', WARN: 'yellow', FAIL: 'bold red'}
+  colors = {OK: 'green', WARN: 'yellow', FAIL: 'bold red'}
   for finding in done:
     table.add_row(
-      f'[{colours[finding.status]}]{finding.status}[/]',
+      f'[{colors[finding.status]}]{finding.status}[/]',
       *map(markup.escape, (finding.what, finding.found, finding.fix)),
     )
   console.print(table)

@@ -12,7 +12,7 @@ agent, with the same networks, starts from nothing. Both have the same number of
 environment steps, those in which skills were tried included.
 
 The policy is taken over as it is, with that skill for good; the values, which
-were of another reward, and the optimisers' states begin anew in both runs. So
+were of another reward, and the optimizers' states begin anew in both runs. So
 the values must first learn what the policy is worth: `--set` changes settings
 of both runs alike.
 
@@ -84,7 +84,7 @@ def prepare(
   settings: Mapping[str, str],
   **fields: Any,
 ) -> experiment_lib.Experiment:
-  """The run of the task that both begin from.
+  """The experiment that both runs begin from.
 
   Args:
     trained: the skills.
@@ -135,7 +135,7 @@ def _fixed(trained: loading.TrainedSkills) -> dict[str, Any]:
 
 
 class Tried(NamedTuple):
-  """What each skill brought in the task.
+  """Returns of the skills in the task, before they learn more.
 
   Attributes:
     returns: of each of its episodes.
@@ -154,7 +154,7 @@ class Tried(NamedTuple):
 def check_steps(
   experiment: experiment_lib.Experiment, num_episodes: int
 ) -> None:
-  """Refuses a number of steps that trying skills would use up.
+  """Refuses a number of steps that trying the skills would use up.
 
   Args:
     experiment: the task; one episode of it is run, without any action.
@@ -192,7 +192,7 @@ def try_skills(
   num_episodes: int,
   seed: int,
 ) -> Tried:
-  """Follows each skill in the task without an end.
+  """Runs each skill in the task for whole episodes.
 
   Args:
     trained: the skills; they act as in an evaluation.
@@ -201,7 +201,7 @@ def try_skills(
     seed: of what is random in the skills.
   """
   select_action = jax.jit(trained.select_action)
-  # A world's steps are too short to wait for another device.
+  # A step is too short to wait for another device.
   cpu = jax.local_devices(backend='cpu')[0]
   variables = jax.device_put(trained.variables, cpu)
   shape = trained.config.num_skills, num_episodes
@@ -223,7 +223,7 @@ def try_skills(
 
 
 def curve(folder: pathlib.Path, earlier_steps: int) -> list[tuple[int, float]]:
-  """Environment steps and the return after them, of a run.
+  """Learning curve of a run: environment steps and the return after them.
 
   Args:
     folder: of the run.
@@ -244,7 +244,7 @@ def write_curves(
   curves: Mapping[str, Sequence[tuple[int, float]]],
   title: str,
 ) -> None:
-  """Writes curves as a table and as a picture.
+  """Writes learning curves as a table and as a picture.
 
   Args:
     folder: where to.
@@ -285,7 +285,7 @@ def write_tried(folder: pathlib.Path, tried: Tried) -> None:
 
 
 def read_tried(folder: pathlib.Path, shape: tuple[int, int]) -> Tried | None:
-  """Reads what `write_tried` wrote.
+  """Reads the file of `write_tried`.
 
   Args:
     folder: where it is.
@@ -320,7 +320,7 @@ def _runs(
   experiment: experiment_lib.Experiment, tried: Tried
 ) -> dict[str, experiment_lib.Experiment]:
   """The experiments of the two runs, by name."""
-  # Who begins from scratch has no skill whose habit it could begin with.
+  # A run from scratch has no skill to be biased to.
   begins = {
     FINETUNED: (int(tried.num_steps.sum()), {}),
     SCRATCH: (0, {'learner.skill_bias_std': 0.0}),
@@ -339,14 +339,14 @@ def _runs(
 def tried_before(
   experiment: experiment_lib.Experiment, num_episodes: int
 ) -> Tried | None:
-  """What the folder holds already, if that is a beginning of this.
+  """Reads the returns of skills that an interrupted command tried.
 
   Args:
     experiment: the task, as `prepare` gives it; its folder is that of all.
     num_episodes: in which each skill is tried.
 
   Returns:
-    What the skills brought; None if they have not been tried.
+    The returns; None if the skills have not been tried.
 
   Raises:
     ValueError: if the folder holds the beginning of something else.
@@ -386,7 +386,7 @@ def run(
     trained: the skills.
     experiment: the task, as `prepare` gives it; its folder is that of all.
     num_episodes: in which each skill is tried.
-    tried: what they brought, if they have been.
+    tried: their returns, if they have been tried.
 
   Returns:
     What `summary.json` holds, and the exit status.

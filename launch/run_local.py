@@ -2,10 +2,10 @@
 
   python -m launch.run_local --agent=disdain --env=grid:disdain_release
 
-Leaves in --output_dir: config.json, metrics.csv for actor, learner and
-evaluator, TensorBoard files, checkpoints, summary.json and pictures.
+Writes to --output_dir: config.json, metrics.csv for actor, learner and
+evaluator, TensorBoard files, checkpoints, summary.json, pictures and a page.
 
-Any setting can be changed, as often as wanted:
+--set changes a setting and may be repeated; --show_settings lists all of them:
 
   --set batch_size=32 --set objective.bonus_weight=10 --set replay.capacity=5000
 

@@ -2,9 +2,9 @@
 
   python -m launch.run_on_device --agent=disdain --env=grid:disdain_release
 
-For worlds that are JAX functions. Takes the flags of `launch.run_local` and
-leaves the same files behind; the rates of a preset suit learning from replay,
-so give more steps, or the published rates, as `launch.reproduce` does.
+For environments that are JAX functions. Takes the flags of `launch.run_local`
+and writes the same files. Presets have learning rates for replay: give more
+steps, or the published rates, as `launch.reproduce` does.
 """
 
 from collections.abc import Sequence

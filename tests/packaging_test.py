@@ -91,7 +91,7 @@ def test_the_newest_lock_has_the_pure_half_s_packages_and_no_others():
     assert name not in locked
 
 
-def test_the_version_is_said_once():
+def test_version_is_the_same_in_project_and_package():
   text = (ROOT / 'pyproject.toml').read_text()
   assert f'\nversion = "{skills.__version__}"\n' in text
 

@@ -1,4 +1,4 @@
-"""Manners that all commands share."""
+"""Start, end, errors and signals of every command."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def caught_signals() -> Iterator[list[int]]:
-  """Notes Ctrl-C and SIGTERM in the list that it gives, and nothing else."""
+  """Records Ctrl-C and SIGTERM in the list that it yields."""
   received: list[int] = []
   handlers = {
     number: signal.signal(number, lambda number, _: received.append(number))
@@ -62,7 +62,7 @@ def caught_signals() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
-  """Ends the program in one line, with status 2, where a value is refused."""
+  """Turns a ValueError into one line on standard error and status 2."""
   try:
     yield
   except ValueError as error:
@@ -71,7 +71,7 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def console() -> rich_console.Console:
-  """Where tables are printed: as wide as a terminal, or as a page."""
+  """The console for tables: as wide as a terminal, or 110 columns."""
   wide = rich_console.Console()
   return wide if wide.is_terminal else rich_console.Console(width=110)
 
@@ -98,11 +98,11 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 @contextlib.contextmanager
 def without_reverb_chatter() -> Iterator[None]:
-  """Drops what Reverb's C++ code reports of its normal life.
+  """Drops the routine messages of Reverb's C++ code.
 
-  It writes these lines straight to standard error and heeds no setting. A
-  process of its own drops them, so that whatever else is written there appears
-  even if this process is killed.
+  They go straight to standard error, whatever the settings. A process of its
+  own filters them, so that everything else that is written there appears even
+  if this process is killed.
   """
   original = os.dup(2)
   reader, writer = os.pipe()

@@ -1,4 +1,4 @@
-"""Progress on screen: a live line in a terminal, now and then one in a log."""
+"""Progress display: a live line in a terminal, periodic lines in a log."""
 
 from collections.abc import Mapping
 import time
@@ -12,7 +12,7 @@ _LINE_EVERY_S = 10.0
 # Seconds over which speeds are averaged.
 _WINDOW_S = 5.0
 
-# Numbers that are shown if there are any, in this order.
+# Metrics that are shown where they are known, in this order.
 _NUMBERS = {
   'replay_size': 'replay {:,.0f}',
   'samples_per_insert': '{:.1f} samples an insert',
@@ -25,11 +25,11 @@ class Progress:
   """Shows steps, speeds, skills learned and the time left."""
 
   def __init__(self, total: int, done: int = 0):
-    """Initialises the display.
+    """Initializes the display.
 
     Args:
       total: environment steps of the run.
-      done: of these, made before it was resumed.
+      done: steps made before it was resumed.
     """
     self._total = total
     # Not on standard error, which may be a pipe to a filter.
@@ -53,13 +53,13 @@ class Progress:
     self._history: list[tuple[float, int, int | None]] = [(now, done, None)]
 
   def __enter__(self) -> 'Progress':
-    """Starts to draw."""
+    """Starts drawing."""
     if self._bar is not None:
       self._bar.start()
     return self
 
   def __exit__(self, *_: object) -> None:
-    """Stops to draw."""
+    """Stops drawing."""
     if self._bar is not None:
       self._bar.stop()
 
@@ -69,12 +69,12 @@ class Progress:
     learner_steps: int,
     numbers: Mapping[str, float],
   ) -> None:
-    """Shows the present state.
+    """Shows the current state.
 
     Args:
       environment_steps: made so far.
       learner_steps: updates made so far.
-      numbers: of the newest evaluation, and of replay.
+      numbers: metrics of the newest evaluation, and of replay.
     """
     now = time.monotonic()
     self._history.append((now, environment_steps, learner_steps))

@@ -570,7 +570,10 @@ class Evaluator(Node):
         )
         _, numbers = self._evaluator.run(*self._experiment.evaluation_size)
         self._logger.write({**numbers, **counts})
-        finish.check_finite(self._source.get_variables([learning.POLICY]))
+        finish.check_finite(
+          self._source.get_variables([learning.POLICY]),
+          self._experiment.config.learner,
+        )
         if self._index == 0:
           self._counter.publish(numbers)
     except stalls.StoppedError:

@@ -1,4 +1,4 @@
-"""An experiment: one value that says what is run, whatever runs it."""
+"""An experiment: agent, environment, settings and length of a run."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -20,38 +20,37 @@ from skills import presets
 from skills import registry
 from skills import types
 
-# Of an evaluation that is not told its episodes, whichever is less.
+# Size of an evaluation without a number of episodes, whichever is less.
 _EVALUATION_SKILLS = 128
 _EVALUATION_STEPS = 4_000
-# Acme's loops run whole episodes. A world without end is cut into some of so
-# many skills, after which it goes on.
+# Acme's loops run whole episodes. An environment without a horizon is cut into
+# episodes of so many skills, and goes on after each.
 _SKILLS_PER_EPISODE = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-  """What is run.
+  """The description of a run.
 
   Attributes:
     agent: name of the agent, one of `presets.AGENTS`.
-    environment: name of the world, 'suite:task'.
+    environment: its name, 'suite:task'.
     environment_options: the suite's options.
     skills: folder of the run whose skills the agent 'hierarchy' chooses among;
       None for every other agent.
-    skills_discount: gamma per step while they run, which that agent's
-      environment hands up.
-    seed: of all random numbers.
+    skills_discount: discount per step while they run.
+    seed: seed of all random numbers.
     num_steps: environment steps of training; with `skills`, choices.
     config: the agent's settings.
-    problem: the world's shapes.
+    problem: the environment's shapes.
     evaluation_episodes: episodes of an evaluation; None for as many as hold 128
       skills or 4000 steps.
     evaluation_every: environment steps between evaluations; None for 30 of
       them in all.
     checkpoint_every_s: seconds between checkpoints.
     output_dir: the run's folder.
-    wandb: whether metrics go to Weights & Biases, too; of this start alone, and
-      not kept in `config.json`.
+    wandb: whether metrics go to Weights & Biases too; not kept in
+      `config.json`.
   """
 
   agent: str
@@ -95,7 +94,7 @@ class Experiment:
     return self.evaluation_episodes, 1
 
   def seed_for(self, part: str, index: int = 0, started_at: int = 0) -> int:
-    """A seed of its own for each part of the run.
+    """The seed of one part of the run.
 
     Args:
       part: 'learner', 'actor', 'evaluator' or 'environment'.
@@ -114,7 +113,7 @@ class Experiment:
   def make_environment(self, seed: int) -> dm_env.Environment:
     """A new environment of this experiment, whose episodes end.
 
-    If the world never does, the next episode goes on where the last one was.
+    Without a horizon the next episode goes on where the last one was.
     """
     environment = factory.make(
       self.environment, seed=seed, **self.environment_options
@@ -163,9 +162,9 @@ def make(
 
   Args:
     agent: name of the agent.
-    environment: name of the world.
+    environment: its name, 'suite:task'.
     environment_options: the suite's options.
-    settings: changes to the agent's settings for this world.
+    settings: changes to the agent's settings for this environment.
     skills: folder of a run whose skills the agent chooses among.
     skills_discount: gamma per step while they run.
     **fields: the other fields of `Experiment`.
@@ -177,13 +176,13 @@ def make(
   _check_skills(agent, skills)
   options = dict(environment_options or {})
   if skills is not None:
-    skills = os.path.abspath(skills)  # It is asked for from anywhere.
+    skills = os.path.abspath(skills)  # Valid from any folder.
   problem = problem_of(
     _with_skills(factory.make(environment, **options), skills, skills_discount)
   )
   config = presets.make(agent, environment, problem)
   config = config_io.apply_changes(config, settings or {})
-  # Whatever the parts would refuse is refused now.
+  # Refuses now what the parts would refuse.
   _check_agent(agent, config, problem)
   return Experiment(
     agent=agent,
@@ -240,7 +239,7 @@ def _check_agent(
     )
 
 
-# What `config.json` holds in a form of its own, or not at all.
+# Fields that `config.json` holds in a form of its own, or not at all.
 _ELSEWHERE = ('config', 'problem', 'output_dir', 'wandb')
 
 
@@ -276,7 +275,7 @@ def load(output_dir: str) -> Experiment:
   )
   if problem_of(experiment.make_environment(0)) != problem:
     raise ValueError(
-      f'{path} is of a world {experiment.environment!r} with other '
+      f'{path} is of an environment {experiment.environment!r} with other '
       'observations or actions than it has now.'
     )
   _check_agent(experiment.agent, config, problem)

@@ -12,14 +12,14 @@ from skills.learners import base
 
 
 class Final(NamedTuple):
-  """What a run ended with.
+  """The final state of a run.
 
   Attributes:
-    agent: its parts.
+    agent: the agent.
     variables: of the final policy.
-    objective_state: what the objective learned.
-    environment: the world; one with a `grid` gets a map, others with vectors of
-      numbers a picture of where skills end.
+    objective_state: state of the objective.
+    environment: one with a `grid` gets a map, others with vectors of numbers a
+      picture of where skills end.
     trajectory: fresh skills of the final policy.
   """
 
@@ -31,6 +31,6 @@ class Final(NamedTuple):
 
 
 def final_size(experiment: experiment_lib.Experiment) -> tuple[int, int]:
-  """Episodes and skills of the final evaluation: to see every skill often."""
+  """Episodes and skills of the final evaluation, enough to see each skill."""
   episodes, skills = experiment.evaluation_size
   return episodes, max(skills, 20 * experiment.config.num_skills)

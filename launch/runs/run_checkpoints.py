@@ -24,8 +24,7 @@ from skills.learners import base
 _REPLAY = 'replay'
 _LIVE_REPLAY = '.replay'
 
-# How often a server may take longer than a second to tell that it is there: it
-# may be busy.
+# Attempts, of a second each, to reach a server, which may be busy.
 _TRIES = 3
 
 
@@ -38,7 +37,7 @@ def newest(folder: pathlib.Path) -> pathlib.Path | None:
 
 
 def counts(folder: pathlib.Path) -> dict[str, int]:
-  """What the run in `folder` had counted at its newest checkpoint.
+  """The counts of the run in `folder` at its newest checkpoint.
 
   All counts are there from the start: a CSV file's first row decides its
   columns.
@@ -70,8 +69,8 @@ def save(
   Raises:
     RuntimeError: if a replay server writes where this process cannot see it.
   """
-  # A server may be killed at any moment; what the others hold is then of no use
-  # either, since a run goes on with all of its replay or with none.
+  # A server may be killed at any moment. A run goes on with all of its replay
+  # or with none, so that what the others hold is then of no use either.
   replay_parts = []
   for i, client in enumerate(replay_clients):
     part = _write_replay(folder, i, client)
@@ -110,8 +109,8 @@ def save(
 def _write_replay(
   folder: pathlib.Path, shard: int, client: acme_api.reverb.Client
 ) -> pathlib.Path | None:
-  """Lets a replay server write what it holds; None if it is away."""
-  # It is not asked at once, for who is away would be waited for.
+  """Path of a replay server's new checkpoint; None if it is away."""
+  # A call to a server that is away would wait for it: find out first.
   if not any(replay_tables.stats(client) for _ in range(_TRIES)):
     return None
   try:
@@ -126,7 +125,7 @@ def _write_replay(
 def load(
   checkpoint: pathlib.Path, like: base.LearnerState
 ) -> tuple[base.LearnerState, dict[str, Any]]:
-  """Reads the learner's state, and what `save` wrote beside it.
+  """Reads the learner's state, and the counts and times beside it.
 
   Args:
     checkpoint: its folder.
@@ -145,7 +144,7 @@ def make_replay_server(
   tables: Sequence[acme_api.reverb.Table],
   port: int | None = None,
 ) -> acme_api.reverb.Server:
-  """Starts a replay server, with what the newest checkpoint holds for it.
+  """Starts a replay server with its contents in the newest checkpoint.
 
   Args:
     folder: of the run.
@@ -192,5 +191,5 @@ def check_shards(folder: pathlib.Path, num_shards: int) -> None:
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:
-  """Removes what replay servers wrote and no checkpoint took."""
+  """Removes replay checkpoints that became part of no checkpoint."""
   shutil.rmtree(folder / _LIVE_REPLAY, ignore_errors=True)

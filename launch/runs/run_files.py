@@ -19,10 +19,11 @@ REPORT_FILE = 'report.html'
 
 
 class Metrics(NamedTuple):
-  """What a metrics file holds.
+  """The rows of a metrics file.
 
   Attributes:
-    rows: without those that a resumed run made again.
+    rows: one for each step; rows that a resumed run made again replace those
+      before.
     num_unreadable: rows that were left out because they are cut short.
   """
 
@@ -31,7 +32,7 @@ class Metrics(NamedTuple):
 
 
 def metrics_of(path: str | os.PathLike[str]) -> Metrics:
-  """Reads a metrics file, however much of it there is.
+  """Reads a metrics file, which may still be being written.
 
   Raises:
     ValueError: if it is no such file.
@@ -39,7 +40,7 @@ def metrics_of(path: str | os.PathLike[str]) -> Metrics:
   try:
     with open(path, newline='') as file:
       text = file.read()
-    # What does not end in the end of a line is still being written.
+    # A row without the end of its line is still being written.
     whole, end, rest = text.rpartition('\n')
     rows = list(csv.DictReader((whole + end).splitlines()))
   except (FileNotFoundError, NotADirectoryError):
@@ -50,7 +51,7 @@ def metrics_of(path: str | os.PathLike[str]) -> Metrics:
   kept: list[dict[str, str]] = []
   for row in rows:
     try:
-      # Too few entries leave None in some place, too many in that of None.
+      # Too few entries leave None as a value, too many as a key.
       if None in row or None in row.values():
         raise ValueError(row)
       steps = float(row['actor_steps'])

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: CSV files, TensorBoard and Weights & Biases."""
+"""Loggers of a run: CSV files, TensorBoard and Weights & Biases."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ EVERY_S = 1.0
 
 
 class _CSVLogger(acme_api.loggers.CSVLogger):
-  """Acme's, which leaves a file that it was given open."""
+  """Acme's CSV logger, which also closes a file that it was given."""
 
   def close(self) -> None:
     """Closes the file."""
@@ -34,7 +34,7 @@ class _CSVLogger(acme_api.loggers.CSVLogger):
 
 
 class CollapseWarning(acme_api.loggers.Logger):
-  """Says once if the policies of a set all do the same."""
+  """Warns once if all policies of a set behave alike."""
 
   # By chance distances to nearest neighbours are about 1, seldom above 2.
   LIMIT = 2.0
@@ -42,7 +42,7 @@ class CollapseWarning(acme_api.loggers.Logger):
   FIRST_UPDATES = 1000
 
   def __init__(self, warn: Callable[[str], None] = logging.warning):
-    """Initialises the logger, which writes nothing but that."""
+    """Initializes the logger; `warn` gets the message."""
     self._warn = warn
     self._has_warned = False
 
@@ -67,19 +67,19 @@ class CollapseWarning(acme_api.loggers.Logger):
     """Nothing to do."""
 
 
-# Newer ones need a newer protobuf than TensorFlow 2.8 does.
+# Newer versions need a newer protobuf than TensorFlow 2.8 has.
 _WANDB_THAT_WORKS = 'wandb==0.19.11'
 
 
 def check_wandb() -> None:
-  """Refuses a wish for Weights & Biases where it cannot be used.
+  """Refuses --wandb where Weights & Biases cannot be used.
 
   Raises:
     ValueError: saying what to do.
   """
   why = 'it is not installed'
   try:
-    # A folder of that name, which it leaves behind, passes for a package.
+    # A folder named wandb, which it leaves behind, passes for a package.
     if hasattr(importlib.import_module('wandb'), 'init'):
       return
   except ImportError as error:
@@ -94,7 +94,7 @@ def check_wandb() -> None:
 
 
 class _WandbRun(NamedTuple):
-  """A run of Weights & Biases, and by how many loggers it is used."""
+  """A run of Weights & Biases, and the labels of the loggers that use it."""
 
   run: Any
   users: list[str]
@@ -107,10 +107,11 @@ _wandb_lock = threading.Lock()
 
 
 class WandbLogger(acme_api.loggers.Logger):
-  """Hands rows to Weights & Biases, over steps of their own.
+  """Logs rows to Weights & Biases.
 
-  Names are '<label>/<column>'. A run that is continued goes on there, too.
-  Wherever it reads its settings from, such as WANDB_MODE=offline, they apply.
+  Metrics are named '<label>/<column>', and drawn over steps of their own. A run
+  that is continued goes on there too. Its own settings, such as
+  WANDB_MODE=offline, apply.
   """
 
   def __init__(
@@ -150,7 +151,7 @@ class WandbLogger(acme_api.loggers.Logger):
     return _wandb_runs[key].run
 
   def write(self, data: Mapping[str, Any]) -> None:
-    """Hands on the numbers of a row."""
+    """Logs the numbers of a row."""
     numbers = {
       f'{self._label}/{name}': float(value)
       for name, value in data.items()
@@ -186,7 +187,7 @@ def make(
     output_dir: the run's folder.
     label: of the logger: 'actor', 'learner' or 'evaluator'.
     every_s: seconds between rows; rows in between are dropped unread, so that
-      nobody waits for the device.
+      no computation is waited for.
     steps_key: what TensorBoard draws numbers over.
     beside: further loggers of the same rows.
     wandb: whether Weights & Biases gets them, too.

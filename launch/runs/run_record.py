@@ -1,6 +1,6 @@
-"""Which command made a run, when, of which code and on what machine.
+"""Provenance of a run: command, time, code revision and machine.
 
-`run.json` in a run's folder says it; `config.json` says what was run.
+It is kept in `run.json`; `config.json` describes the run itself.
 """
 
 import datetime
@@ -24,7 +24,7 @@ _VERSIONS = ('jax', 'dm-haiku', 'optax', 'dm-acme', 'dm-reverb', 'numpy')
 
 
 def write(folder: str | os.PathLike[str]) -> None:
-  """Notes that a run starts, or goes on, in a folder.
+  """Records that a run starts, or is resumed, in a folder.
 
   Args:
     folder: of the run; it is made if there is none. If it has a `run.json`
@@ -43,7 +43,7 @@ def write(folder: str | os.PathLike[str]) -> None:
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-  """What is known of how a run was started.
+  """Reads how a run was started.
 
   Args:
     folder: of the run.
@@ -86,11 +86,11 @@ def start() -> dict[str, Any]:
 
 
 def git_revision(file: str | os.PathLike[str] = __file__) -> str | None:
-  """The commit that a file is of.
+  """The Git revision of a file.
 
   Args:
-    file: that a repository must know: one in which somebody merely installed
-      this code says nothing of it.
+    file: a file that the repository must track: a repository in which this
+      code is merely installed says nothing about it.
 
   Returns:
     Its hash, with '+changes' if anything in the repository differs from it;
@@ -107,7 +107,7 @@ def git_revision(file: str | os.PathLike[str] = __file__) -> str | None:
 
 
 def machine() -> dict[str, Any]:
-  """What this program may compute with.
+  """Hardware that this program may use.
 
   Returns:
     `cores`; `memory` in bytes; `processor`; `accelerator`, such as '2 x NVIDIA
@@ -164,7 +164,7 @@ def _output(*command: str | os.PathLike[str]) -> str | None:
 
 
 def versions() -> dict[str, str]:
-  """Of Python and of the libraries that a result may depend on."""
+  """Versions of Python and of libraries that a result may depend on."""
   found = {'python': platform.python_version()}
   for name in _VERSIONS:
     found[name] = importlib.metadata.version(name)

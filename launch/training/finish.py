@@ -1,10 +1,13 @@
 """The end of a run: final evaluation, summary, figures and page."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import os
 import pathlib
 from typing import Any
+from typing import NamedTuple
 
 from absl import logging
 import dm_env
@@ -28,20 +31,61 @@ from skills.agents import evaluation
 from skills.agents import learning
 
 
-def check_finite(parameters: types.Params) -> None:
-  """Ends a run that cannot come to anything.
+class Ending(NamedTuple):
+  """How far a run came, and what ended it.
+
+  Attributes:
+    counts: 'environment_steps' and 'learner_steps'.
+    is_complete: whether it made all of its steps.
+    wall_time_s: seconds since it began.
+    interrupted_by: the signal that ended it early; None if none did.
+  """
+
+  counts: Mapping[str, int]
+  is_complete: bool
+  wall_time_s: float
+  interrupted_by: int | None
+
+  def outcome(
+    self, numbers: Mapping[str, float], num_episodes: int
+  ) -> command.Outcome:
+    """The outcome, with the numbers of the final evaluation.
+
+    Args:
+      numbers: of the final policy.
+      num_episodes: in which they were measured.
+    """
+    summary = {
+      'complete': self.is_complete,
+      **numbers,
+      **self.counts,
+      'evaluation_episodes': num_episodes,
+      'wall_time_s': self.wall_time_s,
+    }
+    return command.Outcome(summary, self.interrupted_by)
+
+
+def check_finite(parameters: types.Params, learner_config: Any) -> None:
+  """Ends a run whose parameters have diverged.
 
   Args:
     parameters: of the policy.
+    learner_config: settings of the learner.
 
   Raises:
     FloatingPointError: if one is infinite or no number, with what to change.
   """
-  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
-    raise FloatingPointError(
-      'learning diverged: action values are no longer finite. Lower '
-      'learner.learning_rate, or raise batch_size.'
-    )
+  if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+    return
+  rates = [
+    f'learner.{field.name}'
+    for field in dataclasses.fields(learner_config)
+    if field.name.endswith('learning_rate')
+  ]
+  raise FloatingPointError(
+    'learning diverged: parameters of the policy are no longer finite. Lower '
+    f'{" or ".join(rates)}, or raise batch_size.'
+  )
 
 
 def finish(
@@ -50,44 +94,43 @@ def finish(
   evaluator: evaluation.Evaluator,
   environment: dm_env.Environment,
   variable_source: acme_api.core.VariableSource,
-  counts: dict[str, int],
+  counts: Mapping[str, int],
   wall_time_s: float,
   received: Sequence[int],
 ) -> command.Outcome:
-  """Measures the final policy, and writes summary, pictures and figures.
+  """Evaluates the final policy, and writes summary, pictures and figures.
 
   Args:
     experiment: what was run.
     agent: its parts.
     evaluator: of the final policy.
-    environment: the world.
+    environment: the environment.
     variable_source: where the variables and the objective's state are.
     counts: 'environment_steps' and 'learner_steps'.
     wall_time_s: seconds since the run began.
     received: signals that interrupted the run, to which others may be added
       while this goes on.
   """
-  # Whoever interrupts a run does not want to wait.
-  interrupted_by = received[0] if received else None
+  ending = Ending(
+    counts,
+    counts['environment_steps'] >= experiment.num_steps,
+    wall_time_s,
+    received[0] if received else None,
+  )
+  # After an interruption nothing should take long.
   size = (
     experiment.evaluation_size if received else final_lib.final_size(experiment)
   )
   trajectory, numbers = evaluator.run(*size)
+  outcome = ending.outcome(numbers, evaluator.num_episodes)
   variables, objective_state = variable_source.get_variables(
     [learning.POLICY, learning.OBJECTIVE]
   )
-  summary = {
-    'complete': counts['environment_steps'] >= experiment.num_steps,
-    **numbers,
-    **counts,
-    'evaluation_episodes': evaluator.num_episodes,
-    'wall_time_s': wall_time_s,
-  }
   final = final_lib.Final(
     agent, variables, objective_state, environment, trajectory
   )
-  write(experiment, final, summary, lambda: bool(received))
-  return command.Outcome(summary, interrupted_by)
+  write(experiment, final, outcome.summary, lambda: bool(received))
+  return outcome
 
 
 def write(
@@ -102,7 +145,7 @@ def write(
     experiment: what was run.
     final: what it ended with.
     summary: final numbers.
-    is_stopped: whether it was interrupted, so that nobody wants to wait.
+    is_stopped: whether it was interrupted; then what takes long is left out.
   """
   folder = pathlib.Path(experiment.output_dir)
   summary = {
@@ -124,7 +167,7 @@ def write(
 def write_page(folder: str | os.PathLike[str]) -> None:
   """Writes the page of a run that has just ended, into its folder.
 
-  Nothing that goes wrong here may spoil the run: it ends in a warning.
+  An error is only a warning here: it must not spoil the run.
   """
   try:
     text = report_pages.of_run(run_folder.read(folder))

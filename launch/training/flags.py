@@ -37,20 +37,20 @@ _ENV = flags.DEFINE_string(
   'or atari:<game> (atari:montezuma_revenge).',
 )
 _ENV_OPTION = flags.DEFINE_multi_string(
-  'env_option', [], 'An option of the world: --env_option observation=one_hot'
+  'env_option', [], 'An option of the suite: --env_option observation=one_hot'
 )
 _SKILLS = flags.DEFINE_string(
   'skills',
   None,
   'Folder of a run whose skills are the actions of --agent=hierarchy, beside '
-  "the world's own.",
+  "the environment's own.",
 )
 _SKILLS_DISCOUNT = flags.DEFINE_float(
   'skills_discount',
   experiment_lib.Experiment.skills_discount,
-  'Gamma of each step while such skills run.',
+  'Discount per step while such skills run.',
 )
-_SEED = flags.DEFINE_integer('seed', 0, 'Of all random numbers.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of all random numbers.')
 _NUM_STEPS = flags.DEFINE_integer(
   'num_steps',
   None,
@@ -63,7 +63,7 @@ _SET = flags.DEFINE_multi_string(
   'set',
   [],
   'A change to a setting, named by its path: --set objective.bonus_weight=10. '
-  'config.json of any run lists them all.',
+  '--show_settings lists them all.',
 )
 _RESUME = flags.DEFINE_bool(
   'resume',
@@ -135,13 +135,13 @@ _NOT_KEPT = ('num_steps', 'output_dir', 'wandb')
 
 
 def given(name: str) -> Any:
-  """What the user wrote for one of these flags; None if nothing."""
+  """The value that the user gave for a flag; None without one."""
   flag = flags.FLAGS[name]
   return None if flag.using_default_value else flag.value
 
 
 def environment_options() -> dict[str, Any]:
-  """The options of the world."""
+  """The options of the suite, from --env_option."""
   return {
     name: _number_or_text(value)
     for name, value in config_io.parse_assignments(_ENV_OPTION.value).items()
@@ -154,8 +154,8 @@ def experiment_from_flags(
   """Makes the experiment that the flags describe.
 
   Args:
-    argv: what is left of the command line.
-    default_num_steps: of a run that does not say.
+    argv: the command line without its flags.
+    default_num_steps: environment steps without --num_steps.
 
   Returns:
     The experiment, and whether it continues a run.
@@ -204,7 +204,7 @@ def _continued() -> experiment_lib.Experiment:
   experiment = dataclasses.replace(
     experiment_lib.load(_OUTPUT_DIR.value), wandb=_WANDB.value
   )
-  # Nothing to continue is found out now and not half-way.
+  # Fails now, and not half-way, if there is nothing to continue.
   checkpoints.latest(pathlib.Path(_OUTPUT_DIR.value) / command.CHECKPOINTS)
   if _NUM_STEPS.value is not None:
     experiment = dataclasses.replace(experiment, num_steps=_NUM_STEPS.value)
@@ -241,7 +241,7 @@ def show_settings(
 
 
 def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
-  """Writes into its folder what is run and how it was started.
+  """Writes config.json and run.json into the folder of a run.
 
   Raises:
     ValueError: if another run is there, or if the folder cannot be written.
@@ -265,7 +265,7 @@ def prepare_folder(experiment: experiment_lib.Experiment, resume: bool) -> None:
 def report(
   experiment: experiment_lib.Experiment, summary: dict[str, Any]
 ) -> None:
-  """Prints where a run got and what it left."""
+  """Prints the main numbers of a run and the files that it wrote."""
   folder = pathlib.Path(experiment.output_dir)
   parts = []
   if 'skills_learned' in summary:

@@ -1,4 +1,4 @@
-"""Environments that stop in the middle of an episode."""
+"""A wrapper that can stop an environment in the middle of an episode."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from skills.agents.replay import stalls
 
 
 class Interruptible(acme_api.wrappers.EnvironmentWrapper):
-  """An environment that does not outlive the program.
+  """An environment that raises once the program is stopping.
 
   Attributes:
-    steps: made since the episode began, or since somebody set it to 0.
+    steps: made since the episode began, or since it was set to 0.
   """
 
   def __init__(
     self, environment: dm_env.Environment, should_stop: stalls.ShouldStop
   ):
-    """Initialises the wrapper; `should_stop` is asked before each step."""
+    """Initializes the wrapper; `should_stop` is asked before each step."""
     super().__init__(environment)
     self._should_stop = should_stop
     self.steps = 0

@@ -1,4 +1,4 @@
-"""One experiment in one process: Acme's loop, Reverb, learner and evaluator.
+"""Training in one process: Acme's loop, Reverb, learner and evaluator.
 
 Actor and learner are threads on either side of a real Reverb server; its rate
 limiter keeps their ratio. The main thread watches them, evaluates and shows
@@ -47,10 +47,10 @@ _LOGGERS = {
 
 
 class Worker(threading.Thread):
-  """A thread that keeps its exception for whoever watches it."""
+  """A thread that keeps its exception, for the main thread to raise."""
 
   def __init__(self, name: str, work: Callable[[], None]):
-    """Initialises the thread; `work` is its body."""
+    """Initializes the thread; `work` is its body."""
     super().__init__(name=name, daemon=True)
     self._work = work
     self.error: BaseException | None = None
@@ -66,7 +66,7 @@ class Worker(threading.Thread):
 
 
 class Run:
-  """The parts of a run, and what they do together."""
+  """A run: actor, learner, replay server and evaluator."""
 
   def __init__(
     self,
@@ -87,71 +87,31 @@ class Run:
     self.stop = threading.Event()
     self.save_asked = threading.Event()
     self.is_abandoned = threading.Event()
-    config = experiment.config
     checkpoint = run_checkpoints.newest(self.folder)
     counts = run_checkpoints.counts(self.folder)
-    # Whatever cannot be saved begins anew, and not where the run began.
-    started_at = counts['actor_steps']
+    # What cannot be saved begins anew, but not with the seed of the beginning.
+    self._started_at = counts['actor_steps']
     self.environment = interruptible.Interruptible(
-      experiment.make_environment(
-        experiment.seed_for('environment', 0, started_at)
-      ),
+      experiment.make_environment(self._seed_for('environment')),
       self.is_abandoned.is_set,
     )
     spec = acme_api.specs.make_environment_spec(self.environment)
-    self.agent = builder_lib.make_agent(config, spec)
-
-    self.loggers = [
-      run_loggers.make(
+    self.agent = builder_lib.make_agent(experiment.config, spec)
+    self.loggers = {
+      label: run_loggers.make(
         self.folder, label, every_s=every_s, wandb=experiment.wandb
       )
       for label, every_s in _LOGGERS.items()
-    ]
+    }
+    self.counter = acme_api.counting.Counter()
     builder = builder_lib.SkillBuilder(
-      config,
-      logger_fn=lambda: self.loggers[1],
+      experiment.config,
+      logger_fn=lambda: self.loggers['learner'],
       should_stop=self.stop.is_set,
     )
-    self.server = run_checkpoints.make_replay_server(
-      self.folder, 0, builder.make_replay_tables(spec)
-    )
-    self.client = acme_api.reverb.Client(f'localhost:{self.server.port}')
-    self.counter = acme_api.counting.Counter()
-    self.iterator = builder.make_dataset_iterator(self.client)
-    self.learner = builder.make_learner(
-      jax.random.PRNGKey(experiment.seed_for('learner')),
-      self.agent,
-      self.iterator,
-      self.client,
-      counter=acme_api.counting.Counter(
-        self.counter, 'learner', time_delta=0.0
-      ),
-    )
-    self.adder = builder.make_adder(self.client)
-    self.actor = builder.make_actor(
-      jax.random.PRNGKey(experiment.seed_for('actor', 0, started_at)),
-      builder.make_policy(self.agent),
-      self.adder,
-      self.learner,
-    )
-    self.loop = acme_api.environment_loop.EnvironmentLoop(
-      self.environment,
-      self.actor,
-      counter=acme_api.counting.Counter(self.counter, 'actor', time_delta=0.0),
-      logger=self.loggers[0],
-      observers=observers.make(self.environment),
-    )
-    evaluator_environment = experiment.make_environment(
-      experiment.seed_for('evaluator environment', 0, started_at)
-    )
-    self.evaluator = evaluation.Evaluator(
-      self.agent,
-      builder,
-      evaluator_environment,
-      self.learner,
-      jax.random.PRNGKey(experiment.seed_for('evaluator', 0, started_at)),
-      observers.make(evaluator_environment),
-    )
+    self._make_learner(builder, builder.make_replay_tables(spec))
+    self._make_actor(builder)
+    self._make_evaluator(builder)
     self.counter.increment(**counts)
     self.earlier_s = 0.0
     if checkpoint is not None:
@@ -164,12 +124,65 @@ class Run:
       Worker('learner', self._learn),
     ]
 
+  # The parts.
+
+  def _seed_for(self, part: str) -> int:
+    return self.experiment.seed_for(part, 0, self._started_at)
+
+  def _counter_for(self, part: str) -> acme_api.counting.Counter:
+    return acme_api.counting.Counter(self.counter, part, time_delta=0.0)
+
+  def _make_learner(
+    self,
+    builder: builder_lib.SkillBuilder,
+    tables: list[acme_api.reverb.Table],
+  ) -> None:
+    self.server = run_checkpoints.make_replay_server(self.folder, 0, tables)
+    self.client = acme_api.reverb.Client(f'localhost:{self.server.port}')
+    self.iterator = builder.make_dataset_iterator(self.client)
+    self.learner = builder.make_learner(
+      jax.random.PRNGKey(self.experiment.seed_for('learner')),
+      self.agent,
+      self.iterator,
+      self.client,
+      counter=self._counter_for('learner'),
+    )
+
+  def _make_actor(self, builder: builder_lib.SkillBuilder) -> None:
+    self.adder = builder.make_adder(self.client)
+    self.actor = builder.make_actor(
+      jax.random.PRNGKey(self._seed_for('actor')),
+      builder.make_policy(self.agent),
+      self.adder,
+      self.learner,
+    )
+    self.loop = acme_api.environment_loop.EnvironmentLoop(
+      self.environment,
+      self.actor,
+      counter=self._counter_for('actor'),
+      logger=self.loggers['actor'],
+      observers=observers.make(self.environment),
+    )
+
+  def _make_evaluator(self, builder: builder_lib.SkillBuilder) -> None:
+    environment = self.experiment.make_environment(
+      self._seed_for('evaluator environment')
+    )
+    self.evaluator = evaluation.Evaluator(
+      self.agent,
+      builder,
+      environment,
+      self.learner,
+      jax.random.PRNGKey(self._seed_for('evaluator')),
+      observers.make(environment),
+    )
+
   def start(self) -> None:
     """Starts to act and to learn."""
     for worker in self.workers:
       worker.start()
 
-  # What the threads do.
+  # The bodies of the threads.
 
   def _act(self) -> None:
     while not self.stop.is_set():
@@ -181,7 +194,7 @@ class Run:
         return
       self.environment.steps = 0
       try:
-        self.loggers[0].write(self.loop.run_episode())
+        self.loggers['actor'].write(self.loop.run_episode())
       except stalls.StoppedError:
         # What was done of the episode counts too.
         self.counter.increment(actor_steps=self.environment.steps)
@@ -261,11 +274,14 @@ class Run:
     return numbers
 
   def evaluate(self) -> dict[str, float]:
-    """Numbers of fresh episodes, which are also logged."""
+    """Metrics of fresh episodes, which are also logged."""
     counts = self.counts()
     _, numbers = self.evaluator.run(*self.experiment.evaluation_size)
-    self.loggers[2].write({**numbers, **counts})
-    finish.check_finite(self.learner.get_variables([learning.POLICY]))
+    self.loggers['evaluator'].write({**numbers, **counts})
+    finish.check_finite(
+      self.learner.get_variables([learning.POLICY]),
+      self.experiment.config.learner,
+    )
     return numbers
 
   def final_counts(self) -> dict[str, int]:
@@ -287,7 +303,7 @@ class Run:
         worker.join(_JOIN_S)
 
   def close(self) -> None:
-    """Lets go of everything; safe to call at any time."""
+    """Stops and releases everything; safe to call at any time."""
     self.halt()
     for worker in self.workers:
       if worker.is_alive():
@@ -297,7 +313,7 @@ class Run:
     self.learner.close()
     self.adder.close()
     self.server.stop()
-    for logger in self.loggers:
+    for logger in self.loggers.values():
       logger.close()
     run_checkpoints.remove_leftovers(self.folder)
 
@@ -306,7 +322,7 @@ def run(
   experiment: experiment_lib.Experiment,
   begin: Callable[[base.LearnerState], base.LearnerState] | None = None,
 ) -> command.Outcome:
-  """Trains, and leaves a complete run's folder behind.
+  """Trains, and writes the complete folder of a run.
 
   Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
   If the folder has a checkpoint, the run continues from it.
@@ -344,7 +360,7 @@ def run(
 
 
 def check(experiment: experiment_lib.Experiment) -> None:
-  """Refuses what would start but never learn.
+  """Refuses a run that would start but never learn.
 
   Raises:
     ValueError: naming the setting.

@@ -1,4 +1,4 @@
-"""What a run counts of its episodes besides their returns."""
+"""Metrics of episodes besides their returns."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from skills.agents import acme_api
 
 
 class Coverage(acme_api.EnvLoopObserver):
-  """In how many places of an Atari game the avatar was."""
+  """Number of places that the avatar of an Atari game visited."""
 
   def __init__(self, game: str):
-    """Counts from nothing; `game` is one whose avatar's bytes are known."""
+    """Starts at zero; `game` is one of `atari_coverage.AVATAR_BYTES`."""
     self._coverage = atari_coverage.Coverage(game)
 
   def observe_first(
@@ -32,7 +32,7 @@ class Coverage(acme_api.EnvLoopObserver):
     self._visit(env)
 
   def get_metrics(self) -> dict[str, Any]:
-    """Places of this episode, and of all since this was made."""
+    """Places visited in this episode, and in all episodes so far."""
     return {
       'episode_coverage': self._coverage.episode,
       'lifetime_coverage': self._coverage.lifetime,
@@ -45,7 +45,7 @@ class Coverage(acme_api.EnvLoopObserver):
 def make(
   environment: dm_env.Environment,
 ) -> list[acme_api.EnvLoopObserver]:
-  """The observers that suit an environment; they count from nothing."""
+  """Makes the observers that suit an environment."""
   if not isinstance(environment, capabilities.HasConsole):
     return []
   game = environment.game

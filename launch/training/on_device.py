@@ -27,22 +27,22 @@ _LONGEST_UNROLLED = 32
 _UNROLLED_OF_LONGER = 4
 
 # Updates whose random numbers are drawn at once. Drawing them one by one would
-# cost more than the updates of a small world. Calls that train for multiples of
-# it give the same result however the whole is cut into calls.
+# cost more than the updates of a small environment. Calls that train for
+# multiples of it give the same result however the whole is cut into calls.
 BLOCK = 100
 
 
-# States of worlds, and the memories of those who act in them.
-Worlds = tuple[Int[Array, 'B'], base.Memory]
+# States of environments, and the memory of the acting policy in each.
+ActingState = tuple[Int[Array, 'B'], base.Memory]
 
 
 class OnDeviceState(NamedTuple):
-  """Everything that a run changes.
+  """The state of a run.
 
   Attributes:
     learner: the learner's state.
     environments: states of the environments.
-    memory: of the acting_policy in each.
+    memory: of the acting policy in each.
     key: source of the random numbers to come.
   """
 
@@ -71,9 +71,9 @@ class Program(NamedTuple):
   evaluate: Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]
 
 
-# Random key, number of worlds -> as they begin.
-_Reset = Callable[[types.PRNGKey, int], Worlds]
-# OnDeviceState; skills, uniform numbers and a key -> state and metrics.
+# Random key, number of environments -> as they begin.
+_Reset = Callable[[types.PRNGKey, int], ActingState]
+# State; skills, uniform numbers and a key -> state and metrics.
 _Update = Callable[[OnDeviceState, Any], tuple[OnDeviceState, types.Metrics]]
 
 
@@ -81,11 +81,11 @@ def rollout(
   acting_policy: base.ActingPolicy,
   environment: tabular_functional.FunctionalEnvironment,
   variables: base.Variables,
-  start: Worlds,
+  start: ActingState,
   skill: Int[Array, 'B'],
   uniform: Float[Array, 'T B U'],
   key: types.PRNGKey,
-) -> tuple[types.Trajectory, Worlds]:
+) -> tuple[types.Trajectory, ActingState]:
   """Runs one skill in each of B environments, from its first step to its last.
 
   Args:
@@ -130,7 +130,7 @@ def rollout(
       num_steps if num_steps <= _LONGEST_UNROLLED else _UNROLLED_OF_LONGER
     ),
   )
-  # A world that ended stays where it is; what it did then is padding.
+  # An environment that ended stays where it is; its later steps are padding.
   alive = jnp.cumprod(discounts, axis=0) > 0
   mask = jnp.concatenate([jnp.ones_like(alive[:1]), alive[:-1]])
   trajectory = types.Trajectory(
@@ -169,7 +169,7 @@ def make(
       'keeps_skill must be false on device where episodes do not end, got true.'
     )
 
-  def reset(key: types.PRNGKey, size: int) -> Worlds:
+  def reset(key: types.PRNGKey, size: int) -> ActingState:
     memory = jax.tree.map(
       lambda x: jnp.broadcast_to(x, (size,) + x.shape),
       agent.acting_policy.init(),
@@ -190,10 +190,13 @@ def make(
   )
 
 
-def _go_on(
-  reset: _Reset, trajectory: types.Trajectory, end: Worlds, key: types.PRNGKey
-) -> Worlds:
-  """Worlds go on, but for those that ended, which begin anew."""
+def _reset_ended(
+  reset: _Reset,
+  trajectory: types.Trajectory,
+  end: ActingState,
+  key: types.PRNGKey,
+) -> ActingState:
+  """Resets the environments that ended; the others go on."""
   has_ended = jnp.any(trajectory.discount == 0, axis=0)
   return jax.tree.map(
     lambda new, old: jnp.where(
@@ -209,7 +212,7 @@ def _make_update(
   environment: tabular_functional.FunctionalEnvironment,
   reset: _Reset,
 ) -> _Update:
-  """Runs a skill in every world, and learns from it."""
+  """Runs a skill in every environment, and learns from it."""
   is_episodic = environment.horizon is not None
 
   def update(state, inputs):
@@ -227,7 +230,7 @@ def _make_update(
       key,
     )
     if not is_episodic:
-      end = _go_on(reset, trajectory, end, key)
+      end = _reset_ended(reset, trajectory, end, key)
     learner, metrics = agent.learner.update(state.learner, trajectory)
     environments, memory = end
     return OnDeviceState(learner, environments, memory, state.key), metrics
@@ -238,7 +241,7 @@ def _make_update(
 def _make_train(
   agent: registry.Agent, update: _Update
 ) -> Callable[[OnDeviceState, int], tuple[OnDeviceState, types.Metrics]]:
-  """Makes many updates, the random numbers of a block of them at once."""
+  """Many updates; random numbers are drawn a block of them at a time."""
   config = agent.config
   batch = config.batch_size
 
@@ -282,7 +285,7 @@ def _make_evaluate(
   environment: tabular_functional.FunctionalEnvironment,
   reset: _Reset,
 ) -> Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]:
-  """Runs fresh skills of the evaluation policy: episodes, or chains."""
+  """Rollouts of the evaluation policy: episodes, or chains of skills."""
   config = agent.config
   batch = config.batch_size
   num_steps = config.skill_length
@@ -311,7 +314,7 @@ def _make_evaluate(
 
   def chains(
     variables: base.Variables,
-    start: Worlds,
+    start: ActingState,
     skill: Int[Array, 'L B'],
     key: types.PRNGKey,
   ) -> types.Trajectory:
@@ -324,7 +327,7 @@ def _make_evaluate(
       trajectory, end = rollout(
         acting_policy, environment, variables, start, skill, uniform, key
       )
-      return _go_on(reset, trajectory, end, key), trajectory
+      return _reset_ended(reset, trajectory, end, key), trajectory
 
     length = skill.shape[0]
     _, links = jax.lax.scan(link, start, (skill, jax.random.split(key, length)))

@@ -1,4 +1,4 @@
-"""The run of an experiment on device: training, checkpoints and its end."""
+"""Training on device: the run of an experiment from start to summary."""
 
 from collections.abc import Sequence
 import pathlib
@@ -29,7 +29,7 @@ _COUNTED_SKILLS = 2**17
 
 
 class _Built(NamedTuple):
-  """What an experiment on device is made of."""
+  """The parts of an experiment on device."""
 
   environment: Any
   agent: registry.Agent
@@ -37,7 +37,7 @@ class _Built(NamedTuple):
 
 
 def build(experiment: experiment_lib.Experiment) -> _Built:
-  """Makes the world, the agent and the program.
+  """Makes the environment, the agent and the program.
 
   Raises:
     ValueError: if they cannot be compiled together, naming why.
@@ -61,7 +61,7 @@ def build(experiment: experiment_lib.Experiment) -> _Built:
 def run(
   experiment: experiment_lib.Experiment, *, resume: bool = False
 ) -> command.Outcome:
-  """Trains, and leaves a complete run's folder behind.
+  """Trains, and writes the complete folder of a run.
 
   An interrupted run continues bit for bit, wherever it was interrupted.
 
@@ -82,7 +82,7 @@ def run(
 
 
 class _Run:
-  """The parts of a run, and what they do together."""
+  """A run: its compiled functions, its state and its loggers."""
 
   def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
     self.experiment = experiment
@@ -165,15 +165,17 @@ class _Run:
   def evaluate(
     self, episodes: int
   ) -> tuple[types.Trajectory, dict[str, float]]:
-    # Does not touch the state: how often one looks changes nothing.
+    # The state stays as it is: evaluating does not change the run.
     key = jax.random.fold_in(self.evaluation_key, self.updates)
     trajectory = self._evaluate(self.state, key, episodes)
-    finish.check_finite(self.state.learner.params)
+    finish.check_finite(
+      self.state.learner.params, self.experiment.config.learner
+    )
     numbers = self._measure(self.state.learner.objective, trajectory)
     return trajectory, {name: float(value) for name, value in numbers.items()}
 
   def information(self) -> dict[str, float]:
-    """What states tell of skills, in grids in which skills are chained."""
+    """Information of states about skills, where a grid has no horizon."""
     if (
       not capabilities.is_endless(self.environment)
       or not isinstance(self.environment, capabilities.HasGrid)
@@ -185,23 +187,22 @@ class _Run:
     return measure.information(trajectory, self.environment.grid.positions)
 
   def finish(self, received: Sequence[int]) -> command.Outcome:
-    """Measures the final policy, and writes summary, pictures and figures."""
-    interrupted_by = received[0] if received else None
+    """Evaluates the final policy, and writes summary, pictures and figures."""
     experiment = self.experiment
-    wall_time_s = self.wall_time_s()
-    episodes = max(final_lib.final_size(experiment))  # Each is one skill.
-    trajectory, numbers = self.evaluate(episodes)
-    numbers |= self.information()
+    ending = finish.Ending(
+      {
+        'environment_steps': self.counts()['actor_steps'],
+        'learner_steps': self.updates,
+      },
+      self.updates >= self.num_updates,
+      self.wall_time_s(),
+      received[0] if received else None,
+    )
+    num_skills = max(final_lib.final_size(experiment))
+    trajectory, numbers = self.evaluate(num_skills)
+    outcome = ending.outcome(numbers | self.information(), num_skills)
     for logger in self.loggers:
       logger.close()
-    summary = {
-      'complete': self.updates >= self.num_updates,
-      **numbers,
-      'environment_steps': self.counts()['actor_steps'],
-      'learner_steps': self.updates,
-      'evaluation_episodes': episodes,
-      'wall_time_s': wall_time_s,
-    }
     learner = self.state.learner
     final = final_lib.Final(
       self.agent,
@@ -210,5 +211,5 @@ class _Run:
       self.environment,
       trajectory,
     )
-    finish.write(experiment, final, summary, lambda: bool(received))
-    return command.Outcome(summary, interrupted_by)
+    finish.write(experiment, final, outcome.summary, lambda: bool(received))
+    return outcome

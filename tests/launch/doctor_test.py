@@ -1,4 +1,4 @@
-"""The doctor names each fault and its remedy, and survives them all."""
+"""The doctor names each fault and its remedy, whatever is broken."""
 
 from importlib import metadata
 import json
@@ -45,7 +45,7 @@ def test_a_healthy_installation_is_usable():
   assert 'TFRT_CPU_0' in findings['jax']['found']
 
 
-def test_the_plain_report_has_one_status_per_line_and_no_colours():
+def test_the_plain_report_has_one_status_per_line_and_no_colors():
   result = run_doctor('--only=python,platform,libpython,versions')
   assert result.returncode == 0, result.stdout + result.stderr
   assert result.stderr == ''
@@ -55,7 +55,6 @@ def test_the_plain_report_has_one_status_per_line_and_no_colours():
   assert '\x1b' not in result.stdout
 
 
-@pytest.mark.alone  # Libraries that answer must do so within the timeout.
 def test_each_broken_library_is_contained_and_names_its_remedy(tmp_path):
   for package, code in {
     'reverb': "raise ImportError('libpython3.10.so.1.0: cannot open')",
@@ -67,14 +66,12 @@ def test_each_broken_library_is_contained_and_names_its_remedy(tmp_path):
   }.items():
     (tmp_path / f'{package}.py').write_text(code + '\n')
   result = run_doctor(
-    '--json',
-    '--timeout=3',
-    '--only=reverb,tensorflow,launchpad,dm_control,ale_py',
-    path=tmp_path,
+    '--json', '--only=reverb,tensorflow,launchpad,dm_control', path=tmp_path
   )
+  hanging = run_doctor('--json', '--only=ale_py', '--timeout=3', path=tmp_path)
   assert result.returncode == 1
   assert not json.loads(result.stdout)['usable']
-  findings = findings_of(result)
+  findings = findings_of(result) | findings_of(hanging)
   assert {finding['status'] for finding in findings.values()} == {'FAIL'}
   for what, found, fix in (
     ('reverb', 'libpython3.10.so.1.0', 'apt-get install libpython3.10'),

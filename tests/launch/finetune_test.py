@@ -1,10 +1,14 @@
-"""Tests of launch/finetune.py."""
+"""Fine-tuning: refusals, its two runs, and how it is continued."""
 
+import contextlib
 import csv
+import io
 import json
 import os
+import pathlib
 import signal
 import time
+from typing import NamedTuple
 
 from absl import flags
 from absl.testing import flagsaver
@@ -14,6 +18,7 @@ import numpy as np
 import pytest
 
 from launch import finetune
+from launch.reporting import run_figures
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_files
 from launch.training import local
@@ -103,13 +108,13 @@ def test_skills_without_a_policy_are_refused(capsys, tmp_path):
   assert 'actor_critic, got q_learning' in error
 
 
-def test_a_folder_with_something_in_it_is_left_alone(capsys, run_dir):
+def test_used_folder_is_left_alone(capsys, run_dir):
   error = refused(capsys, skills=str(run_dir), output_dir=str(run_dir))
   assert 'add --resume' in error
   assert 'choose another --output_dir' in error
 
 
-def test_what_skills_brought_is_read_back_as_it_was_written(tmp_path):
+def test_returns_of_skills_survive_their_file(tmp_path):
   assert finetune.read_tried(tmp_path, (2, 3)) is None
   tried = finetune.Tried(
     np.arange(6.0).reshape(2, 3) / 3, np.arange(6).reshape(2, 3) + 5
@@ -123,7 +128,7 @@ def test_what_skills_brought_is_read_back_as_it_was_written(tmp_path):
 
 
 class Paying:
-  """A world of 3 steps that pays what the action's first entry is."""
+  """An environment of 3 steps; the reward is the action's first entry."""
 
   def __init__(self, environment):
     self._environment = environment
@@ -142,7 +147,7 @@ class Paying:
     )
 
 
-def test_each_skill_is_followed_without_an_end(run_dir):
+def test_each_skill_runs_for_whole_episodes(run_dir):
   trained = loading.load(run_dir)
   experiment = experiment_lib.load(str(run_dir))
   returns, num_steps = finetune.try_skills(
@@ -150,11 +155,11 @@ def test_each_skill_is_followed_without_an_end(run_dir):
   )
   assert returns.shape == (3, 2)
   np.testing.assert_array_equal(num_steps, np.full((3, 2), 3))
-  # The same episode by hand, of another world with the same random numbers.
-  world = experiment.make_environment(0)
+  # The same by hand, in another environment with the same random numbers.
+  environment = experiment.make_environment(0)
   acting_policy = trained.agent.evaluation_acting_policy
   for skill, episode in np.ndindex(3, 2):
-    seen, total = world.reset().observation, 0.0
+    seen, total = environment.reset().observation, 0.0
     for _ in range(3):
       action, _ = acting_policy.select_action(
         trained.variables,
@@ -164,7 +169,7 @@ def test_each_skill_is_followed_without_an_end(run_dir):
         jnp.zeros((1, 0)),
       )
       total += float(action[0, 0])
-      seen = world.step(np.asarray(action[0])).observation
+      seen = environment.step(np.asarray(action[0])).observation
     np.testing.assert_allclose(returns[skill, episode], total, rtol=1e-4)
 
 
@@ -173,34 +178,79 @@ def rows_of(path):
     return list(csv.DictReader(file))
 
 
+class RecordingRun(local.Run):
+  """Keeps what runs begin with; the first from scratch gets a Ctrl-C."""
+
+  begun = {}
+  interrupted = []
+
+  def start(self):
+    self.begun.setdefault(self.folder.name, self.learner.save())
+    super().start()
+
+  def evaluate(self):
+    numbers = super().evaluate()
+    if self.folder.name == finetune.SCRATCH and not self.interrupted:
+      self.interrupted.append(True)
+      while self.counts()['learner_steps'] < 1:
+        time.sleep(0.05)
+      os.kill(os.getpid(), signal.SIGINT)
+    return numbers
+
+
+class Finished(NamedTuple):
+  """A command that was interrupted, and then continued to its end."""
+
+  out: pathlib.Path
+  given: dict
+  begun: dict
+  interrupted: dict
+  error: str
+  tried_at: int
+  acted: str
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory, run_dir):
+  """Runs the command, interrupts it in its second run, and continues it."""
+  out = tmp_path_factory.mktemp('finetune') / 'out'
+  given = {
+    'skills': str(run_dir),
+    'output_dir': str(out),
+    'num_steps': 1500,
+    'episodes_per_skill': 1,
+    'evaluation_episodes': 1,
+    'set': ['replay.min_size=4', 'batch_size=4', 'updates_per_step=1'],
+  }
+  error = io.StringIO()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(local, 'Run', RecordingRun)
+    # Figures are the longest part of a run, and have tests of their own.
+    patch.setattr(run_figures, 'leave', lambda *_: None)
+    with contextlib.redirect_stderr(error), flagsaver.flagsaver(**given):
+      assert finetune.main(['finetune']) == 130
+    assert not (out / finetune.CURVES).exists()
+    interrupted = json.loads((out / run_files.SUMMARY_FILE).read_text())
+    tried_at = (out / finetune.SKILL_RETURNS).stat().st_mtime_ns
+    acted = (out / 'finetuned' / 'actor' / 'metrics.csv').read_text()
+    with flagsaver.flagsaver(**given, resume=True):
+      assert finetune.main(['finetune']) == 0
+  return Finished(
+    out,
+    given,
+    RecordingRun.begun,
+    interrupted,
+    error.getvalue(),
+    tried_at,
+    acted,
+  )
+
+
 @pytest.mark.integration
 def test_both_runs_begin_where_they_should_and_leave_their_curves(
-  tmp_path, run_dir, monkeypatch
+  finished, run_dir
 ):
-  begun = {}
-
-  class Run(local.Run):
-    """A run that tells what it began with."""
-
-    def start(self):
-      begun[self.folder.name] = self.learner.save()
-      super().start()
-
-  monkeypatch.setattr(local, 'Run', Run)
-  out = tmp_path / 'out'
-  with flagsaver.flagsaver(
-    skills=str(run_dir),
-    output_dir=str(out),
-    num_steps=700,
-    episodes_per_skill=1,
-    evaluation_episodes=1,
-    set=[
-      'replay.min_size=4',
-      'batch_size=4',
-      'updates_per_step=1',
-    ],
-  ):
-    assert finetune.main(['finetune']) == 0
+  out = finished.out
   trained = loading.load(run_dir)
   returns = [
     float(row['episode_return'])
@@ -212,7 +262,7 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
   assert summary['best_skill'] == best
   assert summary['steps_of_trying'] == 3 * 100
   # The policy is the skills'; all else is that of the run from scratch.
-  finetuned, scratch = begun['finetuned'], begun['scratch']
+  finetuned, scratch = finished.begun['finetuned'], finished.begun['scratch']
   policy = learning.to_host(trained.state.params.policy)
   same = jax.tree.map(np.array_equal, finetuned.params.policy, policy)
   assert all(jax.tree.leaves(same))
@@ -223,12 +273,12 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
     scratch,
   )
   assert all(jax.tree.leaves(same))
-  # Its optimiser, too, has seen nothing; the one from scratch has no habits.
+  # Its optimizer, too, is fresh; the run from scratch has no bias to a skill.
   assert not any(np.any(x) for x in jax.tree.leaves(finetuned.optimizer.policy))
   assert '~' in finetuned.params.policy and '~' not in scratch.params.policy
   heads = scratch.params.policy['head']['w'], policy['head']['w']
   assert not np.array_equal(*heads)
-  # What trying skills took is the fine-tuned run's own.
+  # The steps of trying skills count for the fine-tuned run alone.
   steps = {'finetuned': [], 'scratch': []}
   for row in rows_of(out / finetune.CURVES):
     steps[row['run']].append(int(row['environment_steps']))
@@ -239,70 +289,34 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
     assert own.config.fixed_skill == best
     assert own.agent == 'extrinsic'
     assert (out / name / run_files.LEARNING_CURVE).exists()
-  assert summary['finetuned']['environment_steps'] == 400
-  assert summary['scratch']['environment_steps'] == 700
+  assert summary['finetuned']['environment_steps'] == 1200
+  assert summary['scratch']['environment_steps'] == 1500
   assert (out / finetune.PICTURE).read_bytes().startswith(b'\x89PNG')
 
 
-class InterruptedRun(local.Run):
-  """A run that gets a Ctrl-C once it has learned something."""
-
-  signals = 0
-
-  def watch(self, interrupted):
-    if self.folder.name == finetune.SCRATCH and not InterruptedRun.signals:
-      InterruptedRun.signals = 1
-      self.start()
-      while self.counts()['learner_steps'] < 1:
-        time.sleep(0.05)
-      os.kill(os.getpid(), signal.SIGINT)
-      self.halt()
-      return {}
-    return super().watch(interrupted)
-
-
 @pytest.mark.integration
-def test_an_interrupted_command_goes_on_where_it_was(
-  capsys, tmp_path, run_dir, monkeypatch
-):
-  monkeypatch.setattr(local, 'Run', InterruptedRun)
-  InterruptedRun.signals = 0
-  out = tmp_path / 'out'
-  given = {
-    'skills': str(run_dir),
-    'output_dir': str(out),
-    'num_steps': 1500,
-    'episodes_per_skill': 1,
-    'evaluation_episodes': 1,
-    'set': ['replay.min_size=4', 'batch_size=4', 'updates_per_step=1'],
-  }
-  with flagsaver.flagsaver(**given):
-    assert finetune.main(['finetune']) == 130
-  assert 'To continue: the same command and --resume' in capsys.readouterr().err
-  assert not (out / finetune.CURVES).exists()
-  before = json.loads((out / run_files.SUMMARY_FILE).read_text())
+def test_interrupted_command_continues_where_it_was(capsys, finished):
+  out, before = finished.out, finished.interrupted
+  assert 'To continue: the same command and --resume' in finished.error
   assert before['finetuned']['complete']
   assert not before['scratch']['complete']
-  tried = (out / finetune.SKILL_RETURNS).stat().st_mtime_ns
-  acted = (out / 'finetuned' / 'actor' / 'metrics.csv').read_text()
-  assert len(acted.splitlines()) > 1
-  # Another setting would make a comparison that is none.
-  error = refused(capsys, **{**given, 'resume': True, 'seed': 5})
+  assert len(finished.acted.splitlines()) > 1
+  # With another setting the two runs could not be compared.
+  error = refused(capsys, **{**finished.given, 'resume': True, 'seed': 5})
   assert 'seed cannot change' in error
-  with flagsaver.flagsaver(**given, resume=True):
-    assert finetune.main(['finetune']) == 0
-  summary = json.loads((out / run_files.SUMMARY_FILE).read_text())
-  assert (out / finetune.SKILL_RETURNS).stat().st_mtime_ns == tried
+  after = json.loads((out / run_files.SUMMARY_FILE).read_text())
+  assert (out / finetune.SKILL_RETURNS).stat().st_mtime_ns == finished.tried_at
   for name in ('finetuned', 'scratch'):
-    assert summary[name]['complete']
-  # In the run that was complete nobody acted again. The learner may have taken
-  # what was left in replay.
-  assert (out / 'finetuned' / 'actor' / 'metrics.csv').read_text() == acted
-  assert (
-    summary['finetuned']['learner_steps']
-    >= before['finetuned']['learner_steps']
-  )
-  assert (
-    summary['scratch']['learner_steps'] > before['scratch']['learner_steps'] > 0
-  )
+    assert after[name]['complete']
+  # The run that was complete acted no more. The learner may have taken what was
+  # left in replay.
+  metrics_file = out / 'finetuned' / 'actor' / 'metrics.csv'
+  assert metrics_file.read_text() == finished.acted
+  steps = {
+    (name, when): summary[name]['learner_steps']
+    for name in ('finetuned', 'scratch')
+    for when, summary in (('before', before), ('after', after))
+  }
+  assert steps['finetuned', 'after'] >= steps['finetuned', 'before']
+  assert steps['scratch', 'after'] > steps['scratch', 'before'] > 0
   assert (out / finetune.PICTURE).exists()

@@ -1,8 +1,6 @@
-"""A controller over trained skills, as a user starts and continues it."""
+"""A controller over trained skills: its settings, start and continuation."""
 
 import json
-import subprocess
-import sys
 
 from absl import flags
 from absl.testing import flagsaver
@@ -22,10 +20,10 @@ from skills.agents import hierarchy
 
 pytestmark = pytest.mark.integration
 
-WORLD = 'grid:open_41'
+ENVIRONMENT = 'grid:open_41'
 
 
-def write_skills(folder, environment=WORLD, **settings):
+def write_skills(folder, environment=ENVIRONMENT, **settings):
   """A run's folder with skills that have learned nothing yet."""
   experiment = experiment_lib.make(
     agent='vic',
@@ -49,7 +47,7 @@ def make(folder, trained, **fields):
   return experiment_lib.make(
     **{
       'agent': 'hierarchy',
-      'environment': WORLD,
+      'environment': ENVIRONMENT,
       'environment_options': {'goal': 3, 'horizon': 40},
       'skills': trained,
       'num_steps': 1500,
@@ -61,7 +59,7 @@ def make(folder, trained, **fields):
   )
 
 
-def test_an_experiment_wraps_its_world_and_survives_its_file(tmp_path):
+def test_experiment_wraps_its_environment_and_survives_its_file(tmp_path):
   trained = write_skills(tmp_path / 'skills')
   experiment = make(tmp_path / 'run', trained, skills_discount=0.95)
   environment = experiment.make_environment(0)
@@ -99,7 +97,7 @@ def main(capsys):
 
 def test_each_mistake_is_named_before_anything_starts(main, tmp_path):
   trained = write_skills(tmp_path / 'skills')
-  chosen = ('--agent=hierarchy', f'--env={WORLD}')
+  chosen = ('--agent=hierarchy', f'--env={ENVIRONMENT}')
   folder = f'--output_dir={tmp_path / "run"}'
   skills = f'--skills={trained}'
   assert 'needs skills: the folder of a run' in main(*chosen, folder)
@@ -121,26 +119,20 @@ def test_each_mistake_is_named_before_anything_starts(main, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_run_counts_choices_and_is_continued_with_its_skills(tmp_path):
+def test_run_counts_choices_and_is_continued_with_its_skills(tmp_path):
   write_skills(tmp_path / 'skills')
-  command = [sys.executable, '-m', 'launch.run_local']
   folder = tmp_path / 'run'
 
   def call(*arguments):
-    result = subprocess.run(
-      [*command, f'--output_dir={folder}', *arguments],
-      capture_output=True,
-      text=True,
-      timeout=240,
-      check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    with flagsaver.flagsaver():
+      rest = flags.FLAGS(['run_local', f'--output_dir={folder}', *arguments])
+      assert run_local.main(rest) == 0
     return json.loads((folder / 'summary.json').read_text())
 
   summary = call(
     '--agent=hierarchy',
     f'--skills={tmp_path / "skills"}',
-    f'--env={WORLD}',
+    f'--env={ENVIRONMENT}',
     '--env_option=goal=3',
     '--env_option=horizon=40',
     '--num_steps=1200',
@@ -189,7 +181,7 @@ def handmade_run(folder):
 
 
 @pytest.mark.slow
-def test_a_controller_learns_to_reach_a_goal_by_skills(tmp_path):
+def test_controller_learns_to_reach_a_goal_by_skills(tmp_path):
   trained = handmade_run(tmp_path / 'skills')
   experiment = make(
     tmp_path / 'run',
@@ -212,12 +204,12 @@ def goal_above_the_start():
   return gridworlds.MAPS['open_41'].goals.index((0, 20))
 
 
-def test_its_settings_are_those_of_a_task_s_agent():
+def test_settings_are_those_of_an_agent_of_the_task():
   problem = experiment_lib.problem_of(
     gridworlds.GridworldEnvironment(gridworlds.load('open_41'))
   )
-  plain = presets.make('extrinsic', WORLD, problem)
-  config = presets.make('hierarchy', WORLD, problem)
+  plain = presets.make('extrinsic', ENVIRONMENT, problem)
+  config = presets.make('hierarchy', ENVIRONMENT, problem)
   assert config.objective == plain.objective
   assert config.learner.discount == 1 != plain.learner.discount
   assert config.network.factored_states is None

@@ -1,4 +1,4 @@
-"""Manners of the commands."""
+"""Start, end, errors and signals of commands."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 from launch.cli import command
 
 
-def test_a_refused_value_ends_in_one_line_and_status_2(capsys):
+def test_refused_value_ends_in_one_line_and_status_2(capsys):
   with pytest.raises(SystemExit) as exit_info, command.exit_on_user_error():
     raise ValueError('batch_size must be >= 1, got 0.')
   assert exit_info.value.code == 2
@@ -18,7 +18,7 @@ def test_a_refused_value_ends_in_one_line_and_status_2(capsys):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_signals_are_noted_and_handlers_put_back(number):
+def test_signals_are_recorded_and_handlers_restored(number):
   before = signal.getsignal(number)
   with command.caught_signals() as received:
     os.kill(os.getpid(), number)
@@ -33,7 +33,7 @@ def test_ctrl_c_has_its_own_status(number, status):
   assert command.Outcome({}, number).status == status
 
 
-def test_reverbs_reports_are_dropped_and_everything_else_is_not():
+def test_only_messages_of_reverb_are_dropped():
   program = """
 import os
 from launch.cli import command
@@ -53,7 +53,7 @@ os.write(2, b'after\\n')
   )
 
 
-def test_what_a_killed_process_wrote_last_still_appears():
+def test_last_words_of_a_killed_process_appear():
   program = """
 import os
 from launch.cli import command

@@ -98,7 +98,7 @@ def test_a_resumed_run_counts_from_where_it_was(clock, display):
   assert '0:10 left' in line
 
 
-def test_nothing_moves_and_nothing_is_divided_by_zero(clock, display):
+def test_display_without_steps_divides_by_nothing(clock, display):
   bar, text = display(10)
   with bar:
     bar.update(0, 0, {})

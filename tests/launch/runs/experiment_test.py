@@ -1,4 +1,4 @@
-"""An experiment is one value, which a file holds in full."""
+"""Experiments: their refusals, their environment and their file."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ def make(tmp_path, **fields):
   )
 
 
-def test_a_world_without_end_is_cut_into_episodes_and_goes_on(tmp_path):
+def test_environment_without_horizon_is_cut_into_episodes_and_goes_on(tmp_path):
   environment = make(tmp_path, environment='grid:open_11').make_environment(0)
   timestep = environment.reset()
   for _ in range(2):
@@ -43,8 +43,8 @@ def test_a_world_without_end_is_cut_into_episodes_and_goes_on(tmp_path):
     ('grid:four_rooms', {}),
     ('grid:open_11', {'horizon': 7}),
   ):
-    world = make(tmp_path, environment=name, environment_options=options)
-    environment = world.make_environment(0)
+    experiment = make(tmp_path, environment=name, environment_options=options)
+    environment = experiment.make_environment(0)
     start = environment.reset().observation
     while not environment.step(1).last():
       pass

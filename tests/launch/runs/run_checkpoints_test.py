@@ -96,7 +96,7 @@ def test_a_checkpoint_is_without_replay_if_a_server_goes(
   tmp_path, serve, capfd, gone
 ):
   class GoesMeanwhile(acme_api.reverb.Client):
-    """Of a server that ends when it is asked to write."""
+    """Client of a server that ends when it is asked to write."""
 
     def checkpoint(self):
       serve.servers[gone].stop()
@@ -116,11 +116,11 @@ def test_a_checkpoint_is_without_replay_if_a_server_goes(
   assert f'replay/{gone} is away: this checkpoint' in capfd.readouterr().err
 
 
-def test_a_checkpoint_is_without_what_a_server_s_successor_removed(
+def test_checkpoint_leaves_out_replay_that_a_restarted_server_removed(
   tmp_path, serve, capfd
 ):
   class Replaced(acme_api.reverb.Client):
-    """Of a server that is killed once it has written."""
+    """Client of a server that is killed once it has written."""
 
     def checkpoint(self):
       written = super().checkpoint()
@@ -134,7 +134,7 @@ def test_a_checkpoint_is_without_what_a_server_s_successor_removed(
 
 def test_a_server_that_writes_elsewhere_is_named(tmp_path, serve):
   class Elsewhere(acme_api.reverb.Client):
-    """Of a server on a host that shares no files."""
+    """Client of a server on a host that shares no files."""
 
     def checkpoint(self):
       return '/nowhere/checkpoint'

@@ -22,7 +22,7 @@ from tests import runs
     ([(2000, None)], 0),
   ],
 )
-def test_policies_that_all_do_the_same_are_told_of_once(rows, num_warnings):
+def test_collapsed_policies_are_warned_of_once(rows, num_warnings):
   warnings = []
   logger = run_loggers.CollapseWarning(warnings.append)
   for steps, apart in rows:
@@ -88,9 +88,7 @@ def test_all_loggers_of_a_run_share_one_of_weights_and_biases(
   again.close()
 
 
-def test_nobody_who_did_not_ask_for_it_needs_weights_and_biases(
-  tmp_path, monkeypatch
-):
+def test_weights_and_biases_is_imported_only_on_request(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'wandb', None)
   run_loggers.make(tmp_path, 'learner').close()
 

@@ -52,7 +52,7 @@ def test_the_first_start_is_kept_and_others_are_added(tmp_path, monkeypatch):
   assert later == first
 
 
-def test_a_run_without_such_a_file_is_known_to_have_none(tmp_path):
+def test_run_without_a_record_has_none(tmp_path):
   assert run_record.read(tmp_path) is None
 
 
@@ -66,7 +66,7 @@ def test_a_run_without_such_a_file_is_known_to_have_none(tmp_path):
     ('{"format_version": 2, "resumed": []}', 'format version 2'),
   ],
 )
-def test_what_cannot_be_used_is_named(tmp_path, content, message):
+def test_unusable_file_is_named(tmp_path, content, message):
   (tmp_path / 'run.json').write_text(content)
   with pytest.raises(ValueError, match=f'run.json .*{message}'):
     run_record.read(tmp_path)
@@ -76,7 +76,7 @@ def test_what_cannot_be_used_is_named(tmp_path, content, message):
 
 
 @pytest.mark.skipif(shutil.which('git') is None, reason='needs git')
-def test_the_revision_is_that_of_the_code_and_tells_of_changes(tmp_path):
+def test_revision_is_that_of_the_code_and_marks_changes(tmp_path):
   def git(*arguments):
     return subprocess.run(
       ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *arguments],
@@ -109,7 +109,7 @@ def test_without_git_there_is_no_revision(monkeypatch):
   assert run_record.git_revision() is None
 
 
-def test_cards_are_counted_by_name(tmp_path, monkeypatch):
+def test_accelerators_are_counted_by_name(tmp_path, monkeypatch):
   monkeypatch.setattr(run_record.jax, 'local_devices', list)
   tool = tmp_path / 'nvidia-smi'
   tool.write_text('#!/bin/sh\necho A100\necho A100\necho H100\n')

@@ -11,7 +11,7 @@ from launch.training import local
 pytestmark = pytest.mark.integration
 
 
-def test_a_world_without_end_goes_on_where_an_earlier_run_left_it(tmp_path):
+def test_resumed_environment_without_horizon_goes_on_where_it_was(tmp_path):
   experiment = experiment_lib.make(
     agent='rvic',
     environment='grid:open_11',

@@ -35,7 +35,7 @@ def test_places_are_counted_by_episode_and_in_all():
   assert [each['lifetime_coverage'] for each in numbers] == [4, 4, 5]
 
 
-def test_worlds_without_known_places_are_not_observed():
+def test_environments_without_known_places_are_not_observed():
   assert observers.make(counting.CountingEnvironment([1])) == []
   other = Hero([1])
   other.game = 'pong'

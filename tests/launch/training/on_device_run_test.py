@@ -1,4 +1,4 @@
-"""Tests of launch/training/on_device_run.py."""
+"""Refusals of experiments that cannot run on device."""
 
 import pytest
 

@@ -64,7 +64,7 @@ def release():
   return factory.make('grid:disdain_release')
 
 
-def world(horizon=4, sure=True):
+def corridor(horizon=4, sure=True):
   """A corridor of five cells from which a left or a right step may go wrong.
 
   It starts in the middle; the right end is terminal and pays 3.
@@ -111,7 +111,7 @@ def telling(agent):
 @functools.cache
 def small_program():
   """An initial state by seed, and training, compiled."""
-  environment = world(horizon=2)
+  environment = corridor(horizon=2)
   agent = small_agent(environment, skill_length=2, learner={'epsilon': 0.2})
   program = on_device.make(agent, environment.functional())
   return (
@@ -144,7 +144,7 @@ def test_a_run_in_parts_is_the_whole_run(more):
   assert whole.learner.steps == BLOCK + more
 
 
-def test_seeds_side_by_side_are_what_they_are_alone():
+def test_seeds_side_by_side_give_the_same_runs_as_alone():
   init, train, program = small_program()
   seeds = [init(0), init(1)]
   together, _ = jax.jit(jax.vmap(lambda state: program.train(state, BLOCK)))(
@@ -190,8 +190,8 @@ def test_transitions_are_those_of_the_dm_env_environment():
   assert set(np.unique(trajectory.action)) == set(range(5))
 
 
-def test_a_skill_that_ends_the_world_is_masked_from_there_on():
-  environment = world()
+def test_steps_after_the_end_of_an_episode_are_masked():
+  environment = corridor()
   program = on_device.make(small_agent(environment), environment.functional())
   trajectory = program.evaluate(program.init(KEY), KEY, 32)
   lengths = set()
@@ -205,8 +205,8 @@ def test_a_skill_that_ends_the_world_is_masked_from_there_on():
   assert lengths == {(2, 0.0), (4, 0.0), (4, 1.0)}
 
 
-def test_chance_follows_the_transition_probabilities():
-  environment = world(sure=False)
+def test_transitions_follow_their_probabilities():
+  environment = corridor(sure=False)
   program = on_device.make(small_agent(environment), environment.functional())
   trajectory = program.evaluate(program.init(KEY), KEY, 500)
   trajectory = jax.tree.map(np.asarray, trajectory)
@@ -227,11 +227,11 @@ def test_chance_follows_the_transition_probabilities():
 
 
 def test_an_update_is_the_learner_s_own_on_the_same_trajectories():
-  environment = world()
+  environment = corridor()
   agent = small_agent(environment)
   program = on_device.make(telling(agent), environment.functional())
   train = jax.jit(program.train, static_argnums=1)
-  # The second one: the first has left the worlds where its skills ended.
+  # The second one: the first has left the environments where its skills ended.
   before, earlier = train(program.init(KEY), 1)
   assert np.any(before.environments != 2)
   after, metrics = train(before, 1)
@@ -263,7 +263,7 @@ def test_actions_are_the_greedy_ones_of_what_was_learned():
   np.testing.assert_array_equal(trajectory.action, jnp.argmax(mixed, axis=-1))
 
 
-def test_a_world_without_end_goes_on_where_the_last_skill_ended():
+def test_environment_without_horizon_goes_on_where_the_last_skill_ended():
   environment = factory.make('grid:disdain_release', horizon=None)
   agent = telling(make_agent(environment, learner={'epsilon': 1.0}))
   program = on_device.make(agent, environment.functional())
@@ -279,7 +279,7 @@ def test_a_world_without_end_goes_on_where_the_last_skill_ended():
     assert len(np.unique(observation[-1])) > 1
 
 
-def test_evaluation_of_a_world_without_end_goes_on_from_where_training_is():
+def test_evaluation_without_horizon_starts_where_training_is():
   environment = factory.make('grid:disdain_release', horizon=None)
   agent = make_agent(
     environment, learner={'epsilon': 1.0, 'evaluation_epsilon': 1.0}
@@ -344,13 +344,13 @@ def test_disdain_learns_more_skills_than_vic_alone():
 
 
 def test_skills_cannot_last_as_long_as_an_episode_that_never_ends():
-  environment = world(horizon=None)
+  environment = corridor(horizon=None)
   with pytest.raises(ValueError, match='keeps_skill must be false'):
     on_device.make(
       small_agent(environment, keeps_skill=True), environment.functional()
     )
   # One that ends does so where its skill does.
-  environment = world()
+  environment = corridor()
   on_device.make(
     small_agent(environment, keeps_skill=True), environment.functional()
   )
