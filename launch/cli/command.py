@@ -24,8 +24,6 @@ _CHATTER = (
   r'Sampler and server are owned|Successfully loaded)'
 )
 
-CHECKPOINTS = checkpoints.FOLDER
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:

@@ -12,7 +12,6 @@ import shutil
 import sys
 from typing import Any
 
-from launch.cli import command
 from skills import checkpoints
 from skills import loading
 from skills.agents import acme_api
@@ -31,7 +30,7 @@ _TRIES = 3
 def newest(folder: pathlib.Path) -> pathlib.Path | None:
   """The newest checkpoint of the run in `folder`; None if it has none."""
   try:
-    return checkpoints.latest(folder / command.CHECKPOINTS)
+    return checkpoints.latest(folder / checkpoints.FOLDER)
   except checkpoints.CheckpointError:
     return None
 
@@ -98,7 +97,7 @@ def save(
 
   counted = {**counted, 'learner_steps': int(state.steps)}
   checkpoints.save(
-    folder / command.CHECKPOINTS,
+    folder / checkpoints.FOLDER,
     counted['actor_steps'],
     {loading.LEARNER: state},
     {'counts': counted, 'wall_time_s': wall_time_s, 'actor': actor},

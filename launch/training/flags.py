@@ -10,7 +10,6 @@ from typing import Any
 from absl import flags
 
 from envs import factory
-from launch.cli import command
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_files
 from launch.runs import run_loggers
@@ -22,7 +21,7 @@ from skills import loading
 from skills import presets
 
 # Enough for DISDAIN to learn most of the release grid's skills through Acme.
-_DEFAULT_NUM_STEPS = 240_000
+DEFAULT_NUM_STEPS = 240_000
 
 _AGENT = flags.DEFINE_string(
   'agent', 'disdain', f'What to train: {", ".join(presets.AGENTS)}.'
@@ -149,7 +148,7 @@ def environment_options() -> dict[str, Any]:
 
 
 def experiment_from_flags(
-  argv: Sequence[str], default_num_steps: int = _DEFAULT_NUM_STEPS
+  argv: Sequence[str], default_num_steps: int = DEFAULT_NUM_STEPS
 ) -> tuple[experiment_lib.Experiment, bool]:
   """Makes the experiment that the flags describe.
 
@@ -205,7 +204,7 @@ def _continued() -> experiment_lib.Experiment:
     experiment_lib.load(_OUTPUT_DIR.value), wandb=_WANDB.value
   )
   # Fails now, and not half-way, if there is nothing to continue.
-  checkpoints.latest(pathlib.Path(_OUTPUT_DIR.value) / command.CHECKPOINTS)
+  checkpoints.latest(pathlib.Path(_OUTPUT_DIR.value) / checkpoints.FOLDER)
   if _NUM_STEPS.value is not None:
     experiment = dataclasses.replace(experiment, num_steps=_NUM_STEPS.value)
   return experiment

@@ -101,13 +101,15 @@ class _Run:
       experiment.config.batch_size * experiment.config.skill_length
     )
     self.num_updates = max(experiment.num_steps // self.steps_per_update, 1)
-    self.loggers = [
-      run_loggers.make(self.folder, label, every_s=0, wandb=experiment.wandb)
+    self.loggers = {
+      label: run_loggers.make(
+        self.folder, label, every_s=0, wandb=experiment.wandb
+      )
       for label in ('learner', 'evaluator')
-    ]
+    }
     self.earlier_s = 0.0
     if resume:
-      newest = checkpoints.latest(self.folder / command.CHECKPOINTS)
+      newest = checkpoints.latest(self.folder / checkpoints.FOLDER)
       state, meta = checkpoints.load(newest, self.state._asdict())
       self.state = jax.device_put(on_device.OnDeviceState(**state))
       self.earlier_s = meta['wall_time_s']
@@ -128,7 +130,7 @@ class _Run:
 
   def save(self) -> None:
     checkpoints.save(
-      self.folder / command.CHECKPOINTS,
+      self.folder / checkpoints.FOLDER,
       self.counts()['actor_steps'],
       self.state._asdict(),
       {'counts': self.counts(), 'wall_time_s': self.wall_time_s()},
@@ -154,8 +156,8 @@ class _Run:
         if counts['actor_steps'] >= next_evaluation:
           next_evaluation = counts['actor_steps'] + every
           _, numbers = self.evaluate(max(experiment.evaluation_size))
-          self.loggers[0].write({**learner_metrics, **counts})
-          self.loggers[1].write({**numbers, **counts})
+          self.loggers['learner'].write({**learner_metrics, **counts})
+          self.loggers['evaluator'].write({**numbers, **counts})
         display.update(counts['actor_steps'], counts['learner_steps'], numbers)
         if time.monotonic() - last_save > experiment.checkpoint_every_s:
           self.save()
@@ -201,7 +203,7 @@ class _Run:
     num_skills = max(final_lib.final_size(experiment))
     trajectory, numbers = self.evaluate(num_skills)
     outcome = ending.outcome(numbers | self.information(), num_skills)
-    for logger in self.loggers:
+    for logger in self.loggers.values():
       logger.close()
     learner = self.state.learner
     final = final_lib.Final(

@@ -24,6 +24,7 @@ from launch import run_local
 from launch.cli import command
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_files
+from launch.training import flags as training_flags
 from launch.training import local
 from skills import checkpoints
 from skills.agents.replay import tables as replay_tables
@@ -94,7 +95,7 @@ def learner_steps(folder):
 def newest(folder):
   """Step of the newest checkpoint; -1 if there is none."""
   with contextlib.suppress(checkpoints.CheckpointError):
-    return int(checkpoints.latest(folder / command.CHECKPOINTS).name)
+    return int(checkpoints.latest(folder / checkpoints.FOLDER).name)
   return -1
 
 
@@ -300,7 +301,7 @@ def assert_restores_what_was_saved(folder):
   Returns:
     Its counts.
   """
-  checkpoint = checkpoints.latest(folder / command.CHECKPOINTS)
+  checkpoint = checkpoints.latest(folder / checkpoints.FOLDER)
   meta = json.loads((checkpoint / 'meta.json').read_text())
   with np.load(checkpoint / 'state.npz') as file:
     saved = dict(file)
@@ -439,7 +440,7 @@ def test_disdain_learns_more_skills_than_vic_on_the_same_seeds(tmp_path):
       experiment = experiment_lib.make(
         agent=agent,
         environment='grid:disdain_release',
-        num_steps=run_local._DEFAULT_NUM_STEPS,
+        num_steps=training_flags.DEFAULT_NUM_STEPS,
         seed=seed,
         output_dir=str(tmp_path / f'{agent}-{seed}'),
       )

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from launch import run_on_device
-from launch.cli import command
 from skills import checkpoints
 
 STEPS = 3_840_000  # 30,000 updates of 16 trajectories of 8 steps.
@@ -35,7 +34,7 @@ def start(output_dir: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def newest(output_dir: pathlib.Path) -> pathlib.Path:
-  return checkpoints.latest(output_dir / command.CHECKPOINTS)
+  return checkpoints.latest(output_dir / checkpoints.FOLDER)
 
 
 def wait_for_checkpoint(

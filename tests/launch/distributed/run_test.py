@@ -16,7 +16,6 @@ import time
 import numpy as np
 import pytest
 
-from launch.cli import command
 from launch.runs import run_checkpoints
 from launch.runs import run_files
 import skills
@@ -52,7 +51,7 @@ def assert_nothing_went_wrong(folder, program):
 
 def counts(folder):
   """Of the newest checkpoint."""
-  checkpoint = checkpoints.latest(folder / command.CHECKPOINTS)
+  checkpoint = checkpoints.latest(folder / checkpoints.FOLDER)
   return json.loads((checkpoint / 'meta.json').read_text())['counts']
 
 
@@ -377,7 +376,7 @@ def test_killed_nodes_come_back_and_without_the_counter_it_ends(tmp_path):
   folder = tmp_path / 'run'
   arguments = distributed(folder, ENDLESS, '--checkpoint_every_s=2', *SMALL)
   with launchpad_programs.started(tmp_path / 'output', *arguments) as program:
-    program.wait_until(lambda: (folder / command.CHECKPOINTS).is_dir())
+    program.wait_until(lambda: (folder / checkpoints.FOLDER).is_dir())
     program.wait_until(
       lambda: launchpad_programs.number(folder, 'learner', 'learner_steps') > 50
     )
@@ -507,7 +506,7 @@ def test_two_hosts_share_a_run_to_its_end(tmp_path):
   assert summary['complete'] is True
   assert summary['learner_steps'] > 0
   # Both servers' trajectories are in the checkpoint.
-  saved = checkpoints.latest(folder / command.CHECKPOINTS) / 'replay'
+  saved = checkpoints.latest(folder / checkpoints.FOLDER) / 'replay'
   assert sorted(path.name for path in saved.iterdir()) == ['0', '1']
 
 

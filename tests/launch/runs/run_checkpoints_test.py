@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 
-from launch.cli import command
 from launch.runs import run_checkpoints
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
@@ -88,7 +87,7 @@ def test_each_server_gets_back_what_it_held(tmp_path, serve):
   written = run_checkpoints.newest(tmp_path) / 'replay'
   assert sorted(path.name for path in written.iterdir()) == ['0', '1']
   run_checkpoints.remove_leftovers(tmp_path)
-  assert [path.name for path in tmp_path.iterdir()] == [command.CHECKPOINTS]
+  assert [path.name for path in tmp_path.iterdir()] == [checkpoints.FOLDER]
 
 
 @pytest.mark.parametrize('gone', [0, 1])

@@ -334,6 +334,7 @@ def skills_learned(objective, num_updates):
   return np.asarray(jax.jit(jax.vmap(run))(keys))
 
 
+@pytest.mark.slow
 def test_disdain_learns_more_skills_than_vic_alone():
   # Six seeds gave 17.0 to 21.2 and 10.1 to 13.2.
   with_bonus = skills_learned(DISDAIN, 12_000)
