@@ -392,7 +392,7 @@ def test_rvic_without_horizon_learns_from_pairs_and_not_from_ends(
     'num_skills=4',
     'skill_length=2',
     'network.factored_states=11,11',
-    'objective.discriminator.factors=11,11',
+    'objective.discriminator.factored_states=11,11',
     'objective.discriminator.learning_rate=0.8',
   )
   result = run(
