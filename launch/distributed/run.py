@@ -209,10 +209,7 @@ def _finish(
     ),
     environment,
     source,
-    {
-      'environment_steps': meta['counts']['actor_steps'],
-      'learner_steps': meta['counts']['learner_steps'],
-    },
+    meta['counts'],
     meta['wall_time_s'],
     interruptions,
   )

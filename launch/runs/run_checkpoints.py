@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 from typing import Any
 
 from skills import checkpoints
@@ -25,6 +26,18 @@ _LIVE_REPLAY = '.replay'
 
 # Attempts, of a second each, to reach a server, which may be busy.
 _TRIES = 3
+
+
+class WallTime:
+  """Seconds since a run began, those before an interruption included."""
+
+  def __init__(self, earlier_s: float = 0.0):
+    """Starts the clock; `earlier_s` is what a checkpoint holds."""
+    self._start = time.monotonic() - earlier_s
+
+  def seconds(self) -> float:
+    """The seconds until now."""
+    return time.monotonic() - self._start
 
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:

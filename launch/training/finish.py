@@ -35,7 +35,7 @@ class Ending(NamedTuple):
   """How far a run came, and what ended it.
 
   Attributes:
-    counts: 'environment_steps' and 'learner_steps'.
+    counts: 'actor_steps' and 'learner_steps'.
     is_complete: whether it made all of its steps.
     wall_time_s: seconds since it began.
     interrupted_by: the signal that ended it early; None if none did.
@@ -58,7 +58,8 @@ class Ending(NamedTuple):
     summary = {
       'complete': self.is_complete,
       **numbers,
-      **self.counts,
+      'environment_steps': self.counts['actor_steps'],
+      'learner_steps': self.counts['learner_steps'],
       'evaluation_episodes': num_episodes,
       'wall_time_s': self.wall_time_s,
     }
@@ -106,14 +107,14 @@ def finish(
     evaluator: of the final policy.
     environment: the environment.
     variable_source: where the variables and the objective's state are.
-    counts: 'environment_steps' and 'learner_steps'.
+    counts: 'actor_steps' and 'learner_steps'.
     wall_time_s: seconds since the run began.
     received: signals that interrupted the run, to which others may be added
       while this goes on.
   """
   ending = Ending(
     counts,
-    counts['environment_steps'] >= experiment.num_steps,
+    counts['actor_steps'] >= experiment.num_steps,
     wall_time_s,
     received[0] if received else None,
   )

@@ -113,12 +113,11 @@ class Run:
     self._make_actor(builder)
     self._make_evaluator(builder)
     self.counter.increment(**counts)
-    self.earlier_s = 0.0
+    self.wall_time = run_checkpoints.WallTime()
     if checkpoint is not None:
       self._restore(checkpoint)
     elif begin is not None:
       self.learner.restore(begin(self.learner.save()))
-    self.started = time.monotonic()
     self.workers = [
       Worker('actor', self._act),
       Worker('learner', self._learn),
@@ -208,10 +207,6 @@ class Run:
     """'actor_steps' of the environment, 'learner_steps' and more."""
     return {name: int(n) for name, n in self.counter.get_counts().items()}
 
-  def wall_time_s(self) -> float:
-    """Seconds since the start, those before an interruption included."""
-    return self.earlier_s + time.monotonic() - self.started
-
   # Checkpoints.
 
   def save(self) -> None:
@@ -220,7 +215,7 @@ class Run:
       self.folder,
       self.learner.save(),  # The learner goes on meanwhile.
       self.counts(),
-      self.wall_time_s(),
+      self.wall_time.seconds(),
       [self.client],
       {
         'key': np.asarray(self.actor.save()).tolist(),
@@ -231,7 +226,7 @@ class Run:
   def _restore(self, checkpoint: pathlib.Path) -> None:
     state, meta = run_checkpoints.load(checkpoint, self.learner.save())
     self.learner.restore(state)
-    self.earlier_s = meta['wall_time_s']
+    self.wall_time = run_checkpoints.WallTime(meta['wall_time_s'])
     # A distributed run has several actors, which begin anew.
     if meta['actor'] is not None:
       self.actor.restore(jnp.asarray(meta['actor']['key'], jnp.uint32))
@@ -270,7 +265,8 @@ class Run:
           last_save = time.monotonic()
         time.sleep(_POLL_S)
       self.halt()
-      display.update(**self.final_counts(), numbers=numbers)
+      counts = self.counts()
+      display.update(counts['actor_steps'], counts['learner_steps'], numbers)
     return numbers
 
   def evaluate(self) -> dict[str, float]:
@@ -283,14 +279,6 @@ class Run:
       self.experiment.config.learner,
     )
     return numbers
-
-  def final_counts(self) -> dict[str, int]:
-    """The counts under the names that a summary gives them."""
-    counts = self.counts()
-    return {
-      'environment_steps': counts['actor_steps'],
-      'learner_steps': counts['learner_steps'],
-    }
 
   def halt(self) -> None:
     """Asks the threads to stop, and gives them time to."""
@@ -351,8 +339,8 @@ def run(
         the_run.evaluator,
         experiment.make_environment(0),
         the_run.learner,
-        the_run.final_counts(),
-        the_run.wall_time_s(),
+        the_run.counts(),
+        the_run.wall_time.seconds(),
         received,
       )
     finally:

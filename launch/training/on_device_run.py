@@ -13,6 +13,7 @@ from launch.cli import command
 from launch.cli import progress as progress_lib
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
+from launch.runs import run_checkpoints
 from launch.runs import run_loggers
 from launch.training import finish
 from launch.training import on_device
@@ -107,13 +108,12 @@ class _Run:
       )
       for label in ('learner', 'evaluator')
     }
-    self.earlier_s = 0.0
+    self.wall_time = run_checkpoints.WallTime()
     if resume:
       newest = checkpoints.latest(self.folder / checkpoints.FOLDER)
       state, meta = checkpoints.load(newest, self.state._asdict())
       self.state = jax.device_put(on_device.OnDeviceState(**state))
-      self.earlier_s = meta['wall_time_s']
-    self.started = time.monotonic()
+      self.wall_time = run_checkpoints.WallTime(meta['wall_time_s'])
 
   @property
   def updates(self) -> int:
@@ -125,15 +125,12 @@ class _Run:
       'learner_steps': self.updates,
     }
 
-  def wall_time_s(self) -> float:
-    return self.earlier_s + time.monotonic() - self.started
-
   def save(self) -> None:
     checkpoints.save(
       self.folder / checkpoints.FOLDER,
       self.counts()['actor_steps'],
       self.state._asdict(),
-      {'counts': self.counts(), 'wall_time_s': self.wall_time_s()},
+      {'counts': self.counts(), 'wall_time_s': self.wall_time.seconds()},
     )
 
   def train(self, received: list[int]) -> None:
@@ -192,12 +189,9 @@ class _Run:
     """Evaluates the final policy, and writes summary, pictures and figures."""
     experiment = self.experiment
     ending = finish.Ending(
-      {
-        'environment_steps': self.counts()['actor_steps'],
-        'learner_steps': self.updates,
-      },
+      self.counts(),
       self.updates >= self.num_updates,
-      self.wall_time_s(),
+      self.wall_time.seconds(),
       received[0] if received else None,
     )
     num_skills = max(final_lib.final_size(experiment))
