@@ -1,10 +1,8 @@
-"""Figures as one HTML page that needs nothing but itself.
+"""Figures as one HTML page that needs no other file.
 
-Charts are drawn by plotly.js, which is in the page once. A policy in the page
-forbids every request, so that it shows the same from a disk, from a mail and
-without a network.
-
-Needs the extra 'plots': pip install 'skill-discovery-suite[plots]'.
+Charts are inline SVG, each with a table of its values below it. A content
+security policy forbids every request, and every script and style but the
+page's own, which it names by their hashes.
 """
 
 import base64
@@ -12,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
+import hashlib
 import html
 import itertools
 import math
@@ -20,34 +19,14 @@ from typing import Any
 
 import numpy as np
 
-try:
-  from plotly import graph_objects as go
-  from plotly import io as plotly_io
-  from plotly import offline
-except ImportError as error:
-  raise ImportError(
-    "pages need plotly, which the extra 'plots' brings: "
-    "pip install 'skill-discovery-suite[plots]'."
-  ) from error
-
+from skills import files
+from skills.evaluation.figures import draw
 from skills.evaluation.figures import figure_types
-from skills.evaluation.figures import plots
 
-_DASHES = ('solid', 'dash', 'dashdot', 'dot')
-_SYMBOLS = ('circle', 'square', 'diamond', 'triangle-up', 'cross', 'x', 'star')
-# Of colours and dashes, or of colours and symbols, that can be told apart.
-_MOST_NAMED = 28
-# Curves of so few points show each.
-_FEW_POINTS = 40
-_TOO_MANY_CELLS = 1600
-# A map's values below zero are rounding if they are so small beside others.
-_ROUNDING = 1e-3
-
-# No address may be asked for anything.
-_POLICY = (
-  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-  "img-src data: blob:; media-src data:; form-action 'none'; base-uri 'none'"
-)
+# Rows of the table below a chart.
+_MAX_ROWS = 60
+# Larger maps have a table of their largest values.
+_MAX_CELLS = 1600
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,19 +86,22 @@ def render(
     if refresh_s is None
     else f'<meta http-equiv="refresh" content="{refresh_s}">\n'
   )
-  has_charts = 'class="chart' in body
-  scripts = f'<script>{offline.get_plotlyjs()}</script>\n' if has_charts else ''
-  scripts += _data('chart-template', _TEMPLATE.to_plotly_json())
-  scripts += f'<script>{_file("page.js")}</script>'
+  style = _file('page.css')
+  script = _file('page.js') if 'class="stop"' in body else ''
+  policy = (
+    f"default-src 'none'; script-src {_source(script)}; "
+    f"style-src {_source(style)}; img-src data: blob:; media-src data:; "
+    "form-action 'none'; base-uri 'none'"
+  )
   return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 {refresh}<title>{html.escape(title)}</title>
-<style>{_file('page.css')}</style>
+<style>{style}</style>
 </head>
 <body>
 <a class="skip" href="#content">To the content</a>
@@ -131,7 +113,7 @@ def render(
 <main id="content" tabindex="-1">
 {body}</main>
 <footer><p>{html.escape(footer)}</p></footer>
-{scripts}
+{f'<script>{script}</script>' if script else ''}
 </body>
 </html>
 """
@@ -162,10 +144,12 @@ def _file(name: str) -> str:
   return (pathlib.Path(__file__).parent / name).read_text('utf-8')
 
 
-def _data(identity: str, content: Any) -> str:
-  """A value for scripts; within it nothing can end the element."""
-  text = plotly_io.json.to_json_plotly(content).replace('<', '\\u003c')
-  return f'<script type="application/json" id="{identity}">{text}</script>\n'
+def _source(text: str) -> str:
+  """Source expression of a content security policy that allows one text."""
+  if not text:
+    return "'none'"
+  digest = hashlib.sha256(text.encode()).digest()
+  return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _section(section: Section, identity: str, numbers: Iterable[int]) -> str:
@@ -225,13 +209,13 @@ def _content(figure: figure_types.Figure, identity: str) -> tuple[str, str]:
     return 'film wide', _film(figure)
   if isinstance(figure, figure_types.Missing):
     return 'wide notice', ''
-  chart, told = _CHARTS[type(figure)](figure)
-  label = html.escape(f'{figure.title}. {figure.caption} {told}')
-  tall = '' if isinstance(figure, figure_types.Curves) else ' tall'
+  summary, note, table = _VALUES[type(figure)](figure)
+  label = html.escape(f'{figure.title}. {figure.caption} {summary}')
+  note = f'<p>{html.escape(note)}</p>' if note else ''
   return 'chart-figure', (
-    f'<div class="chart{tall}" id="{identity}" role="img" '
-    f'aria-label="{label}"></div>'
-    + _data(f'{identity}-data', chart.to_plotly_json())
+    f'<div class="chart" id="{identity}" role="img" aria-label="{label}">'
+    f'{draw.to_svg(figure, identity)}</div>'
+    f'<details><summary>Values</summary>{note}{_table(table)}</details>'
   )
 
 
@@ -286,124 +270,54 @@ def _film(film: figure_types.Film) -> str:
   )
 
 
-# Charts. Each function makes a figure, and says what is in it to those who
-# cannot see it.
+# Values of charts: what is in a chart in a sentence, a note, and a table.
 
 
-_AXIS = {
-  'gridcolor': '#e4e7ea',
-  'zerolinecolor': '#b6bcc4',
-  'linecolor': plots.FAINT_INK,
-  'automargin': True,
-  'title': {'standoff': 6},
-}
-_TEMPLATE = go.layout.Template(
-  layout={
-    'font': {'family': 'system-ui, sans-serif', 'size': 12, 'color': plots.INK},
-    'colorway': plots.CURVE_COLOURS,
-    'margin': {'l': 50, 'r': 12, 't': 12, 'b': 40},
-    'paper_bgcolor': 'white',
-    'plot_bgcolor': 'white',
-    'xaxis': _AXIS,
-    'yaxis': _AXIS,
-    'legend': {
-      'orientation': 'h',
-      'x': 0,
-      'y': 1.02,
-      'yanchor': 'bottom',
-      'title': {'text': ''},
-    },
-    'hoverlabel': {'bgcolor': 'white', 'font': {'color': plots.INK}},
-  }
-)
-
-
-def _new_figure(**layout: Any) -> go.Figure:
-  # Each figure would bring a copy of Plotly's own template along.
-  return go.Figure(layout={'template': go.layout.Template(), **layout})
-
-
-def _colour(i: int) -> str:
-  return plots.CURVE_COLOURS[i % len(plots.CURVE_COLOURS)]
-
-
-def _pale(colour: str, opacity: float) -> str:
-  channels = (str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))
-  return f'rgba({",".join(channels)},{opacity})'
-
-
-def _numbers(values: Any) -> np.ndarray:
-  """As half as many bytes as they may be, which is enough to be seen."""
-  values = np.asarray(values)
-  return values.astype(np.float32) if values.dtype.kind == 'f' else values
-
-
-def _curves(shown: figure_types.Curves) -> tuple[go.Figure, str]:
-  figure = _new_figure(
-    xaxis={'title': {'text': shown.xlabel}},
-    yaxis={'title': {'text': shown.ylabel}},
-    hovermode='x unified',
-    showlegend=len(shown.lines) > 1,
+def _values_table(
+  figure: figure_types.Figure,
+  columns: Sequence[str],
+  rows: Sequence[Sequence[Any]],
+) -> figure_types.Table:
+  return figure_types.Table(
+    title=f'Values: {figure.title}', caption='', columns=columns, rows=rows
   )
-  told = []
-  for i, (name, (x, y)) in enumerate(shown.lines.items()):
-    colour = _colour(i)
-    group = {'legendgroup': name, 'showlegend': False, 'hoverinfo': 'skip'}
-    if name in shown.bands:
-      low, high = shown.bands[name]
-      is_known = np.isfinite(low) & np.isfinite(high)
-      figure.add_scatter(
-        x=np.concatenate([x[is_known], x[is_known][::-1]]),
-        y=_numbers(np.concatenate([low[is_known], high[is_known][::-1]])),
-        mode='lines',
-        line={'width': 0},
-        fill='toself',
-        fillcolor=_pale(colour, 0.2),
-        name=f'{name}, interval',
-        **group,
-      )
-    for part_x, part_y in shown.parts.get(name, ()):
-      figure.add_scatter(
-        x=part_x,
-        y=_numbers(part_y),
-        mode='lines',
-        line={'width': 1, 'color': _pale(colour, 0.4)},
-        name=f'{name}, one of several',
-        **group,
-      )
-    figure.add_scatter(
-      x=x,
-      y=_numbers(y),
-      name=name,
-      legendgroup=name,
-      mode='lines+markers' if len(x) <= _FEW_POINTS else 'lines',
-      line={
-        'color': colour,
-        'width': 2,
-        'dash': _DASHES[i // len(plots.CURVE_COLOURS) % len(_DASHES)]
-        if len(shown.lines) > len(_DASHES)
-        else _DASHES[i],
-      },
-      marker={'size': 5, 'symbol': _SYMBOLS[i % len(_SYMBOLS)]},
-      hovertemplate='%{y:.4g}',
-    )
-    told.append(f'{name}: {_course(np.asarray(x), np.asarray(y))}.')
-  for name, level in shown.levels.items():
-    figure.add_hline(
-      y=level,
-      line={'color': plots.FAINT_INK, 'width': 1, 'dash': 'dash'},
-      annotation={
-        'text': html.escape(name),
-        'font': {'color': plots.FAINT_INK, 'size': 11},
-        'xanchor': 'right',
-        'x': 1,
-      },
-    )
-  return figure, ' '.join(told)
+
+
+def _thinned(num_rows: int, limit: int) -> list[int]:
+  """At most so many of all rows, at equal distances, with both ends."""
+  if num_rows <= limit:
+    return list(range(num_rows))
+  return np.linspace(0, num_rows - 1, limit).round().astype(int).tolist()
+
+
+def _curves_values(
+  curves: figure_types.Curves,
+) -> tuple[str, str, figure_types.Table]:
+  courses, rows, notes = [], [], []
+  limit = max(_MAX_ROWS // max(len(curves.lines), 1), 2)
+  for name, (x, y) in curves.lines.items():
+    x, y = np.asarray(x), np.asarray(y, float)
+    courses.append(f'{name}: {_course(x, y)}.')
+    low, high = curves.bands.get(name, (None, None))
+    chosen = _thinned(len(x), limit)
+    if len(chosen) < len(x):
+      notes.append(f'{len(chosen)} of {len(x):,} points of {name}.')
+    for i in chosen:
+      row = [name, float(x[i]), float(y[i])]
+      if curves.bands:
+        row += [None if end is None else float(end[i]) for end in (low, high)]
+      rows.append(row)
+  notes += [f'{name}: {number(x)}.' for name, x in curves.levels.items()]
+  columns = ['curve', curves.xlabel, curves.ylabel or 'value']
+  columns += ['from', 'to'] if curves.bands else []
+  return (
+    ' '.join(courses),
+    ' '.join(notes),
+    _values_table(curves, columns, rows),
+  )
 
 
 def _course(x: np.ndarray, y: np.ndarray) -> str:
-  y = y.astype(float)
   is_number = np.isfinite(y)
   if not is_number.any():
     return 'no numbers'
@@ -415,111 +329,68 @@ def _course(x: np.ndarray, y: np.ndarray) -> str:
   )
 
 
-def _map(shown: figure_types.Map) -> tuple[go.Figure, str]:
+def _map_values(
+  shown: figure_types.Map,
+) -> tuple[str, str, figure_types.Table]:
   values = np.asarray(shown.values, float)
   known = values[np.isfinite(values)]
-  low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
-  # Pale where there is nothing, in both scales.
-  scale: dict[str, Any] = {'colorscale': 'Blues', 'zmin': min(low, 0.0)}
-  if low < -_ROUNDING * high < 0:
-    limit = max(-low, high)
-    scale = {'colorscale': 'RdBu', 'zmin': -limit, 'zmax': limit}
-  elif high <= 0 and low < 0:
-    scale = {'colorscale': 'Blues_r', 'zmin': low, 'zmax': 0.0}
-  figure = _new_figure(
-    xaxis={
-      'title': {'text': shown.xlabel},
-      'showgrid': False,
-      'zeroline': False,
-      'constrain': 'domain',
-    },
-    yaxis={
-      'title': {'text': shown.ylabel},
-      'showgrid': False,
-      'zeroline': False,
-      'autorange': 'reversed',
-      'scaleanchor': 'x',
-      'constrain': 'domain',
-    },
-    # What is no number is not drawn: walls are what shows through.
-    plot_bgcolor='white' if known.size == values.size else plots.WALL,
-  )
-  text = None if shown.text is None else np.asarray(shown.text)
-  is_small = values.size <= _TOO_MANY_CELLS
-  figure.add_heatmap(
-    z=_numbers(values),
-    **scale,
-    xgap=1 if is_small else 0,
-    ygap=1 if is_small else 0,
-    hoverongaps=False,
-    colorbar={'title': {'text': shown.unit, 'side': 'right'}, 'thickness': 12},
-    hovertemplate=(
-      f'{html.escape(shown.xlabel or "column")} %{{x}}, '
-      f'{html.escape(shown.ylabel or "row")} %{{y}}: %{{z:.4g}}'
-      + ('' if text is None else '<br>%{text}')
-      + '<extra></extra>'
-    ),
-    **(
-      {}
-      if text is None
-      else {
-        'text': text.tolist(),
-        'texttemplate': '%{text}' if is_small else '',
-      }
-    ),
-  )
   height, width = values.shape
-  told = f'{height} rows and {width} columns'
+  summary = f'{height} rows and {width} columns'
   if known.size:
-    told += f', from {number(float(low))} to {number(float(high))} {shown.unit}'
-  return figure, f'{told}.'
+    low, high = number(float(known.min())), number(float(known.max()))
+    summary += f', from {low} to {high} {shown.unit}'
 
+  def content(row: int, column: int) -> Any:
+    text = '' if shown.text is None else str(shown.text[row][column])
+    value = values[row, column]
+    if not np.isfinite(value):
+      return text or None
+    return f'{number(float(value))} ({text})' if text else float(value)
 
-def _points(shown: figure_types.Points) -> tuple[go.Figure, str]:
-  groups = list(dict.fromkeys(shown.groups))
-  figure = _new_figure(
-    xaxis={'title': {'text': shown.xlabel}},
-    yaxis={'title': {'text': shown.ylabel}},
-    showlegend=1 < len(groups) <= _MOST_NAMED,
-    hovermode='closest',
-  )
-  for i, group in enumerate(groups):
-    paths = [
-      np.asarray(path, float)
-      for path, own in zip(shown.paths, shown.groups)
-      if own == group and len(path)
-    ]
-    colour, symbol = _colour(i), _SYMBOLS[i // len(plots.CURVE_COLOURS) % 7]
-    if any(len(path) > 1 for path in paths):
-      # No number parts one path from the next.
-      line = np.concatenate(
-        [np.vstack([path, [np.nan, np.nan]]) for path in paths]
-      )
-      figure.add_scatter(
-        x=_numbers(line[:, 0]),
-        y=_numbers(line[:, 1]),
-        mode='lines',
-        line={'color': _pale(colour, 0.5), 'width': 1},
-        name=f'{group}, paths',
-        legendgroup=group,
-        showlegend=False,
-        hoverinfo='skip',
-      )
-    ends = np.array([path[-1] for path in paths]).reshape(-1, 2)
-    figure.add_scatter(
-      x=_numbers(ends[:, 0]),
-      y=_numbers(ends[:, 1]),
-      mode='markers',
-      marker={'color': colour, 'symbol': symbol, 'size': 8},
-      name=group,
-      legendgroup=group,
-      hovertemplate='%{fullData.name}: %{x:.4g}, %{y:.4g}<extra></extra>',
+  ylabel, xlabel = shown.ylabel or 'row', shown.xlabel or 'column'
+  if values.size <= _MAX_CELLS:
+    table = _values_table(
+      shown,
+      [f'{ylabel} \\ {xlabel}', *map(str, range(width))],
+      [
+        [str(row), *(content(row, column) for column in range(width))]
+        for row in range(height)
+      ],
     )
-  return figure, f'{len(shown.paths)} in {len(groups)} groups.'
+    return f'{summary}.', '', table
+  order = np.argsort(-np.nan_to_num(values, nan=-np.inf), axis=None)
+  places = np.stack(np.unravel_index(order[:_MAX_ROWS], values.shape), axis=1)
+  table = _values_table(
+    shown,
+    [ylabel, xlabel, shown.unit],
+    [
+      [str(row), str(column), content(row, column)]
+      for row, column in places.tolist()
+    ],
+  )
+  note = f'The {_MAX_ROWS} largest of {known.size:,} values.'
+  return f'{summary}.', note, table
 
 
-_CHARTS: dict[type, Callable[[Any], tuple[go.Figure, str]]] = {
-  figure_types.Curves: _curves,
-  figure_types.Map: _map,
-  figure_types.Points: _points,
+def _points_values(
+  points: figure_types.Points,
+) -> tuple[str, str, figure_types.Table]:
+  chosen = _thinned(len(points.paths), _MAX_ROWS)
+  rows = [
+    [points.groups[i], *(float(x) for x in points.paths[i][-1])] for i in chosen
+  ]
+  note = 'The end of each.'
+  if len(chosen) < len(points.paths):
+    note = f'The ends of {len(chosen)} of {len(points.paths):,}.'
+  summary = f'{len(points.paths)} in {len(set(points.groups))} groups.'
+  columns = ['group', points.xlabel, points.ylabel]
+  return summary, note, _values_table(points, columns, rows)
+
+
+_VALUES: dict[
+  type, Callable[[Any], tuple[str, str, figure_types.Table]]
+] = {
+  figure_types.Curves: _curves_values,
+  figure_types.Map: _map_values,
+  figure_types.Points: _points_values,
 }

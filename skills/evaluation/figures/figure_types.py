@@ -86,6 +86,10 @@ class Map(Figure):
     xlabel: what columns are.
     ylabel: what rows are.
     text: for each cell, `[H, W]`; None for none.
+    groups: the group of each cell, `[H, W]`, such as its skill, -1 for none:
+      cells then have the color of their group, the paler the smaller their
+      value in [0, 1]; None to show values alone.
+    marked: row and column of a cell that is framed; None for none.
   """
 
   values: np.ndarray
@@ -93,6 +97,8 @@ class Map(Figure):
   xlabel: str = ''
   ylabel: str = ''
   text: np.ndarray | None = None
+  groups: np.ndarray | None = None
+  marked: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,13 +109,20 @@ class Points(Figure):
     xlabel: of the first coordinate, with its unit.
     ylabel: of the second.
     paths: each `[n, 2]`; of one point where it is no path.
-    groups: for each path, such as its skill.
+    groups: for each path, such as its skill; numbers are written at the median
+      of the ends of their group, and a legend has other names.
+    levels: name -> x, of vertical lines to compare with.
+    show_means: whether a cross marks the mean of each group's ends.
+    is_plane: whether both axes have the same scale, as in space.
   """
 
   xlabel: str
   ylabel: str
   paths: Sequence[np.ndarray]
   groups: Sequence[str]
+  levels: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  show_means: bool = False
+  is_plane: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,11 @@ import numpy as np
 from skills.evaluation import metrics
 from skills.evaluation.figures import figure_types
 
+ENDING_SKILLS = 'Skill that ends here most often'
+DISAGREEMENT = "Discriminators' disagreement"
+BEST_GUESS = "Discriminators' best guess"
+"""Titles of the maps that `skill_map.png` shows."""
+
 MAX_TILES = 24
 """Skills that have a small map of their own."""
 
@@ -49,10 +54,12 @@ class Grid(NamedTuple):
   Attributes:
     walls: whether each cell is a wall.
     positions: row and column of each state.
+    start: the state in which skills begin, which maps frame; None for many.
   """
 
   walls: Bool[np.ndarray, 'H W']
   positions: Int[np.ndarray, 'S 2']
+  start: int | None = None
 
   def fill(self, values: Num[np.ndarray, 'S']) -> Float[np.ndarray, 'H W']:
     """The values in their cells; no numbers in walls."""
@@ -68,8 +75,9 @@ class Grid(NamedTuple):
     values: Num[np.ndarray, 'S'],
     unit: str,
     text: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
   ) -> figure_types.Map:
-    """A figure of values in their cells.
+    """A figure of values in their cells, with the start framed.
 
     Args:
       title: of the figure.
@@ -77,7 +85,13 @@ class Grid(NamedTuple):
       values: of each state.
       unit: of the values.
       text: for each cell, `[H, W]`, walls included.
+      groups: for each cell, `[H, W]`, walls included.
     """
+    marked = None
+    if self.start is not None:
+      row, column = self.positions[self.start]
+      marked = int(row), int(column)
+      caption += ' Framed: where skills begin.'
     return figure_types.Map(
       title=title,
       caption=caption,
@@ -86,6 +100,8 @@ class Grid(NamedTuple):
       xlabel='column',
       ylabel='row',
       text=text,
+      groups=groups,
+      marked=marked,
     )
 
   def cell(self, state: int) -> str:
@@ -222,15 +238,47 @@ def confusion(discrimination: metrics.Discrimination) -> figure_types.Map:
   )
 
 
-def grid_ends(
-  shares: Float[np.ndarray, 'K S'], grid: Grid, start: int | None
+def ending_skills(
+  end_counts: Int[np.ndarray, 'K S'],
+  posterior: Float[np.ndarray, 'S K'],
+  grid: Grid,
 ) -> figure_types.Map:
+  """The skill that ends most often in each cell.
+
+  Among skills that end in a cell equally often, it is the one that the
+  discriminators hold to be the most probable.
+
+  Args:
+    end_counts: how often each skill ended in each state.
+    posterior: mean probability q(z|s) that the discriminators give each skill.
+    grid: the map.
+  """
+  most = end_counts.max(axis=0)
+  skill = np.where(end_counts == most, posterior.T, -1.0).argmax(axis=0)
+  skill = np.where(most > 0, skill, -1)
+  confidence = posterior[np.arange(len(posterior)), skill]
+  groups = np.full(grid.walls.shape, -1)
+  groups[tuple(grid.positions.T)] = skill
+  return grid.map(
+    title=ENDING_SKILLS,
+    caption=(
+      f'Skills end in {np.sum(skill >= 0)} of {len(skill)} cells. Pale: the '
+      'discriminators give this skill a small probability. Dot: no skill ends '
+      'there.'
+    ),
+    values=np.where(skill >= 0, confidence, 0.0),
+    unit='probability of that skill',
+    text=np.where(groups >= 0, groups.astype('<U12'), ''),
+    groups=groups,
+  )
+
+
+def grid_ends(shares: Float[np.ndarray, 'K S'], grid: Grid) -> figure_types.Map:
   """How many skills end in each cell, and which.
 
   Args:
     shares: as `end_shares` gives them.
     grid: the map.
-    start: the state in which skills begin; None for many.
   """
   ending = shares.sum(axis=0)
   # Where each that was run ends most often.
@@ -240,7 +288,9 @@ def grid_ends(
     text[tuple(grid.positions[state])] = _listed(
       np.flatnonzero(usual == state).tolist()
     )
-  where = '' if start is None else f' Skills begin in {grid.cell(start)}.'
+  where = ''
+  if grid.start is not None:
+    where = f' Skills begin in {grid.cell(grid.start)}.'
   return grid.map(
     title='Where skills end',
     caption=(
@@ -355,7 +405,7 @@ def grid_paths(
       paths.append(np.stack([column, height - 1 - row], axis=1) + aside)
       groups.append(str(k))
   return figure_types.Points(
-    title='Ways of the skills',
+    title='Paths of the skills',
     caption=(
       f'Up to {PATHS_OF_EACH} runs of each skill; walls are not drawn. Lines '
       'are drawn a little beside each other where skills pass the same cells.'
@@ -365,6 +415,7 @@ def grid_paths(
     ylabel='row, counted from below',
     paths=paths,
     groups=groups,
+    is_plane=True,
   )
 
 
@@ -373,31 +424,37 @@ def plane_paths(
   runs: Runs,
   num_skills: int,
   labels: tuple[str, str],
+  *,
+  max_skills: int = MAX_PATHS,
+  runs_of_each: int = PATHS_OF_EACH,
 ) -> figure_types.Points:
-  """The ways of some skills through a plane.
+  """The paths of some skills through a plane.
 
   Args:
     positions: of each run, over time.
     runs: of the skills.
     num_skills: K.
     labels: of the two coordinates.
+    max_skills: how many skills are shown at most.
+    runs_of_each: how many runs of each.
   """
-  chosen = some(num_skills, MAX_PATHS)
+  chosen = some(num_skills, max_skills)
   paths, groups = [], []
   for k in chosen:
-    for run in np.flatnonzero(runs.skill == k)[:PATHS_OF_EACH]:
+    for run in np.flatnonzero(runs.skill == k)[:runs_of_each]:
       paths.append(positions[: runs.length[run] + 1, run])
       groups.append(str(k))
   return figure_types.Points(
-    title='Ways of the skills',
+    title='Paths of the skills',
     caption=(
-      f'Up to {PATHS_OF_EACH} runs of each skill, from first step to last.'
+      f'Up to {runs_of_each} runs of each skill, from first step to last.'
       + _of_some(len(chosen), num_skills)
     ),
     xlabel=labels[0],
     ylabel=labels[1],
     paths=paths,
     groups=groups,
+    is_plane=True,
   )
 
 
@@ -425,6 +482,7 @@ def plane_ends(
     ylabel=labels[1],
     paths=[end[run][None] for run in shown],
     groups=[str(skill[run]) for run in shown],
+    is_plane=True,
   )
 
 
@@ -439,7 +497,7 @@ def disagreement(
     num_members: of the ensemble.
   """
   return grid.map(
-    title="Discriminators' disagreement",
+    title=DISAGREEMENT,
     caption=(
       f'What naming one of the {num_members} discriminators would tell of the '
       'skill that ends in a cell: large where they have seen little.'
@@ -463,7 +521,7 @@ def confidence(
   for state, skill in enumerate(posterior.argmax(axis=1)):
     text[tuple(grid.positions[state])] = str(skill)
   return grid.map(
-    title="Discriminators' best guess",
+    title=BEST_GUESS,
     caption=(
       'The skill that they hold for the most probable if one ends in a cell, '
       f'and its probability; {1 / posterior.shape[1]:.0%} is chance.'
@@ -548,12 +606,10 @@ def quality_and_diversity(
   """
   found = metrics.value_ratios(returns)
   nearest = metrics.neighbour_distances(features.astype(np.float32))
-  paths = [np.array([[x, y]]) for x, y in zip(found, nearest)]
-  groups = [f'policy {k}' for k in range(len(found))]
+  levels: dict[str, float] = {}
   caption = 'A point for each policy.'
   if alpha is not None:
-    paths.append(np.array([[alpha, 0.0], [alpha, float(nearest.max())]]))
-    groups.append(f'alpha = {alpha:g}')
+    levels[f'alpha = {alpha:g}'] = alpha
     good = metrics.near_optimal_diversity(
       features.astype(np.float32), returns, alpha
     )
@@ -566,9 +622,21 @@ def quality_and_diversity(
     caption=caption,
     xlabel='ratio of the return to that of policy 0',
     ylabel='distance to the nearest policy',
-    paths=paths,
-    groups=groups,
+    paths=[np.array([[x, y]]) for x, y in zip(found, nearest)],
+    groups=[f'policy {k}' for k in range(len(found))],
+    levels=levels,
   )
+
+
+def runs_mean(
+  values: Float[np.ndarray, 'runs n'],
+) -> tuple[Float[np.ndarray, 'n'], tuple[np.ndarray, np.ndarray] | None]:
+  """Mean over runs, and a band of two standard errors; None for a single run."""
+  mean = np.mean(values, axis=0)
+  if len(values) < 2:
+    return mean, None
+  error = np.std(values, axis=0, ddof=1) / len(values) ** 0.5
+  return mean, (mean - 2 * error, mean + 2 * error)
 
 
 def coverage(
