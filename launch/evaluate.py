@@ -49,6 +49,9 @@ from skills import config_io
 from skills import files
 from skills.evaluation import feature_maps
 from skills.evaluation import metrics
+from skills.evaluation.figures import draw
+from skills.evaluation.figures import figure_types
+from skills.evaluation.figures import policy_plots
 
 EVALUATION_FILE = 'evaluation.json'
 FEATURES = 'features.png'
@@ -286,15 +289,12 @@ def draw_run(
   feature_map: feature_maps.FeatureMap | None,
 ) -> list[pathlib.Path]:
   """Draws what the policies of a run do; returns the files."""
-  from skills.evaluation.figures import plots
-  from skills.evaluation.figures import policy_plots
-
   title = f'{run.experiment.agent} in {run.experiment.environment}'
   labels = _labels(measured.returns.mean(axis=1))
   files = []
 
   def save(name: str, figure: Any) -> None:
-    plots.save(figure, folder / name)
+    draw.save(figure, folder / name)
     files.append(folder / name)
 
   world: Any = run.experiment.make_environment(0)
@@ -339,41 +339,39 @@ def draw_plane(
   feature_map: feature_maps.FeatureMap,
 ) -> bool:
   """Draws quality and diversity of several runs; says whether there are any."""
-  from skills.evaluation.figures import plots
-  from skills.evaluation.figures import policy_plots
-
   pairs = [
-    (run, each)
-    for run, each in zip(runs, measured)
+    (run, each, each.diversity)
+    for run, each in zip(runs, measured, strict=True)
     if each.diversity is not None
   ]
   if not pairs:
     return False
-  runs, measured = zip(*pairs)
-  has_ratios = all(each.mean_ratio is not None for each in measured)
-  bounds = {}
-  for run in runs if has_ratios else ():
+  ratios = [each.mean_ratio for _, each, _ in pairs]
+  has_ratios = None not in ratios
+  levels = {}
+  for run, _, _ in pairs if has_ratios else ():
     alpha = run.trained.objective.min_value_ratio
     if alpha is not None:
-      bounds[f'alpha = {alpha:g}'] = alpha
-  points = [
-    policy_plots.Point(
-      label,
-      each.mean_ratio if has_ratios else float(each.returns.mean()),
-      each.diversity,
-    )
-    for label, each in zip(policy_evaluation.labels_of(runs), measured)
-  ]
-  figure = policy_plots.draw_plane(
-    points,
+      levels[f'alpha = {alpha:g}'] = alpha
+  quality = (
+    ratios if has_ratios else [each.returns.mean() for _, each, _ in pairs]
+  )
+  value = figure_types.Points(
+    title=f'Quality and diversity in {runs[0].experiment.environment}',
+    caption='A point for each run; a cross at the mean of several.',
     xlabel='mean ratio of the other policies to policy 0'
     if has_ratios
     else 'mean return of the policies',
     ylabel='mean distance to the nearest policy',
-    bounds=bounds,
-    title=f'Quality and diversity in {runs[0].experiment.environment}',
+    paths=[
+      np.array([[x, diversity]])
+      for x, (_, _, diversity) in zip(quality, pairs, strict=True)
+    ],
+    groups=policy_evaluation.labels_of([run for run, _, _ in pairs]),
+    levels=levels,
+    show_means=True,
   )
-  plots.save(figure, path)
+  draw.save(draw.figure(value, title=value.title), path)
   return True
 
 

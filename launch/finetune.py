@@ -56,7 +56,8 @@ from skills import registry
 from skills.agents import hierarchy
 from skills.agents import learning
 from skills.evaluation import metrics
-from skills.evaluation.figures import plots
+from skills.evaluation.figures import draw
+from skills.evaluation.figures import figure_types
 from skills.learners import base
 
 SKILL_RETURNS = 'skill_returns.csv'
@@ -256,19 +257,18 @@ def write_curves(
     writer.writerow(['run', 'environment_steps', 'episode_return'])
     for name, points in curves.items():
       writer.writerows([name, *point] for point in points)
-  plots.save(
-    plots.draw_learning_curve(
-      {
-        name: (np.array(points)[:, 0], np.array(points)[:, 1])
-        for name, points in curves.items()
-        if points
-      },
-      xlabel='environment steps in the task',
-      ylabel='return of an episode',
-      title=title,
-    ),
-    folder / PICTURE,
+  value = figure_types.Curves(
+    title=title,
+    caption='',
+    xlabel='environment steps in the task',
+    ylabel='return of an episode',
+    lines={
+      name: (np.array(points)[:, 0], np.array(points)[:, 1])
+      for name, points in curves.items()
+      if points
+    },
   )
+  draw.save(draw.figure(value, title=title), folder / PICTURE)
 
 
 _COLUMNS = ('skill', 'episode', 'episode_return', 'episode_length')

@@ -5,7 +5,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import time
 from typing import Any
 from typing import NamedTuple
 
@@ -20,13 +19,11 @@ class Opened(NamedTuple):
 
   Attributes:
     page: Playwright's.
-    seconds: until the page had loaded and showed its first chart.
     complaints: what the console said, errors and refused requests.
     requests: addresses that were asked for.
   """
 
   page: Any
-  seconds: float
   complaints: list[str]
   requests: list[str]
 
@@ -53,7 +50,7 @@ def start() -> Iterator[Any]:
 def opened(
   chromium: Any, path: pathlib.Path, *, width: int = 1280
 ) -> Iterator[Opened]:
-  """Opens a file, waits for its charts and keeps a picture of it."""
+  """Opens a file and keeps a picture of it."""
   context = chromium.new_context(
     offline=True,
     viewport={'width': width, 'height': 900},
@@ -66,25 +63,24 @@ def opened(
   page.on('pageerror', lambda error: complaints.append(str(error)))
   page.on('requestfailed', lambda request: complaints.append(request.url[:500]))
   page.on('request', lambda request: requests.append(request.url[:500]))
-  started = time.monotonic()
   page.goto(path.resolve().as_uri())
-  page.wait_for_selector('.chart .main-svg', state='attached')
-  seconds = time.monotonic() - started
-  page.wait_for_selector('html[data-charts=drawn]', state='attached')
+  page.wait_for_selector('.chart svg', state='attached')
   SCREENSHOTS.mkdir(parents=True, exist_ok=True)
   name = f'{path.parent.name}-{width}.png'
   page.screenshot(path=SCREENSHOTS / name, full_page=True)
-  yield Opened(page, seconds, complaints, requests)
+  yield Opened(page, complaints, requests)
   context.close()
 
 
-POINTS = """() => Object.fromEntries(
-  [...document.querySelectorAll('.chart')].map((chart) => [
-    document.getElementById(`${chart.id}-title`).textContent,
-    chart._fullData.map((trace) => {
-      const values = trace.type === 'heatmap' ? [...trace.z].flatMap((row) =>
-        [...row]) : [...trace.y];
-      return values.filter((value) => Number.isFinite(value)).length;
-    }),
-  ]))"""
-"""Title of each chart -> how many numbers each of its traces has."""
+CHARTS = """() => Object.fromEntries(
+  [...document.querySelectorAll('.chart')].map((chart) => {
+    const figure = chart.closest('figure');
+    return [figure.querySelector('.title').textContent, {
+      marks: chart.querySelectorAll('svg path, svg use, svg image').length,
+      rows: figure.querySelectorAll('details tbody tr').length,
+      numbers: [...figure.querySelectorAll('details td')].filter(
+        (cell) => /\\d/.test(cell.textContent)).length,
+      note: figure.querySelector('details > p')?.textContent ?? '',
+    }];
+  }))"""
+"""Title of each chart -> its marks, and what the table of its values has."""

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from skills import files
 from skills.evaluation.figures import draw
 from skills.evaluation.figures import figure_types
 
@@ -77,6 +76,7 @@ def render(
     _section(section, f'part-{i}', numbers)
     for i, section in enumerate(sections)
   )
+  body = draw.share_glyphs(body)
   contents = ''.join(
     f'<li><a href="#part-{i}">{html.escape(section.title)}</a></li>'
     for i, section in enumerate(sections)
@@ -90,7 +90,7 @@ def render(
   script = _file('page.js') if 'class="stop"' in body else ''
   policy = (
     f"default-src 'none'; script-src {_source(script)}; "
-    f"style-src {_source(style)}; img-src data: blob:; media-src data:; "
+    f'style-src {_source(style)}; img-src data: blob:; media-src data:; '
     "form-action 'none'; base-uri 'none'"
   )
   return f"""<!DOCTYPE html>
@@ -201,7 +201,7 @@ def _figure(figure: figure_types.Figure, level: int, identity: str) -> str:
   )
 
 
-def _content(figure: figure_types.Figure, identity: str) -> tuple[str, str]:
+def _content(figure: Any, identity: str) -> tuple[str, str]:
   """The class of a figure, and what is in it."""
   if isinstance(figure, figure_types.Table):
     return 'wide', _table(figure)
@@ -387,9 +387,7 @@ def _points_values(
   return summary, note, _values_table(points, columns, rows)
 
 
-_VALUES: dict[
-  type, Callable[[Any], tuple[str, str, figure_types.Table]]
-] = {
+_VALUES: dict[type, Callable[[Any], tuple[str, str, figure_types.Table]]] = {
   figure_types.Curves: _curves_values,
   figure_types.Map: _map_values,
   figure_types.Points: _points_values,

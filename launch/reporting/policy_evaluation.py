@@ -13,8 +13,8 @@ import numpy as np
 
 from envs import capabilities
 from envs import perturbations
+from launch.reporting import observations
 from launch.reporting import rollouts
-from launch.reporting import run_plots
 from launch.runs import experiment as experiment_lib
 from skills import config_io
 from skills import loading
@@ -234,11 +234,11 @@ def feature_map_of(
   if isinstance(world, capabilities.HasGrid):
     table = world.observations
     return feature_maps.occupancy(
-      lambda observation: run_plots.states_of(observation, table), len(table)
+      lambda observation: observations.states_of(observation, table), len(table)
     )
   if len(agent.problem.observation_shape) != 1:
     return None
-  names = run_plots.entry_names(world, agent.problem)
+  names = observations.entry_names(world, agent.problem)
   learned = feature_maps.learned_with(agent.objective, objective_state, names)
   return feature_maps.normalized(visited, names) if learned is None else learned
 

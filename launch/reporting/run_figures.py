@@ -6,6 +6,8 @@ be made is said to be missing, and why: no run fails for it.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import pathlib
 from typing import Any
@@ -13,20 +15,24 @@ from typing import Any
 from absl import logging
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
 
 from envs import capabilities
 from envs import rendering
+from launch.reporting import observations
 from launch.reporting import policy_evaluation
 from launch.reporting import rollouts
-from launch.reporting import run_plots
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_files
+from skills import registry
+from skills import types
 from skills.evaluation import feature_maps
 from skills.evaluation import measure
 from skills.evaluation import metrics
+from skills.evaluation.figures import draw
 from skills.evaluation.figures import figure_types
 from skills.evaluation.figures import policy_plots
 from skills.evaluation.figures import skill_figures
@@ -60,30 +66,80 @@ _COVERAGES = {
 Figures = list[figure_types.Figure]
 
 
-def leave(
+def write(
   experiment: experiment_lib.Experiment,
   final: final_lib.Final,
+  summary: Mapping[str, Any],
   is_stopped: Callable[[], bool],
 ) -> None:
-  """Makes the figures of a run and writes them into its folder.
+  """Makes the figures of a run and writes them into its folder, also as PNG.
 
   Never fails: a run that is complete stays so.
 
   Args:
     experiment: what was run.
     final: what it ended with.
-    is_stopped: whether it was interrupted, so that nobody wants to wait.
+    summary: final numbers.
+    is_stopped: whether it was interrupted, so that no time is to be taken.
   """
   try:
-    figure_types.save(
-      experiment.output_dir, make(experiment, final, is_stopped)
-    )
+    figures = make(experiment, final, is_stopped)
+    figure_types.save(experiment.output_dir, figures)
+    _draw(experiment, final, summary, figures)
   except Exception as error:
     logging.warning(
       'the figures of %s could not be written: %s',
       experiment.output_dir,
       _in_a_line(error),
     )
+
+
+def _draw(
+  experiment: experiment_lib.Experiment,
+  final: final_lib.Final,
+  summary: Mapping[str, Any],
+  figures: Figures,
+) -> None:
+  """Draws the learning curve, and where skills end, into PNG files."""
+  folder = pathlib.Path(experiment.output_dir)
+  curve = learning_curve(experiment)
+  if curve is not None:
+    title = f'{experiment.environment}, seed {experiment.seed}'
+    draw.save(
+      draw.figure(curve, title=title), folder / run_files.LEARNING_CURVE
+    )
+  if final.agent.objective.discriminator is None:
+    return
+  num_skills = experiment.config.num_skills
+  caption = f'{summary["skills_learned"]:.1f} of {num_skills} skills learned'
+  if 'skills_learned_at_end' in summary:
+    caption += f'; {summary["skills_learned_at_end"]:.1f} by where they end'
+  title = f'{experiment.agent} in {experiment.environment}'
+  title += f', seed {experiment.seed}'
+  by_title: dict[str, Any] = {each.title: each for each in figures}
+  plane = observations.plane_of(final.environment, final.agent.problem)
+  if skill_figures.ENDING_SKILLS in by_title:
+    value = by_title[skill_figures.ENDING_SKILLS]
+    small = (skill_figures.DISAGREEMENT, skill_figures.BEST_GUESS)
+    drawn = draw.figure(
+      value,
+      beside=[by_title[each] for each in small if each in by_title],
+      title=title,
+      caption=f'{value.caption} {caption}.',
+    )
+    draw.save(drawn, folder / run_files.SKILL_MAP)
+  elif plane and not isinstance(final.environment, capabilities.HasGrid):
+    runs = _runs(final)
+    value = skill_figures.plane_paths(
+      np.asarray(final.trajectory.observation)[..., plane.indices],
+      runs,
+      num_skills,
+      plane.labels,
+      max_skills=num_skills,
+      runs_of_each=len(runs.skill),
+    )
+    drawn = draw.figure(value, title=title, caption=f'{caption}.')
+    draw.save(drawn, folder / run_files.SKILL_ENDS)
 
 
 def make(
@@ -99,21 +155,21 @@ def make(
     is_stopped: whether it was interrupted: then there are no films.
   """
   makers: tuple[tuple[str, Callable[[], Figures]], ...] = (
-    ('Skills', lambda: _of_skills(final)),
+    ('Skills', lambda: _skills(final)),
     ('Films of the skills', lambda: _films(experiment, final, is_stopped)),
-    ('Policies as a set', lambda: _of_set(experiment, final, is_stopped)),
-    ('Model and value', lambda: _of_model(final)),
+    ('Policies as a set', lambda: _policy_set(experiment, final, is_stopped)),
+    ('Model and value', lambda: _model(final)),
     ('Coverage', lambda: _coverage(experiment)),
   )
-  found: Figures = []
+  figures: Figures = []
   failed = []
   for title, maker in makers:
     try:
-      found += maker()
+      figures += maker()
     except Exception as error:
       reason = _in_a_line(error)
       failed.append(f'{title}: {reason}')
-      found.append(
+      figures.append(
         figure_types.Missing(
           title=title, caption=f'This could not be made: {reason}'
         )
@@ -124,7 +180,7 @@ def make(
       experiment.output_dir,
       ' '.join(failed),
     )
-  return found
+  return figures
 
 
 def _in_a_line(error: Exception) -> str:
@@ -132,85 +188,92 @@ def _in_a_line(error: Exception) -> str:
   return f'{type(error).__name__}: {text}'
 
 
-# What each skill does, and what its discriminators make of it.
+# What each skill does, and how its discriminators tell it.
 
 
-def _of_skills(final: final_lib.Final) -> Figures:
-  """The table of skills and, as far as the world has them, maps."""
-  config, trajectory = final.agent.config, final.trajectory
-  world: Any = final.environment
-  num_skills = config.num_skills
+def _runs(final: final_lib.Final) -> skill_figures.Runs:
+  """Skill, length and return of each run of the final evaluation."""
+  trajectory = final.trajectory
   mask = np.asarray(trajectory.mask)
-  length = mask.sum(axis=0).astype(int)
-  runs = skill_figures.Runs(
+  return skill_figures.Runs(
     np.asarray(trajectory.skill)[0],
-    length,
+    mask.sum(axis=0).astype(int),
     np.sum(np.asarray(trajectory.reward) * mask, axis=0),
   )
-  observation = np.asarray(trajectory.observation)
-  last = observation[length, np.arange(len(length))]
-  told_apart = _discrimination(final)
 
-  ends, shown = None, []
-  if isinstance(world, capabilities.HasTables):
-    states = _states(observation, world.observations)
-    grid = _grid(world)
-    num_states = len(world.observations)
-    shares = skill_figures.end_shares(
-      states[length, np.arange(len(length))],
-      runs.skill,
-      num_skills,
-      num_states,
-    )
-    words = skill_figures.ends_in_words(shares, grid)
-    ends = 'ends most often in', words
-    # Whose steps led there, one for each step that was made.
-    visits = metrics.joint_counts(
-      np.asarray(trajectory.skill)[mask > 0],
-      states[1:][mask > 0],
-      num_skills,
-      num_states,
-    )
-    if grid is not None and isinstance(world, capabilities.HasGrid):
-      start = None if capabilities.is_endless(world) else world.grid.start
-      shown += [
-        skill_figures.grid_ends(shares, grid, start),
-        skill_figures.grid_paths(states, runs, num_skills, grid),
-      ]
-    shown.append(skill_figures.occupancies(visits, grid))
-    shown += _of_states(final, grid)
-  elif plane := run_plots.plane_of(world, final.agent.problem):
-    place = last[:, plane.indices]
+
+def _skills(final: final_lib.Final) -> Figures:
+  """The table of skills and, as far as the environment has them, maps."""
+  num_skills = final.agent.config.num_skills
+  environment = final.environment
+  runs = _runs(final)
+  observed = np.asarray(final.trajectory.observation)
+  discrimination = _discrimination(final)
+  ends, maps = None, []
+  if isinstance(environment, capabilities.HasTables):
+    ends, maps = _tabular_skills(final, runs, observed)
+  elif plane := observations.plane_of(environment, final.agent.problem):
+    place = observed[runs.length, np.arange(len(runs.length))][:, plane.indices]
     words = skill_figures.mean_ends_in_words(place, runs.skill, num_skills)
     ends = f'ends at {" and ".join(plane.labels)}, mean', words
-    shown += [
+    maps = [
       skill_figures.plane_ends(place, runs.skill, num_skills, plane.labels),
       skill_figures.plane_paths(
-        observation[..., plane.indices], runs, num_skills, plane.labels
+        observed[..., plane.indices], runs, num_skills, plane.labels
       ),
     ]
   table = skill_figures.table(
-    runs, num_skills, discrimination=told_apart, ends=ends
+    runs, num_skills, discrimination=discrimination, ends=ends
   )
   confusions = (
-    [] if told_apart is None else [skill_figures.confusion(told_apart)]
+    [] if discrimination is None else [skill_figures.confusion(discrimination)]
   )
-  return [table, *shown, *confusions]
+  return [table, *maps, *confusions]
 
 
-def _grid(world: Any) -> skill_figures.Grid | None:
-  if not isinstance(world, capabilities.HasGrid):
+def _tabular_skills(
+  final: final_lib.Final, runs: skill_figures.Runs, observed: np.ndarray
+) -> tuple[tuple[str, list[str | None]], Figures]:
+  """Heading and words for where skills end, and maps of it."""
+  environment: Any = final.environment
+  num_skills = final.agent.config.num_skills
+  num_states = len(environment.observations)
+  # Padding shows some state, and is not used.
+  states = observations.states_of(
+    observed.reshape(-1, *observed.shape[2:]), environment.observations
+  ).reshape(observed.shape[:2])
+  grid = _grid(environment)
+  end_counts = observations.end_counts(
+    final.trajectory, environment.observations, num_skills
+  )
+  shares = skill_figures.end_shares(end_counts)
+  # Counts the state to which each step led.
+  mask = np.asarray(final.trajectory.mask)
+  visits = metrics.joint_counts(
+    np.asarray(final.trajectory.skill)[mask > 0],
+    states[1:][mask > 0],
+    num_skills,
+    num_states,
+  )
+  maps: Figures = []
+  if grid is not None:
+    maps += [
+      skill_figures.grid_ends(shares, grid),
+      skill_figures.grid_paths(states, runs, num_skills, grid),
+    ]
+  maps.append(skill_figures.occupancies(visits, grid))
+  if final.agent.objective.discriminator is not None and grid is not None:
+    maps += _discriminator_maps(final, end_counts, grid)
+  heading = 'ends most often in'
+  return (heading, skill_figures.ends_in_words(shares, grid)), maps
+
+
+def _grid(environment: Any) -> skill_figures.Grid | None:
+  if not isinstance(environment, capabilities.HasGrid):
     return None
-  return skill_figures.Grid(world.grid.walls, world.grid.positions)
-
-
-def _states(
-  observation: np.ndarray, observations: np.ndarray
-) -> Int[np.ndarray, 'T_plus_1 n']:
-  """Which states of a tabular world were seen; what padding shows is one."""
-  shape = observation.shape[:2]
-  flat = observation.reshape(-1, *observation.shape[2:])
-  return run_plots.states_of(flat, observations).reshape(shape)
+  grid = environment.grid
+  start = None if capabilities.is_endless(environment) else grid.start
+  return skill_figures.Grid(grid.walls, np.asarray(grid.positions), start)
 
 
 def _discrimination(final: final_lib.Final) -> metrics.Discrimination | None:
@@ -221,35 +284,60 @@ def _discrimination(final: final_lib.Final) -> metrics.Discrimination | None:
   logits = jax.jit(measure.logits_of, static_argnums=0)(
     discriminator, final.objective_state, trajectory
   )
-  moments = discriminator.timesteps.select(trajectory)
-  return metrics.discrimination(logits, moments.skill, moments.mask)
+  selected = discriminator.timesteps.select(trajectory)
+  return metrics.discrimination(logits, selected.skill, selected.mask)
 
 
-def _of_states(
-  final: final_lib.Final, grid: skill_figures.Grid | None
+def _discriminator_maps(
+  final: final_lib.Final,
+  end_counts: Int[np.ndarray, 'K S'],
+  grid: skill_figures.Grid,
 ) -> Figures:
-  """What the discriminators make of each cell."""
-  if final.agent.objective.discriminator is None or grid is None:
-    return []
-  world: Any = final.environment
-  logits = run_plots.state_logits(
-    final.agent, world.observations, final.objective_state, world.grid.start
+  """What the discriminators say of each cell."""
+  environment: Any = final.environment
+  logits = state_logits(
+    final.agent,
+    environment.observations,
+    final.objective_state,
+    environment.grid.start,
   )
   posterior = np.mean(jax.nn.softmax(logits), axis=0)
-  shown: Figures = []
+  maps: Figures = [skill_figures.ending_skills(end_counts, posterior, grid)]
   if len(logits) > 1:
-    shown.append(
+    maps.append(
       skill_figures.disagreement(
         np.asarray(disdain.disagreement(logits)), grid, len(logits)
       )
     )
-  return [*shown, skill_figures.confidence(posterior, grid)]
+  return [*maps, skill_figures.confidence(posterior, grid)]
+
+
+def state_logits(
+  agent: registry.Agent,
+  table: np.ndarray,
+  objective_state: Any,
+  start: int,
+) -> Float[jax.Array, 'N S K']:
+  """Logits of the discriminators for every state of a tabular environment.
+
+  Args:
+    agent: whose objective has discriminators.
+    table: the observation of each state.
+    objective_state: what the objective learned.
+    start: the state in which skills began, for discriminators that see it.
+  """
+  discriminator = agent.objective.discriminator
+  if discriminator is None:
+    raise ValueError(f'{agent.objective.streams} have no discriminators.')
+  ends = jnp.asarray(table)
+  begun = jnp.broadcast_to(ends[start], ends.shape)
+  return discriminator.logits(objective_state, types.arrival(ends, begun))[:, 0]
 
 
 # Sets of policies for one task.
 
 
-def _of_set(
+def _policy_set(
   experiment: experiment_lib.Experiment,
   final: final_lib.Final,
   is_stopped: Callable[[], bool],
@@ -300,7 +388,7 @@ def _of_set(
 # Models and values.
 
 
-def _of_model(final: final_lib.Final) -> Figures:
+def _model(final: final_lib.Final) -> Figures:
   """Where model and value disagree, and where the value is wrong."""
   config, world = final.agent.config, final.environment
   learner = config.learner
@@ -348,11 +436,15 @@ def _of_model(final: final_lib.Final) -> Figures:
 # The course of training.
 
 
-def _coverage(experiment: experiment_lib.Experiment) -> Figures:
-  folder = pathlib.Path(experiment.output_dir)
-  rows = run_files.read_metrics(folder / 'evaluator' / run_files.METRICS_FILE)
-  shown: Figures = []
-  for column, what in _COVERAGES.items():
+def _evaluated(
+  experiment: experiment_lib.Experiment, columns: Iterable[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+  """Environment steps and values of those columns that the evaluator logged."""
+  rows = run_files.read_metrics(
+    pathlib.Path(experiment.output_dir) / 'evaluator' / run_files.METRICS_FILE
+  )
+  curves = {}
+  for column in columns:
     points = [
       (float(row['actor_steps']), float(row[column]))
       for row in rows
@@ -360,10 +452,42 @@ def _coverage(experiment: experiment_lib.Experiment) -> Figures:
     ]
     if points:
       steps, values = np.array(points).T
-      shown.append(
-        skill_figures.coverage({experiment.agent: (steps, values)}, what)
-      )
-  return shown
+      curves[column] = steps, values
+  return curves
+
+
+def learning_curve(
+  experiment: experiment_lib.Experiment,
+) -> figure_types.Curves | None:
+  """Skills learned, or the return of an episode where there are no skills.
+
+  Args:
+    experiment: whose evaluator logged them.
+
+  Returns:
+    The curve; None if there are no evaluations.
+  """
+  curves = _evaluated(experiment, ('skills_learned', 'episode_return'))
+  if not curves:
+    return None
+  column, curve = next(iter(curves.items()))
+  num_skills = experiment.config.num_skills
+  levels = {f'all: {num_skills}': float(num_skills), 'chance: 1': 1.0}
+  return figure_types.Curves(
+    title='Learning curve',
+    caption='In each evaluation.',
+    xlabel='environment steps',
+    ylabel=column.replace('_', ' '),
+    lines={experiment.agent: curve},
+    levels=levels if column == 'skills_learned' else {},
+  )
+
+
+def _coverage(experiment: experiment_lib.Experiment) -> Figures:
+  return [
+    skill_figures.coverage({experiment.agent: curve}, _COVERAGES[column])
+    for column, curve in _evaluated(experiment, _COVERAGES).items()
+  ]
 
 
 # Films.

@@ -18,7 +18,9 @@ from launch.reproductions import comparison_table
 from launch.reproductions import parallel
 from launch.reproductions import random_mdp_values
 from launch.reproductions import training
-from skills.evaluation.figures import plots
+from skills.evaluation.figures import draw
+from skills.evaluation.figures import figure_types
+from skills.evaluation.figures import skill_figures
 
 _TABULAR_RATES = (0.1, 0.3, 1.0)
 # Mean error by number of steps and loss.
@@ -236,19 +238,20 @@ def control(request: parallel.Request) -> comparison_table.Result:
 
 def _draw_returns(path: pathlib.Path, title: str, runs: parallel.Runs) -> None:
   """Draws the runs' mean returns, in bands of two standard errors."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  plots.save(
-    plots.draw_learning_curve(
-      {
-        kind: (
-          np.array(found[0]['updates']),
-          np.array([run['curve'] for run in found]),
-        )
-        for kind, found in runs.items()
-      },
-      xlabel='updates',
-      ylabel='return of an episode',
-      title=title,
-    ),
-    path,
+  lines, bands = {}, {}
+  for kind, found in runs.items():
+    mean, band = skill_figures.runs_mean(
+      np.array([run['curve'] for run in found])
+    )
+    lines[kind] = np.array(found[0]['updates']), mean
+    if band is not None:
+      bands[kind] = band
+  value = figure_types.Curves(
+    title=title,
+    caption='',
+    xlabel='updates',
+    ylabel='return of an episode',
+    lines=lines,
+    bands=bands,
   )
+  draw.save(draw.figure(value, title=title), path)

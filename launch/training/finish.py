@@ -18,7 +18,6 @@ from launch.cli import command
 from launch.reporting import report_pages
 from launch.reporting import run_figures
 from launch.reporting import run_folder
-from launch.reporting import run_plots
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_files
@@ -158,10 +157,7 @@ def write(
     'versions': run_record.versions(),
   }
   files.write_json(folder / run_files.SUMMARY_FILE, summary)
-  run_plots.draw_learning_curve(experiment)
-  if final.agent.objective.discriminator is not None:
-    run_plots.draw_skills(experiment, final, summary)
-  run_figures.leave(experiment, final, is_stopped)
+  run_figures.write(experiment, final, summary, is_stopped)
   write_page(folder)
 
 

@@ -118,13 +118,6 @@ def write_run(folder, *, agent, seed, level, num_rows=300, **given):
 def check_self_contained(opened, path):
   assert opened.complaints == []
   assert opened.requests == [path.resolve().as_uri()]
-  # Nor may a button send anything: Plotly has one that uploads charts.
-  buttons = opened.page.eval_on_selector_all(
-    '.modebar-btn', 'all => all.map(each => each.dataset.title)'
-  )
-  assert set(buttons) == {
-    'Zoom', 'Pan', 'Zoom in', 'Zoom out', 'Autoscale', 'Reset axes'
-  }  # fmt: skip
   # No scrolling sideways.
   width = opened.page.evaluate('document.documentElement.scrollWidth')
   assert width <= opened.page.viewport_size['width']
@@ -159,15 +152,32 @@ def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
   with browser.opened(chromium, path, width=width) as opened:
     check_self_contained(opened, path)
     check_accessible(opened)
-    points = opened.page.evaluate(browser.POINTS)
+    charts = opened.page.evaluate(browser.CHARTS)
+    assert all(chart['marks'] > 10 for chart in charts.values())
     # An evaluation after every 320,000 steps.
-    assert points['skills learned'] == [3]
-    for title in ('disagreement', 'loss/skill', 'loss/disdain', 'reward/skill'):
-      assert points[title] == [3], title
-    assert points['For which skill each is taken'] == [128 * 128]
-    # Free cells of the world, and not its walls.
-    assert points["Discriminators' disagreement"] == [104]
-    assert len(points['Ways of the skills']) > 8
+    for title in (
+      'skills learned',
+      'disagreement',
+      'loss/skill',
+      'loss/disdain',
+      'reward/skill',
+    ):
+      assert charts[title]['rows'] == 3, title
+    confusion = charts['For which skill each is taken']
+    assert confusion['note'] == 'The 60 largest of 16,384 values.'
+    # Free cells of the environment, and not its walls.
+    assert charts["Discriminators' disagreement"]['numbers'] == 104
+    assert charts['Paths of the skills']['rows'] > 8
+    # A table opens by keyboard, and shows its values.
+    summary = opened.page.locator('details summary').first
+    summary.focus()
+    opened.page.keyboard.press('Enter')
+    assert opened.page.locator('details[open] td').count() > 0
+    # Charts are drawn without scripts, and ids are unique.
+    assert opened.page.locator('script').count() == 0
+    ids = opened.page.eval_on_selector_all('[id]', 'all => all.map(x => x.id)')
+    assert len(ids) == len(set(ids))
+    assert path.stat().st_size < 1_000_000
     text = opened.page.inner_text('body')
     assert 'What is missing' not in text
     for said in (
@@ -186,9 +196,9 @@ def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
   with browser.opened(chromium, path) as opened:
     check_self_contained(opened, path)
     check_accessible(opened)
-    points = opened.page.evaluate(browser.POINTS)
-    assert points['skills learned'][0] >= 2
-    assert points['steps per second'][0] >= 1
+    charts = opened.page.evaluate(browser.CHARTS)
+    assert charts['skills learned']['rows'] >= 2
+    assert charts['steps per second']['rows'] >= 1
     films = [
       each
       for each in figure_types.load(control_run)
@@ -216,8 +226,7 @@ def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
     assert opened.page.locator('.film canvas').count() == 0
 
 
-@pytest.mark.alone
-def test_a_comparison_of_five_seeds_is_small_and_opens_fast(tmp_path, chromium):
+def test_a_comparison_of_five_seeds_is_small(tmp_path, chromium):
   levels = {'disdain': [20, 18, 19, 21, 17], 'vic': [8, 9, 7, 6, 12]}
   folders = [
     write_run(tmp_path / f'{agent}-{seed}', agent=agent, seed=seed, level=level)
@@ -229,17 +238,15 @@ def test_a_comparison_of_five_seeds_is_small_and_opens_fast(tmp_path, chromium):
   files.write_text(
     path, report_pages.of_runs([run_folder.read(each) for each in folders])
   )
-  assert path.stat().st_size < 20e6
-  # The faster of two times: others may use the cores of this machine.
+  assert path.stat().st_size < 2_000_000
   with browser.opened(chromium, path) as opened:
-    seconds = opened.seconds
-  with browser.opened(chromium, path) as opened:
-    assert min(seconds, opened.seconds) < 3
     check_self_contained(opened, path)
     check_accessible(opened)
-    points = opened.page.evaluate(browser.POINTS)
-    # For each agent an interval, there and back, five seeds and their mean.
-    assert points['skills learned'] == 2 * [62, 31, 31, 31, 31, 31, 31]
+    learned = opened.page.evaluate(browser.CHARTS)['skills learned']
+    # For each agent 30 of 31 points, with mean, and both ends of an interval.
+    assert learned['rows'] == 2 * 30
+    assert learned['numbers'] == 2 * 30 * 4
+    assert '30 of 31 points of vic.' in learned['note']
     rows = opened.page.eval_on_selector_all(
       '[aria-label="Paired differences"] tbody tr',
       'all => all.map(row => [...row.cells].map(cell => cell.textContent))',

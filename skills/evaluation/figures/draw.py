@@ -1,8 +1,9 @@
 """Charts of figure values, drawn by Matplotlib.
 
 `figure` draws a value, `save` writes the drawing to a PNG file, and `to_svg`
-gives an element for an HTML page. Equal values give equal bytes. Matplotlib's pyplot
-and its registry of open figures are not used, so nothing needs to be closed.
+gives an element for an HTML page. Equal values give equal bytes. Matplotlib's
+pyplot and its registry of open figures are not used, so nothing needs to be
+closed.
 """
 
 from collections.abc import Mapping
@@ -53,12 +54,18 @@ _DOT = '#b6bcc4'
 _DASHES = ('-', '--', '-.', ':')
 _MARKERS = 'osD^vP*X'
 
+# Ids of glyphs in SVG.
+_GLYPH = r'DejaVu[\w-]+'
+
 _FONT = 9
 _SMALL_FONT = 8
+# Of a map, in inches.
+_SIDE = 3.4
 # Curves with at most so many points show each of them.
 _FEW_POINTS = 40
-# Larger maps have neither lines between their cells nor text.
+# Larger maps have no text, and no lines between their cells.
 MAX_CELLS_WITH_TEXT = 1800
+_MAX_FRAMED = 400
 # Negative values so small beside the positive ones are rounding errors.
 _ROUNDING = 1e-3
 # Maps whose values are all smaller than this look empty.
@@ -106,7 +113,7 @@ def figure(
   panels += [(grid[i, 1], each) for i, each in enumerate(beside)]
   for place, each in panels:
     axes = drawn.add_subplot(place, label=each.title)
-    _draw(axes, each)
+    _draw(axes, each, _SIDE if each is value else 0.42 * _SIDE)
     axes.set_title(each.title, fontsize=_FONT, color=INK)
   return drawn
 
@@ -132,7 +139,8 @@ def to_svg(value: Chart, prefix: str) -> str:
 
   Args:
     value: curves, a map or points.
-    prefix: of all ids in it; different for each element of a page.
+    prefix: of all ids in it but those of glyphs, which `share_glyphs` keeps
+      unique; different for each element of a page.
   """
   content = io.StringIO()
   with matplotlib.rc_context({'svg.hashsalt': '', 'svg.fonttype': 'path'}):
@@ -143,19 +151,20 @@ def to_svg(value: Chart, prefix: str) -> str:
   text = re.sub(r'<style.*?</style>', '', text, flags=re.DOTALL)
   text = re.sub(r'<!--.*?-->', '', text, flags=re.DOTALL)
   text = re.sub(r'\sstyle="([^"]*)"', _as_attributes, text)
-  # A hundredth of a point is less than anything that can be seen.
+  # A hundredth of a point cannot be seen.
   text = re.sub(
     r'(?<=[ "])-?\d+\.\d{3,}',
     lambda number: f'{float(number[0]):.2f}'.rstrip('0').rstrip('.'),
     text,
   )
-  used = set(re.findall(r'#([^")]+)["\)]', text))
+  # Ids that nothing refers to are left out.
+  used = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
   text = re.sub(
     r'\sid="([^"]*)"',
-    lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else '',
+    lambda id_: id_[0] if id_[1] in used else '',
     text,
   )
-  text = re.sub(r'(url\(|href=")#', rf'\1#{prefix}-', text)
+  text = re.sub(rf'(\sid="|url\(#|href="#)(?!{_GLYPH}")', rf'\1{prefix}-', text)
   text = re.sub(r'\s*\n\s*', '\n', text)
   [(width, height)] = re.findall(r'viewBox="0 0 (\S+) (\S+)"', text)
   return re.sub(
@@ -171,19 +180,39 @@ def to_svg(value: Chart, prefix: str) -> str:
 
 def _as_attributes(style: re.Match[str]) -> str:
   """Declarations of a style attribute as attributes of their own."""
+  # Of several declarations of a property, the last one counts.
   declarations = dict(
-    declaration.strip().split(': ', 1)
+    declaration.split(':', 1)
     for declaration in style[1].split(';')
-    if ': ' in declaration
+    if ':' in declaration
   )
-  return ''.join(f' {name}="{value}"' for name, value in declarations.items())
+  return ''.join(
+    f' {name.strip()}="{value.strip()}"' for name, value in declarations.items()
+  )
 
 
-def _draw(axes: mpl_axes.Axes, value: Chart) -> None:
+def share_glyphs(page: str) -> str:
+  """Removes the repeated definitions of glyphs from a page with many charts.
+
+  Args:
+    page: HTML with elements of `to_svg`, whose glyphs have the same ids.
+  """
+  seen: set[str] = set()
+
+  def first_only(glyph: re.Match[str]) -> str:
+    is_new = glyph[1] not in seen
+    seen.add(glyph[1])
+    return glyph[0] if is_new else ''
+
+  return re.sub(rf'<path id="({_GLYPH})"[^>]*/>', first_only, page)
+
+
+def _draw(axes: mpl_axes.Axes, value: Chart, side: float = _SIDE) -> None:
+  """Draws a value; the sides of a map are about `side` inches."""
   if isinstance(value, figure_types.Curves):
     _draw_curves(axes, value)
   elif isinstance(value, figure_types.Map):
-    _draw_map(axes, value)
+    _draw_map(axes, value, side)
   else:
     _draw_points(axes, value)
 
@@ -247,7 +276,9 @@ def _draw_curves(axes: mpl_axes.Axes, curves: figure_types.Curves) -> None:
 # Maps.
 
 
-def _draw_map(axes: mpl_axes.Axes, shown: figure_types.Map) -> None:
+def _draw_map(
+  axes: mpl_axes.Axes, shown: figure_types.Map, side: float
+) -> None:
   """Cells in colors, their text, and the frame of the marked one."""
   values = np.asarray(shown.values, float)
   for name, array in (('text', shown.text), ('groups', shown.groups)):
@@ -267,9 +298,10 @@ def _draw_map(axes: mpl_axes.Axes, shown: figure_types.Map) -> None:
     ):
       axes.plot(column, row, marker='o', markersize=3, color=_DOT)
   if is_small:
-    _draw_frames(axes, values)
+    if values.size <= _MAX_FRAMED:
+      frame_cells(axes, values, linewidth=0.8)
     if shown.text is not None:
-      _draw_text(axes, np.asarray(shown.text), cells)
+      _draw_text(axes, np.asarray(shown.text), cells, side)
   if shown.marked is not None:
     row, column = shown.marked
     axes.add_patch(
@@ -338,8 +370,16 @@ def _group_colors(
   return cells
 
 
-def _draw_frames(axes: mpl_axes.Axes, values: Float[np.ndarray, 'H W']) -> None:
-  """White lines around the cells that have a value."""
+def frame_cells(
+  axes: mpl_axes.Axes, values: Float[np.ndarray, 'H W'], *, linewidth: float
+) -> None:
+  """White lines around the cells that have a value.
+
+  Args:
+    axes: of a map.
+    values: NaN where there is no cell.
+    linewidth: in points.
+  """
   axes.add_collection(
     collections.PatchCollection(
       [
@@ -348,7 +388,7 @@ def _draw_frames(axes: mpl_axes.Axes, values: Float[np.ndarray, 'H W']) -> None:
       ],
       facecolor='none',
       edgecolor='white',
-      linewidth=0.8 if values.size < 400 else 0.3,
+      linewidth=linewidth,
     )
   )
 
@@ -357,25 +397,26 @@ def _draw_text(
   axes: mpl_axes.Axes,
   text: Shaped[np.ndarray, 'H W'],
   cells: Float[np.ndarray, 'H W 4'],
+  side: float,
 ) -> None:
   """The text of each cell, as large as all cells have room for."""
   longest = max((len(each) for each in text.flat), default=1)
   height, width = text.shape
-  cell = 72.0 * min(3.6 / height, 3.4 / width)
-  # A digit is 0.65 as wide as the font is high. Labels of tiles have more room
-  # than their cell: their neighbors are empty.
-  size = min(cell * 0.45, cell * 0.9 / (0.65 * max(longest, 1)), 14.0)
-  size = max(size, 6.0)
+  cell = 72.0 * side / max(height, width)
+  # A bold digit is 0.7 as wide as the font is high.
+  size = min(cell * 0.45, cell * 0.85 / (0.7 * max(longest, 1)), 14.0)
   for row, column in np.argwhere(text != ''):
     color = cells[row, column]
-    is_light = color[3] > 0 and color[:3] @ (0.299, 0.587, 0.114) > 0.5
+    has_value = color[3] > 0
+    is_light = has_value and color[:3] @ (0.299, 0.587, 0.114) > 0.5
     axes.text(
       column,
       row,
       str(text[row, column]),
       ha='center',
       va='center_baseline',
-      fontsize=size,
+      # Cells without a value have more room: their neighbors are empty too.
+      fontsize=size if has_value else max(size, 6.0),
       fontweight='bold',
       color=INK if is_light else 'white',
     )
@@ -454,7 +495,7 @@ def _write_number(
 ) -> None:
   axes.annotate(
     number,
-    place,
+    (float(place[0]), float(place[1])),
     ha='center',
     va='center',
     color=INK,

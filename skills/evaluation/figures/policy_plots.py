@@ -1,15 +1,12 @@
 """Pictures of a set of policies: what each does, and how good and diverse.
 
-As in `plots`, `draw_...` gives a Matplotlib figure, and `plots.save` writes it.
+A function `draw_...` gives a Matplotlib figure, and `draw.save` writes it.
 """
 
-from collections.abc import Mapping
 from collections.abc import Sequence
 import io
 import math
-import textwrap
 from typing import Any
-from typing import NamedTuple
 
 from jaxtyping import Bool
 from jaxtyping import Float
@@ -22,16 +19,15 @@ from matplotlib import figure as mpl_figure
 from matplotlib import layout_engine
 from matplotlib import ticker
 import numpy as np
+from PIL import Image
+from PIL import ImageDraw
 
 from skills import files
-from skills.evaluation.figures import plots
+from skills.evaluation.figures import draw
 
 # More bars than these cannot be read.
 MAX_FEATURES = 24
 _COLUMNS = 5
-_GRID = '#e5e7eb'
-_FRAME = '#9ca3af'
-_MARKERS = 'osD^vP*X'
 
 
 def draw_features(
@@ -71,7 +67,7 @@ def draw_features(
     layout='constrained',
   )
   figure.suptitle(
-    title, x=0.01, ha='left', color=plots.INK, fontweight='bold', fontsize=12
+    title, x=0.01, ha='left', color=draw.INK, fontweight='bold', fontsize=12
   )
   limit = 1.08 * max(float(np.abs(features[:, shown]).max()), 1e-12)
   low = -limit if (features[:, shown] < 0).any() else 0.0
@@ -86,16 +82,16 @@ def draw_features(
       places,
       features[i, shown],
       height=0.72,
-      color=plots.CURVE_COLOURS[i % len(plots.CURVE_COLOURS)],
+      color=draw.CURVE_COLORS[i % len(draw.CURVE_COLORS)],
     )
-    axes.axvline(0.0, color=plots.INK, linewidth=0.8)
+    axes.axvline(0.0, color=draw.INK, linewidth=0.8)
     axes.set(xlim=(low, limit), ylim=(len(shown) - 0.4, -0.6), yticks=places)
     is_left = i % columns == 0
     axes.set_yticklabels(
       [names[k] for k in shown] if is_left else [], fontsize=8
     )
-    axes.set_title(labels[i], fontsize=9, color=plots.INK)
-    axes.grid(axis='x', color=_GRID, linewidth=0.8)
+    axes.set_title(labels[i], fontsize=9, color=draw.INK)
+    axes.grid(axis='x', color=draw.GRID_COLOR, linewidth=0.8)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
     axes.tick_params(axis='x', labelsize=8, labelbottom=True)
     _finish(axes)
@@ -104,7 +100,7 @@ def draw_features(
     caption += (
       f'; {len(shown)} of {num_features} features, those that differ most'
     )
-  figure.supxlabel(caption, color=plots.FAINT_INK, fontsize=9)
+  figure.supxlabel(caption, color=draw.FAINT_INK, fontsize=9)
   return figure
 
 
@@ -138,7 +134,11 @@ def draw_occupancies(
   occupancies = np.asarray(occupancies, np.float64)
   walls, positions = np.asarray(walls, bool), np.asarray(positions)
   num_policies, num_states = occupancies.shape
-  plots.check_shape('positions', positions, (num_states, 2))
+  if positions.shape != (num_states, 2):
+    raise ValueError(
+      f'positions must have shape {(num_states, 2)} to go with occupancies, '
+      f'got {positions.shape}.'
+    )
   _check_count('labels', labels, num_policies)
   columns = min(_COLUMNS, num_policies)
   rows = math.ceil(num_policies / columns)
@@ -148,7 +148,7 @@ def draw_occupancies(
     layout='constrained',
   )
   figure.suptitle(
-    title, x=0.01, ha='left', color=plots.INK, fontweight='bold', fontsize=12
+    title, x=0.01, ha='left', color=draw.INK, fontweight='bold', fontsize=12
   )
   norm = mpl_colors.PowerNorm(0.5, 0.0, max(float(occupancies.max()), 1e-12))
   panels = figure.subplots(rows, columns, squeeze=False)
@@ -160,117 +160,24 @@ def draw_occupancies(
     axes.set_label(f'policy {i}')
     image = np.full(walls.shape, np.nan)
     image[tuple(positions.T)] = occupancies[i]
-    # What is no number is not drawn: walls are what shows through.
-    axes.set_facecolor(plots.WALL)
+    # Walls have no value: the background is what shows there.
+    axes.set_facecolor(draw.WALL)
     shown = axes.imshow(
       image, interpolation='nearest', cmap='YlOrBr', norm=norm
     )
-    plots.finish_grid(axes, walls.shape, positions, linewidth=0.4)
+    draw.frame_cells(axes, image, linewidth=0.4)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+      spine.set_visible(False)
     if start is not None:
       row, column = positions[start]
       axes.plot(
-        column, row, 's', ms=4, mfc='white', mec=plots.INK, mew=1.2, gid='start'
+        column, row, 's', ms=4, mfc='white', mec=draw.INK, mew=1.2, gid='start'
       )
-    axes.set_title(labels[i], fontsize=9, color=plots.INK)
+    axes.set_title(labels[i], fontsize=9, color=draw.INK)
   assert shown is not None
   bar = figure.colorbar(shown, ax=panels, fraction=0.03, pad=0.02)
   _finish_scale(bar, "share of the policy's steps")
-  return figure
-
-
-class Point(NamedTuple):
-  """A run on the plane of quality and diversity.
-
-  Attributes:
-    label: what its configuration differs in; runs that share it are of
-      different seeds.
-    quality: its place from left to right.
-    diversity: its place from below.
-  """
-
-  label: str
-  quality: float
-  diversity: float
-
-
-def draw_plane(
-  points: Sequence[Point],
-  *,
-  xlabel: str,
-  ylabel: str,
-  bounds: Mapping[str, float],
-  title: str,
-) -> mpl_figure.Figure:
-  """Quality against diversity, a point for each run.
-
-  Args:
-    points: the runs.
-    xlabel: what quality is.
-    ylabel: what diversity is.
-    bounds: name -> a quality that a constraint asks for, drawn as a line.
-    title: of the picture.
-
-  Returns:
-    The picture: a colour and a sign for each label, a filled sign for each run,
-    and where a label has several a cross at their means.
-
-  Raises:
-    ValueError: if there is no point.
-  """
-  if not points:
-    raise ValueError('points must hold at least one run, got none.')
-  figure = mpl_figure.Figure(figsize=(7.0, 4.8), layout='constrained')
-  axes = figure.add_subplot(label='plane')
-  for i, label in enumerate(dict.fromkeys(point.label for point in points)):
-    own = np.array([point[1:] for point in points if point.label == label])
-    colour = plots.CURVE_COLOURS[i % len(plots.CURVE_COLOURS)]
-    axes.plot(
-      *own.T,
-      linestyle='',
-      marker=_MARKERS[i % len(_MARKERS)],
-      markersize=7,
-      color=colour,
-      alpha=0.8,
-      label=textwrap.fill(label, 80),
-      clip_on=False,
-    )
-    if len(own) > 1:
-      axes.plot(
-        *own.mean(axis=0), marker='+', ms=16, mew=2, color=colour, gid='mean'
-      )
-  for name, bound in bounds.items():
-    axes.axvline(
-      bound, color=plots.FAINT_INK, linestyle=(0, (4, 3)), linewidth=1.2
-    )
-    axes.annotate(
-      name,
-      (bound, 1.0),
-      xycoords=('data', 'axes fraction'),
-      xytext=(-3, -4),
-      textcoords='offset points',
-      rotation=90,
-      ha='right',
-      va='top',
-      color=plots.FAINT_INK,
-      fontsize=9,
-    )
-  axes.margins(0.08)
-  axes.set_ylim(bottom=0.0)
-  axes.set_title(
-    title, loc='left', color=plots.INK, fontweight='bold', fontsize=12
-  )
-  axes.set_xlabel(xlabel, color=plots.INK)
-  axes.set_ylabel(ylabel, color=plots.INK)
-  axes.grid(color=_GRID, linewidth=0.8)
-  _finish(axes)
-  longest = max(len(point.label) for point in points)
-  figure.legend(
-    loc='outside lower center',
-    ncols=3 if longest < 25 else 2 if longest < 40 else 1,
-    frameon=False,
-    labelcolor=plots.INK,
-    fontsize=9,
-  )
   return figure
 
 
@@ -309,7 +216,7 @@ def draw_strip(
     ),
   )
   figure.suptitle(
-    title, x=0.01, ha='left', color=plots.INK, fontweight='bold', fontsize=12
+    title, x=0.01, ha='left', color=draw.INK, fontweight='bold', fontsize=12
   )
   panels = figure.subplots(len(frames), len(chosen), squeeze=False)
   for row, (film, label) in enumerate(zip(frames, labels)):
@@ -324,7 +231,7 @@ def draw_strip(
         axes.set_title(
           f'step {moment * steps_per_frame:,}',
           fontsize=8,
-          color=plots.FAINT_INK,
+          color=draw.FAINT_INK,
         )
       if column == 0:
         axes.set_ylabel(
@@ -332,14 +239,14 @@ def draw_strip(
           rotation=0,
           ha='right',
           va='center',
-          color=plots.INK,
+          color=draw.INK,
           fontsize=9,
         )
   return figure
 
 
 def film(
-  path: plots.Path,
+  path: files.Path,
   frames: Sequence[Num[np.ndarray, 'n H W 3']],
   *,
   labels: Sequence[str | Sequence[str]],
@@ -385,10 +292,6 @@ def encode_film(
   Raises:
     ValueError: if there is nothing to show or labels do not match.
   """
-  # Matplotlib, which `plots` asks for, brings it.
-  from PIL import Image
-  from PIL import ImageDraw
-
   _check_frames(frames, labels)
   _, height, width, _ = frames[0].shape
   columns = math.ceil(math.sqrt(len(frames) * height / width))
@@ -400,9 +303,9 @@ def encode_film(
   pictures = []
   for moment in range(max(len(one) for one in frames)):
     picture = Image.new(
-      'RGB', (columns * width, rows * (height + bar) + bar), plots.INK
+      'RGB', (columns * width, rows * (height + bar) + bar), draw.INK
     )
-    draw = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(picture)
     for i, (one, label) in enumerate(zip(frames, labels)):
       left, top = i % columns * width, i // columns * (height + bar)
       now = min(moment, len(one) - 1)
@@ -411,8 +314,8 @@ def encode_film(
         (left, top + bar),
       )
       text = label if isinstance(label, str) else label[now]
-      draw.text((left + 4, top + 2), text, fill='white')
-    draw.text(
+      pen.text((left + 4, top + 2), text, fill='white')
+    pen.text(
       (4, rows * (height + bar) + 2),
       f'step {moment * steps_per_frame:,}',
       fill='#b6bcc4',
@@ -448,14 +351,14 @@ def _check_frames(
 def _finish(axes: mpl_axes.Axes) -> None:
   """Quiet axes: what they measure is what counts."""
   axes.set_axisbelow(True)
-  axes.tick_params(colors=plots.INK, length=0)
+  axes.tick_params(colors=draw.INK, length=0)
   for side, spine in axes.spines.items():
     spine.set_visible(side in ('left', 'bottom'))
-    spine.set_color(_FRAME)
+    spine.set_color(draw.FRAME_COLOR)
 
 
 def _finish_scale(bar: mpl_colorbar.Colorbar, unit: str) -> None:
-  bar.set_label(unit, color=plots.INK, fontsize=9)
-  bar.ax.tick_params(colors=plots.INK, length=0, labelsize=8)
+  bar.set_label(unit, color=draw.INK, fontsize=9)
+  bar.ax.tick_params(colors=draw.INK, length=0, labelsize=8)
   bar.ax.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
   bar.ax.spines['outline'].set_visible(False)

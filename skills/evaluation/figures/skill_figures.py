@@ -124,21 +124,10 @@ def _of_some(num_shown: int, num_skills: int) -> str:
 
 
 def end_shares(
-  end: Int[np.ndarray, 'n'],
-  skill: Int[np.ndarray, 'n'],
-  num_skills: int,
-  num_states: int,
+  end_counts: Int[np.ndarray, 'K S'],
 ) -> Float[np.ndarray, 'K S']:
-  """Of each skill, which share of its runs ended in each state.
-
-  Args:
-    end: the state in which each run ended.
-    skill: of each.
-    num_skills: K.
-    num_states: S.
-  """
-  counts = metrics.joint_counts(skill, end, num_skills, num_states)
-  return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+  """Which share of the runs of each skill ended in each state."""
+  return end_counts / np.maximum(end_counts.sum(axis=1, keepdims=True), 1)
 
 
 def ends_in_words(shares: Float[np.ndarray, 'K S'], grid: Grid | None) -> list:
@@ -631,7 +620,7 @@ def quality_and_diversity(
 def runs_mean(
   values: Float[np.ndarray, 'runs n'],
 ) -> tuple[Float[np.ndarray, 'n'], tuple[np.ndarray, np.ndarray] | None]:
-  """Mean over runs, and a band of two standard errors; None for a single run."""
+  """Mean over runs; band of two standard errors, None for a single run."""
   mean = np.mean(values, axis=0)
   if len(values) < 2:
     return mean, None

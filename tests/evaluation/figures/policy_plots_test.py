@@ -3,13 +3,10 @@
 import io
 
 import numpy as np
+from PIL import Image
 import pytest
 
-pytest.importorskip('matplotlib', reason="needs the extra 'plots'")
-
-from PIL import Image
-
-from skills.evaluation.figures import plots
+from skills.evaluation.figures import draw
 from skills.evaluation.figures import policy_plots
 
 # A row of three free cells within walls.
@@ -76,28 +73,6 @@ def test_maps_show_each_policy_s_share_of_steps_on_one_scale():
     np.testing.assert_array_equal(shown[1, 1:4], occupancies[k])
     assert np.isnan(shown[WALLS]).all()
     assert (image.norm.vmin, image.norm.vmax) == (0, 1)
-
-
-def test_the_plane_has_a_point_for_each_run_and_a_cross_for_several_seeds():
-  points = [
-    policy_plots.Point('alpha=0.9', 0.9, 1.0),
-    policy_plots.Point('alpha=0.9', 1.0, 2.0),
-    policy_plots.Point('none', 1.0, 0.0),
-  ]
-  figure = policy_plots.draw_plane(
-    points, xlabel='x', ylabel='y', bounds={'alpha = 0.9': 0.9}, title=''
-  )
-  axes = panel(figure, 'plane')
-  by_label = {line.get_label(): line for line in axes.lines}
-  np.testing.assert_array_equal(
-    by_label['alpha=0.9'].get_xydata(), [[0.9, 1], [1, 2]]
-  )
-  np.testing.assert_array_equal(by_label['none'].get_xydata(), [[1, 0]])
-  [cross] = [line for line in axes.lines if line.get_gid() == 'mean']
-  np.testing.assert_allclose(cross.get_xydata(), [[0.95, 1.5]])
-  assert [text.get_text() for text in axes.texts] == ['alpha = 0.9']
-  with pytest.raises(ValueError, match='at least one run'):
-    policy_plots.draw_plane([], xlabel='', ylabel='', bounds={}, title='')
 
 
 def test_a_strip_shows_moments_from_the_start_to_the_end():
@@ -169,7 +144,7 @@ def test_the_same_numbers_give_the_same_files(tmp_path):
     figure = policy_plots.draw_features(
       FEATURES, ['a', 'b', 'c'], labels=['one', 'other'], title=''
     )
-    plots.save(figure, tmp_path / f'{name}.png')
+    draw.save(figure, tmp_path / f'{name}.png')
   for suffix in ('', '.png'):
     one, other = (tmp_path / f'{name}{suffix}' for name in ('one', 'other'))
     assert one.read_bytes() == other.read_bytes()

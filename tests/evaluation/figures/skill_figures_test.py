@@ -17,9 +17,10 @@ def test_some_skills_are_all_or_lie_at_equal_distances():
 
 
 def test_ends_are_shares_of_each_skill_s_runs():
-  shares = skill_figures.end_shares(
-    np.array([0, 0, 2, 1]), np.array([0, 0, 0, 2]), 4, 3
+  counts = metrics.joint_counts(
+    np.array([0, 0, 0, 2]), np.array([0, 0, 2, 1]), 4, 3
   )
+  shares = skill_figures.end_shares(counts)
   np.testing.assert_allclose(
     shares, [[2 / 3, 0, 1 / 3], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
   )
@@ -29,7 +30,7 @@ def test_ends_are_shares_of_each_skill_s_runs():
     'row 1, column 2 (100%)',
     None,
   ]
-  found = skill_figures.grid_ends(shares, GRID, start=0)
+  found = skill_figures.grid_ends(shares, GRID)
   np.testing.assert_allclose(found.values[1, 1:4], [2 / 3, 1, 1 / 3])
   assert np.isnan(found.values[WALLS]).all()
   assert found.text[1].tolist() == ['', '0', '2', '', '']
@@ -38,7 +39,7 @@ def test_ends_are_shares_of_each_skill_s_runs():
 def test_many_skills_in_one_cell_take_little_room():
   shares = np.zeros((5, 3))
   shares[:, 1] = 1.0
-  found = skill_figures.grid_ends(shares, GRID, start=None)
+  found = skill_figures.grid_ends(shares, GRID)
   assert found.text[1, 2] == '0 1 +3'
   assert found.values[1, 2] == 5
 
@@ -119,7 +120,7 @@ def test_the_plane_marks_what_was_asked_for():
     np.array([10.0, 9.0, 1.0]), features, 0.9
   )
   np.testing.assert_allclose(
-    np.concatenate(found.paths[:3]), [[1, 3], [0.9, 2], [0.1, 2]]
+    np.concatenate(found.paths), [[1, 3], [0.9, 2], [0.1, 2]]
   )
-  assert found.groups[3] == 'alpha = 0.9'
+  assert found.levels == {'alpha = 0.9': 0.9}
   assert 'alone is 3.' in found.caption

@@ -9,16 +9,20 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from envs import factory
 from launch.reporting import run_figures
 from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
+from launch.runs import run_files
 from launch.training import on_device_run
 from skills import registry
 from skills.evaluation.figures import figure_types
 from tests import problems
+from tests import runs
 
 pytestmark = pytest.mark.integration
 
+SUMMARY = {'skills_learned': 1.0}
 CONTROL = 'control:point_mass_easy'
 SMALL = {
   'skill_length': 6,
@@ -124,11 +128,15 @@ def test_a_run_in_a_grid_leaves_its_skills_on_maps(tmp_path):
   )
   guess = found["Discriminators' best guess"].values
   assert 1 / 24 <= np.nanmin(guess) <= np.nanmax(guess) <= 1
+  # The picture is drawn from the same values.
+  usual = found['Skill that ends here most often']
+  assert usual.marked is not None
+  assert (tmp_path / run_files.SKILL_MAP).read_bytes().startswith(b'\x89PNG')
   assert np.nanmax(found["Discriminators' disagreement"].values) > 0
   coverage = found['Coverage'].lines['disdain'][1]
   assert len(coverage) == 2
   assert coverage[-1] == pytest.approx(summary['coverage'], abs=0.3)
-  ways = found['Ways of the skills']
+  ways = found['Paths of the skills']
   assert set(ways.groups) <= set(map(str, range(24)))
   # A step leads to a neighbour, or nowhere.
   for path in ways.paths:
@@ -144,7 +152,7 @@ def test_a_control_task_leaves_a_film_that_moves_and_ends(tmp_path):
   )
   if os.environ.get('MUJOCO_GL') == 'disable':
     pytest.skip('nothing can draw here')
-  run_figures.leave(experiment, final, lambda: False)
+  run_figures.write(experiment, final, SUMMARY, lambda: False)
   found = by_title(figure_types.load(tmp_path))
   film = found['The skills side by side']
   frames = frames_of(film)
@@ -164,7 +172,7 @@ def test_a_control_task_leaves_a_film_that_moves_and_ends(tmp_path):
     [[3.0 * int(k), 0.0]] for k in ends.groups
   ]
   assert sorted(ends.groups) == sorted('001122')
-  ways = found['Ways of the skills']
+  ways = found['Paths of the skills']
   np.testing.assert_array_equal(
     ways.paths[ways.groups.index('2')][:, 0], [0, 2, 4, 6]
   )
@@ -220,7 +228,7 @@ def test_what_fails_is_said_once_and_fails_nothing_else(tmp_path, monkeypatch):
 
   monkeypatch.setattr(run_figures.policy_plots, 'encode_film', broken)
   monkeypatch.setattr(run_figures.rollouts.Player, 'play', broken)
-  run_figures.leave(experiment, final, lambda: False)
+  run_figures.write(experiment, final, SUMMARY, lambda: False)
   found = by_title(figure_types.load(tmp_path))
   assert isinstance(found['Films of the skills'], figure_types.Missing)
   assert 'RuntimeError: no display' in found['Films of the skills'].caption
@@ -228,8 +236,8 @@ def test_what_fails_is_said_once_and_fails_nothing_else(tmp_path, monkeypatch):
   [warning] = warnings
   assert 'no display' in warning
 
-  monkeypatch.setattr(run_figures.figures, 'save', broken)
-  run_figures.leave(experiment, final, lambda: False)
+  monkeypatch.setattr(run_figures.figure_types, 'save', broken)
+  run_figures.write(experiment, final, SUMMARY, lambda: False)
   assert len(warnings) == 3  # The film again, and the folder.
 
 
@@ -309,3 +317,49 @@ def test_a_game_is_filmed_with_its_score(tmp_path):
   [of_policy] = labels
   assert len(of_policy) == 9
   assert of_policy[0] == 'skill 0: score 0'
+
+
+def test_the_discriminators_are_asked_about_every_state(tmp_path):
+  agent = runs.make_agent(runs.make_experiment(tmp_path))
+  observations = factory.make(runs.ENVIRONMENT).observations
+  state = agent.learner.init(jax.random.PRNGKey(0)).objective
+  logits = run_figures.state_logits(agent, observations, state, start=0)
+  ensemble = agent.config.objective.over.discriminator.ensemble_size
+  assert logits.shape == (ensemble, len(observations), agent.config.num_skills)
+  # As they are asked in learning: of skills that end there.
+  ending = problems.ending_in(
+    agent.problem, np.zeros(len(observations), int), observations
+  )
+  np.testing.assert_allclose(
+    logits,
+    agent.objective.discriminator.logits(state, ending)[:, 0],
+    rtol=1e-6,
+  )
+
+
+def test_relative_discriminators_are_asked_about_skills_from_there(tmp_path):
+  agent = runs.make_agent(runs.make_experiment(tmp_path, 'rvic'))
+  observations = factory.make(runs.ENVIRONMENT).observations
+  state = agent.learner.init(jax.random.PRNGKey(0)).objective
+  logits = run_figures.state_logits(agent, observations, state, start=5)
+  ending = problems.ending_in(
+    agent.problem, np.zeros(len(observations), int), observations, starts=5
+  )
+  np.testing.assert_allclose(
+    logits,
+    agent.objective.discriminator.logits(state, ending)[:, 0],
+    rtol=1e-6,
+  )
+
+
+def test_a_task_s_curve_is_that_of_its_return(tmp_path):
+  experiment = runs.make_experiment(tmp_path, 'extrinsic')
+  runs.write_rows(
+    tmp_path,
+    'evaluator',
+    [{'actor_steps': n, 'episode_return': 2 * n} for n in (10, 20)],
+  )
+  curve = run_figures.learning_curve(experiment)
+  assert curve.ylabel == 'episode return'
+  assert curve.levels == {}
+  np.testing.assert_array_equal(curve.lines['extrinsic'][1], [20, 40])
