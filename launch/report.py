@@ -64,7 +64,8 @@ def watch(folder: str, path: pathlib.Path, every_s: float) -> None:
       is_last = run.is_complete or bool(received)
       # Whoever keeps the last page is not to read it again and again.
       files.write_text(
-        path, report_pages.of_run(run, refresh_s=None if is_last else refresh_s)
+        path,
+        report_pages.run_page(run, refresh_s=None if is_last else refresh_s),
       )
       if is_last:
         return
@@ -81,8 +82,8 @@ def _page_of(folder: str) -> str:
   path = pathlib.Path(folder)
   is_run = (path / loading.CONFIG_FILE).exists()
   if not is_run and (path / figure_types.FIGURES_FILE).exists():
-    return report_pages.of_figures(folder)
-  return report_pages.of_run(run_folder.read(folder))
+    return report_pages.figures_page(folder)
+  return report_pages.run_page(run_folder.read(folder))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -106,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     if len(folders) == 1:
       text = _page_of(folders[0])
     else:
-      text = report_pages.of_runs(
+      text = report_pages.comparison_page(
         [run_folder.read(folder, with_figures=False) for folder in folders]
       )
     files.write_text(path, text)

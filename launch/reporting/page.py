@@ -36,14 +36,14 @@ class Section:
     title: its heading.
     text: below it; nothing if empty.
     notes: sentences to mind, one below the other.
-    shown: its figures.
+    figures: shown below the text.
     sections: parts of the part, one level deep.
   """
 
   title: str
   text: str = ''
   notes: Sequence[str] = ()
-  shown: Sequence[figure_types.Figure] = ()
+  figures: Sequence[figure_types.Figure] = ()
   sections: Sequence['Section'] = ()
 
 
@@ -69,7 +69,7 @@ def render(
     The HTML document.
   """
   sections = [
-    each for each in sections if each.notes or each.shown or each.sections
+    each for each in sections if each.notes or each.figures or each.sections
   ]
   numbers = itertools.count()
   body = ''.join(
@@ -162,24 +162,24 @@ def _section(section: Section, identity: str, numbers: Iterable[int]) -> str:
   if section.notes:
     notes = ''.join(f'<li>{html.escape(note)}</li>' for note in section.notes)
     parts.append(f'<ul class="notice">{notes}</ul>\n')
-  parts.append(_grid(section.shown, 3, numbers))
+  parts.append(_grid(section.figures, 3, numbers))
   for inner in section.sections:
-    if not inner.shown:
+    if not inner.figures:
       continue
     parts.append(f'<h3>{html.escape(inner.title)}</h3>\n')
     if inner.text:
       parts.append(f'<p>{html.escape(inner.text)}</p>\n')
-    parts.append(_grid(inner.shown, 4, numbers))
+    parts.append(_grid(inner.figures, 4, numbers))
   return ''.join(parts) + '</section>\n'
 
 
 def _grid(
-  shown: Sequence[figure_types.Figure], level: int, numbers: Iterable[int]
+  figures: Sequence[figure_types.Figure], level: int, numbers: Iterable[int]
 ) -> str:
-  if not shown:
+  if not figures:
     return ''
   rendered = (
-    _figure(each, level, f'figure-{i}') for each, i in zip(shown, numbers)
+    _figure(each, level, f'figure-{i}') for each, i in zip(figures, numbers)
   )
   return f'<div class="grid">\n{"".join(rendered)}</div>\n'
 

@@ -1,6 +1,6 @@
-"""What the page of a run says, and what that of several.
+"""Contents of the page of a run, and of the page that compares several runs.
 
-`launch.reporting.run_folder` reads them, `launch.reporting.page` writes HTML.
+`launch.reporting.run_folder` reads runs, `launch.reporting.page` makes HTML.
 """
 
 from collections.abc import Mapping
@@ -47,10 +47,10 @@ _MEANING = {
   ),
   'discriminator_loss': 'Cross-entropy of the discriminators, in nats.',
   'disagreement': 'Of the discriminators among each other, in nats.',
-  'episode_return': "Sum of the world's rewards over an episode.",
+  'episode_return': "Sum of the environment's rewards over an episode.",
   'episode_length': 'Environment steps of an episode.',
   'skill_reward': "The skill reward's mean in a batch, in nats.",
-  'skill_return': "Sum of the world's rewards over a skill.",
+  'skill_return': "Sum of the environment's rewards over a skill.",
   'intrinsic_return/': "Sum of the objective's own reward over a skill.",
   'reward/': "Mean of the objective's own reward in a batch.",
   'loss/': 'Loss of the values of this reward.',
@@ -65,7 +65,7 @@ _SKILLS_LEARNED = 'skills_learned'
 _SEED_POINTS = 200
 
 
-def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
+def run_page(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
   """The page of one run.
 
   Args:
@@ -84,10 +84,10 @@ def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
     f'{lead}.',
     [
       _missing(run.missing),
-      page.Section(title='What was run', shown=[_facts(run), *_changes(run)]),
+      page.Section(title='What was run', figures=[_facts(run), *_changes(run)]),
       _learning_curves({run.agent: [run]}),
       page.Section(
-        title='What was learned', shown=[*_final_numbers(run), *run.figures]
+        title='What was learned', figures=[*_final_numbers(run), *run.figures]
       ),
     ],
     footer=_FOOTER,
@@ -95,7 +95,7 @@ def of_run(run: run_folder.Run, *, refresh_s: int | None = None) -> str:
   )
 
 
-def of_figures(folder: str | os.PathLike[str]) -> str:
+def figures_page(folder: str | os.PathLike[str]) -> str:
   """The page of what is no run but has figures, such as a reproduced result.
 
   Args:
@@ -112,19 +112,19 @@ def of_figures(folder: str | os.PathLike[str]) -> str:
     name,
     'What came out of it.',
     [
-      page.Section(title='What came out', shown=shown),
-      page.Section(title='What was run', shown=[facts] if facts.rows else ()),
+      page.Section(title='What came out', figures=shown),
+      page.Section(title='What was run', figures=[facts] if facts.rows else ()),
     ],
     footer=_FOOTER,
   )
 
 
-def of_runs(runs: Sequence[run_folder.Run]) -> str:
+def comparison_page(runs: Sequence[run_folder.Run]) -> str:
   """The page that compares several runs, seeds being their replicates.
 
   Args:
-    runs: of one world. The group that the first one belongs to is the one that
-      others are compared with.
+    runs: all in one environment. Others are compared with the group of the
+      first.
 
   Raises:
     ValueError: if they cannot be compared.
@@ -144,7 +144,7 @@ def of_runs(runs: Sequence[run_folder.Run]) -> str:
       page.Section(
         title='Final numbers',
         text='Of the runs that came to their end.',
-        shown=[*_group_numbers(groups), *_differences(groups)],
+        figures=[*_group_numbers(groups), *_differences(groups)],
       ),
       _learning_curves(groups),
       page.Section(
@@ -152,7 +152,7 @@ def of_runs(runs: Sequence[run_folder.Run]) -> str:
         text='The runs are of different revisions of the code.'
         if len({_revision(run) for run in runs}) > 1
         else '',
-        shown=[_runs(groups), *_settings(groups)],
+        figures=[_runs(groups), *_settings(groups)],
       ),
     ],
     footer=_FOOTER,
@@ -165,7 +165,7 @@ def grouped(
   """Runs that differ in nothing but their seed, under what sets them apart.
 
   Args:
-    runs: of one world.
+    runs: all in one environment.
 
   Raises:
     ValueError: if they cannot be compared.
@@ -175,8 +175,8 @@ def grouped(
   for run in runs:
     if run.environment != first.environment:
       raise ValueError(
-        f'runs of different worlds cannot be compared: {first.folder} is of '
-        f'{first.environment!r}, {run.folder} of {run.environment!r}.'
+        f'runs in different environments cannot be compared: {first.folder} '
+        f'is of {first.environment!r}, {run.folder} of {run.environment!r}.'
       )
     own = found.setdefault(json.dumps(run.setting, sort_keys=True), [])
     for other in own:
@@ -204,7 +204,7 @@ def grouped(
 
 
 def _differing(groups: Sequence[Sequence[run_folder.Run]]) -> list[str]:
-  """What sets groups apart: fields, and settings that somebody changed."""
+  """Fields, and settings unlike the preset, in which groups differ."""
   firsts = [own[0] for own in groups]
   fields = [
     name for name in firsts[0].setting if not name.startswith('config.')
@@ -245,16 +245,16 @@ def _learning_curves(
   runs = [run for own in groups.values() for run in own]
   keys = sorted({key for run in runs for key in run.curves})
   loggers: dict[str, set[str]] = {}
-  for column, who in keys:
-    loggers.setdefault(column, set()).add(who)
+  for column, logger in keys:
+    loggers.setdefault(column, set()).add(logger)
   parts: dict[str, list[figure_types.Figure]] = {
     title: [] for title, _ in _PARTS
   }
-  for column, who in keys:
+  for column, logger in keys:
     title = column.replace('_', ' ')
     if len(loggers[column]) > 1:
-      title += f' ({who})'
-    chart = _chart(column, who, title, groups)
+      title += f' ({logger})'
+    chart = _chart(column, logger, title, groups)
     if chart is not None:
       part = next(name for name, own in _PARTS if re.fullmatch(own, column))
       parts[part].append(chart)
@@ -266,14 +266,14 @@ def _learning_curves(
     'far as all of them came; around it a 95% bootstrap interval, which of few '
     'seeds is rough; thin, each seed.',
     sections=[
-      page.Section(title=title, shown=shown) for title, shown in parts.items()
+      page.Section(title=title, figures=shown) for title, shown in parts.items()
     ],
   )
 
 
 def _chart(
   column: str,
-  who: str,
+  logger: str,
   title: str,
   groups: Mapping[str, Sequence[run_folder.Run]],
 ) -> figure_types.Curves | None:
@@ -281,7 +281,9 @@ def _chart(
   lines, bands, parts = {}, {}, {}
   for name, runs in groups.items():
     curves = [
-      run.curves[column, who] for run in runs if (column, who) in run.curves
+      run.curves[column, logger]
+      for run in runs
+      if (column, logger) in run.curves
     ]
     if len(curves) == 1:
       [lines[name]] = curves
@@ -305,7 +307,7 @@ def _chart(
   )
   return figure_types.Curves(
     title=title,
-    caption=meaning or f'{column}, as the {who} logged it.',
+    caption=meaning or f'{column}, as the {logger} logged it.',
     xlabel='environment steps',
     ylabel='',
     lines=lines,
@@ -322,9 +324,9 @@ def _facts(run: run_folder.Run) -> figure_types.Table:
   config, summary = run.config, run.summary or {}
   rows = [
     ('agent', run.agent),
-    ('world', run.environment),
+    ('environment', run.environment),
     (
-      'options of the world',
+      'options of the environment',
       _described(run.setting.get('environment_options')),
     ),
     ('seed', str(run.seed)),

@@ -1,4 +1,4 @@
-"""A run's folder, read for looking at, in whatever state it is."""
+"""Reads a run's folder for a report, whether the run is complete or not."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,27 +17,29 @@ from launch.runs import run_record
 from skills import config_io
 from skills import loading
 from skills import presets
+from skills import types
 from skills.evaluation import comparison
 from skills.evaluation.figures import figure_types
 
 STEPS = 'actor_steps'
-# Columns that say how far a run was, which steps say already.
+# Columns that count progress, as the steps do.
 _COUNTERS = re.compile(r'.*(_steps|_episodes)')
-# Fields of an experiment that change nothing in what is learned.
-_UNIMPORTANT = ('seed', 'evaluation_episodes', 'evaluation_every')
-_UNIMPORTANT += ('checkpoint_every_s',)
+# Fields of an experiment that do not change what is learned.
+_UNIMPORTANT = (
+  'seed', 'evaluation_episodes', 'evaluation_every', 'checkpoint_every_s',
+)  # fmt: skip
 # Points of a curve.
 _NUM_POINTS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-  """What there is of a run.
+  """The content of a run's folder.
 
   Attributes:
     folder: where it is.
     agent: name of its agent.
-    environment: name of its world.
+    environment: name of its environment.
     seed: of all its random numbers.
     num_steps: environment steps that were asked for.
     setting: every field that the result depends on but for the seed, by its
@@ -46,7 +48,7 @@ class Run:
       (None if it has no such field).
     record: what `run.json` says; None if there is none.
     summary: final numbers; None if there are none.
-    curves: (column, who logged it) -> steps and values.
+    curves: (column, logger) -> steps and values.
     steps: environment steps that were done, as far as is known.
     figures: what was learned.
     missing: what could not be read and why, in sentences.
@@ -77,7 +79,7 @@ class Run:
 
   @property
   def is_complete(self) -> bool:
-    """Whether it came to its end, also if it was lengthened since."""
+    """Whether all steps were done, also those added since."""
     if self.summary is None or not self.summary.get('complete'):
       return False
     # On device steps are made in updates, and only as many as are wanted.
@@ -119,29 +121,8 @@ def read(folder: str | os.PathLike[str], *, with_figures: bool = True) -> Run:
     ) from error
   missing: list[str] = []
   flat = config_io.flatten(config)
-  changes: dict[str, tuple[Any, Any]] = {}
-  try:
-    preset = config_io.flatten(presets.make(agent, environment, problem))
-    changes = {
-      name: (value, preset.get(name))
-      for name, value in flat.items()
-      if name not in preset or value != preset[name]
-    }
-  except (KeyError, ValueError):
-    missing.append(
-      f'How the settings differ from the preset: this version has none for '
-      f'the agent {agent!r}.'
-    )
-  record = None
-  try:
-    record = run_record.read(folder)
-    if record is None:
-      missing.append(
-        f'{run_record.RUN_FILE}: the run is older than such files, which say '
-        'which command made it, of which code and where.'
-      )
-  except ValueError as error:
-    missing.append(str(error))
+  changes = _changes(flat, agent, environment, problem, missing)
+  record = _record(folder, missing)
   summary = _summary(folder, missing)
   curves, steps = _curves(folder, missing)
   if summary is not None:
@@ -182,6 +163,46 @@ def read(folder: str | os.PathLike[str], *, with_figures: bool = True) -> Run:
   return run
 
 
+def _changes(
+  flat: Mapping[str, Any],
+  agent: str,
+  environment: str,
+  problem: types.ProblemSpec,
+  missing: list[str],
+) -> dict[str, tuple[Any, Any]]:
+  """Settings that differ from the preset: path -> value, and the preset's."""
+  try:
+    preset = config_io.flatten(presets.make(agent, environment, problem))
+  except (KeyError, ValueError):
+    missing.append(
+      f'How the settings differ from the preset: this version has none for '
+      f'the agent {agent!r}.'
+    )
+    return {}
+  return {
+    name: (value, preset.get(name))
+    for name, value in flat.items()
+    if name not in preset or value != preset[name]
+  }
+
+
+def _record(
+  folder: pathlib.Path, missing: list[str]
+) -> Mapping[str, Any] | None:
+  """The content of `run.json`; None if it cannot be read."""
+  try:
+    record = run_record.read(folder)
+  except ValueError as error:
+    missing.append(str(error))
+    return None
+  if record is None:
+    missing.append(
+      f'{run_record.RUN_FILE}: the run is older than such files, which say '
+      'which command made it, of which code and where.'
+    )
+  return record
+
+
 def _summary(folder: pathlib.Path, missing: list[str]) -> dict[str, Any] | None:
   path = folder / run_files.SUMMARY_FILE
   try:
@@ -204,7 +225,7 @@ def _curves(
   folder: pathlib.Path, missing: list[str]
 ) -> tuple[dict[tuple[str, str], comparison.Curve], int]:
   """Curves of every logger, and the number of steps that they tell of."""
-  found: dict[tuple[str, str], list[comparison.Curve]] = {}
+  logged: dict[tuple[str, str], list[comparison.Curve]] = {}
   steps_done = 0
   paths = sorted(folder.glob(f'*/{run_files.METRICS_FILE}'))
   for path in paths:
@@ -224,22 +245,22 @@ def _curves(
       continue
     steps = np.array([_number(row[STEPS]) for row in rows])
     steps_done = max(steps_done, int(steps[-1]))
-    # Of several actors, the mean.
-    who = re.sub(r'-\d+$', '', path.parent.name)
+    # Actors share a curve, their mean.
+    logger = re.sub(r'-\d+$', '', path.parent.name)
     for column in rows[0]:
       if _COUNTERS.fullmatch(column):
         continue
       values = np.array([_number(row[column]) for row in rows])
       if np.isfinite(values).any():
-        found.setdefault((column, who), []).append((steps, values))
+        logged.setdefault((column, logger), []).append((steps, values))
   if not paths:
     missing.append(
       f'Curves: there is no {run_files.METRICS_FILE} of an actor, a learner '
       'or an evaluator.'
     )
   curves = {}
-  for key, of_all in found.items():
-    common, values = comparison.on_common_steps(of_all)
+  for key, own in logged.items():
+    common, values = comparison.on_common_steps(own)
     if len(common):
       curves[key] = comparison.thinned(
         (common, values.mean(axis=0)), _NUM_POINTS

@@ -167,7 +167,7 @@ def write_page(folder: str | os.PathLike[str]) -> None:
   An error is only a warning here: it must not spoil the run.
   """
   try:
-    text = report_pages.of_run(run_folder.read(folder))
+    text = report_pages.run_page(run_folder.read(folder))
     files.write_text(pathlib.Path(folder) / run_files.REPORT_FILE, text)
   except Exception as error:
     logging.warning(

@@ -236,7 +236,8 @@ def test_a_comparison_of_five_seeds_is_small(tmp_path, chromium):
   (tmp_path / 'comparison').mkdir()
   path = tmp_path / 'comparison' / 'report.html'
   files.write_text(
-    path, report_pages.of_runs([run_folder.read(each) for each in folders])
+    path,
+    report_pages.comparison_page([run_folder.read(each) for each in folders]),
   )
   assert path.stat().st_size < 2_000_000
   with browser.opened(chromium, path) as opened:
@@ -279,9 +280,13 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
   )
   again = write_run(tmp_path / 'c', agent='vic', seed=0, level=9)
   with pytest.raises(ValueError, match="'grid:disdain_release', .*four_rooms"):
-    report_pages.of_runs([run_folder.read(first), run_folder.read(other)])
+    report_pages.comparison_page(
+      [run_folder.read(first), run_folder.read(other)]
+    )
   with pytest.raises(ValueError, match='same seed, 0: give one'):
-    report_pages.of_runs([run_folder.read(first), run_folder.read(again)])
+    report_pages.comparison_page(
+      [run_folder.read(first), run_folder.read(again)]
+    )
 
 
 def test_a_file_that_is_cut_short_is_said_to_be(tmp_path):
@@ -292,7 +297,7 @@ def test_a_file_that_is_cut_short_is_said_to_be(tmp_path):
   steps, _ = run.curves['skills_learned', 'evaluator']
   assert len(steps) == 30
   assert '1 of 31 rows of evaluator/metrics.csv: cut short.' in run.missing
-  assert 'cut short' in report_pages.of_run(run)
+  assert 'cut short' in report_pages.run_page(run)
   path.write_text('actor_st')
   run = run_folder.read(folder)
   assert ('skills_learned', 'evaluator') not in run.curves
@@ -304,7 +309,7 @@ def test_an_unfinished_run_shows_what_there_is(tmp_path):
   (folder / 'summary.json').unlink()
   run = run_folder.read(folder)
   assert not run.is_complete
-  text = report_pages.of_run(run, refresh_s=10)
+  text = report_pages.run_page(run, refresh_s=10)
   assert 'it has not ended, or was killed, after 30,000 of 30,000' in text
   assert 'summary.json: final numbers are measured when a run ends.' in text
   assert '<meta http-equiv="refresh" content="10">' in text
@@ -346,7 +351,7 @@ def test_what_is_no_run_but_has_figures_is_shown(tmp_path):
   )
   figure_types.save(tmp_path, [table])
   run_record.write(tmp_path)
-  text = report_pages.of_figures(tmp_path)
+  text = report_pages.figures_page(tmp_path)
   assert 'A &lt;result&gt;' in text and '>0.25</th>' in text
   assert run_record.read(tmp_path)['started_at'].replace('T', ' ') in text
 
