@@ -6,15 +6,15 @@ runs every skill as a policy, from an episode's first step to its last, in the
 same episodes and as it acted while it learned (or with --greedy), and prints
 the return of each, its ratio to that of policy 0, how far it is from the policy
 that is most like it (in the features that the agent was trained with; if there
-are none, in normalised observations), and the mean of these distances, the
+are none, in normalized observations), and the mean of these distances, the
 diversity.
 
 With several runs also the plane of quality and diversity is drawn:
 
   python -m launch.evaluate runs/alpha-0.7 runs/alpha-0.9 runs/none
 
-K-shot adaptation: in a world that was changed after training every policy is
-tried for `--shots` episodes. The return of the best one is then that of other,
+K-shot adaptation: in an environment that was changed after training every
+policy is tried for `--shots` episodes. The return of the best one is then that of other,
 fresh episodes, in which policy 0 and a run without diversity are played too:
 
   python -m launch.evaluate runs/set-0 runs/set-1 runs/set-2 \
@@ -68,7 +68,7 @@ _EPISODES = flags.DEFINE_integer('episodes', 10, 'Episodes of each policy.')
 _SEED = flags.DEFINE_integer(
   'evaluation_seed',
   0,
-  'Of the worlds, in which all policies of all runs are played.',
+  'Seed of the environments in which all policies of all runs are played.',
 )
 _GREEDY = flags.DEFINE_bool(
   'greedy',
@@ -94,13 +94,13 @@ _PERTURB = flags.DEFINE_multi_string(
   f'{", ".join(perturbations.KINDS)}.',
 )
 _SHOTS = flags.DEFINE_integer(
-  'shots', 5, 'Episodes in which each policy is tried in a changed world.'
+  'shots', 5, 'Episodes in which each policy is tried in a changed environment.'
 )
 _SINGLE = flags.DEFINE_multi_string(
   'single',
   [],
   'A run whose policy 0 is compared with the best of the set in changed '
-  'worlds; once for all runs, or once for each in their order.',
+  'environments; once for all runs, or once for each in their order.',
 )
 
 
@@ -155,17 +155,19 @@ def describe(
 
 
 def print_policies(
-  described: dict[str, Any], measured: policy_evaluation.Measured, world: str
+  described: dict[str, Any],
+  measured: policy_evaluation.Measured,
+  environment: str,
 ) -> None:
   """Prints the table of a run.
 
   Args:
     described: what `describe` says.
     measured: the same, as it was measured.
-    world: in which.
+    environment: its name.
   """
   table = rich_table.Table(
-    title=f'{described["run_dir"]}: {described["agent"]} in {world}, '
+    title=f'{described["run_dir"]}: {described["agent"]} in {environment}, '
     f'{measured.returns.shape[1]} episodes of each policy',
     title_justify='left',
   )
@@ -195,7 +197,7 @@ def print_policies(
   print(line)
   if not measured.returns.any():
     hint = ' Grids with goals pay for --env_option goal=0 in training.'
-    is_grid = world.startswith('grid:')
+    is_grid = environment.startswith('grid:')
     print(
       '  Nothing was paid, so there are no ratios.' + (hint if is_grid else '')
     )
@@ -210,7 +212,7 @@ def report_adaptation(
   shots: int,
   num_fresh: int,
 ) -> dict[str, Any]:
-  """Adapts all runs to a changed world and prints the table.
+  """Adapts all runs to a changed environment and prints the table.
 
   Returns:
     The same for JSON.
@@ -297,16 +299,16 @@ def draw_run(
     draw.save(figure, folder / name)
     files.append(folder / name)
 
-  world: Any = run.experiment.make_environment(0)
+  environment: Any = run.experiment.make_environment(0)
   if measured.features is not None and feature_map is not None:
-    if isinstance(world, capabilities.HasGrid):
+    if isinstance(environment, capabilities.HasGrid):
       save(
         OCCUPANCIES,
         policy_plots.draw_occupancies(
           measured.features,
-          walls=world.grid.walls,
-          positions=world.grid.positions,
-          start=world.grid.start,
+          walls=environment.grid.walls,
+          positions=environment.grid.positions,
+          start=environment.grid.start,
           labels=labels,
           title=title,
         ),
@@ -376,15 +378,15 @@ def draw_plane(
 
 
 def _camera(run: policy_evaluation.Run) -> rollouts.Camera | None:
-  """For worlds that can be filmed.
+  """For environments that can be filmed.
 
   Raises:
     ValueError: if this one could, but nothing can draw.
   """
-  world: Any = run.experiment.make_environment(0)
-  is_drawn = isinstance(world, capabilities.HasPhysics)
-  is_filmed = capabilities.can_film(world)
-  world.close()
+  environment: Any = run.experiment.make_environment(0)
+  is_drawn = isinstance(environment, capabilities.HasPhysics)
+  is_filmed = capabilities.can_film(environment)
+  environment.close()
   if not is_filmed:
     return None
   if is_drawn and not rendering.is_possible():

@@ -62,7 +62,7 @@ def watch(folder: str, path: pathlib.Path, every_s: float) -> None:
     while True:
       run = run_folder.read(folder)
       is_last = run.is_complete or bool(received)
-      # Whoever keeps the last page is not to read it again and again.
+      # The last page is not to be read again and again.
       files.write_text(
         path,
         report_pages.run_page(run, refresh_s=None if is_last else refresh_s),

@@ -47,11 +47,11 @@ class Run(NamedTuple):
   def make_environment(
     self, part: str, changes: str | None, episode: int
   ) -> dm_env.Environment:
-    """The world of an episode, new.
+    """The environment of an episode, new.
 
     Args:
       part: of the evaluation.
-      changes: perturbations of the world; None for none.
+      changes: perturbations of the environment; None for none.
       episode: its number.
     """
     seed = self.experiment.seed_for(part, episode)
@@ -101,7 +101,7 @@ def load_all(
     greedy: how policies act, as `rollouts.Player` takes it.
 
   Raises:
-    ValueError: if one cannot be loaded, or they are not of the same world.
+    ValueError: if one cannot be loaded, or their environments differ.
   """
   if not folders:
     raise ValueError(
@@ -121,8 +121,8 @@ def load_all(
       here, there = (getattr(e, what) for e in (run.experiment, first))
       if here != there:
         raise ValueError(
-          f'runs must be of one world, but {what} of {folder!r} is {here!r} '
-          f'and of {folders[0]!r} {there!r}.'
+          f'runs must be of one environment, but {what} of {folder!r} is '
+          f'{here!r} and of {folders[0]!r} {there!r}.'
         )
   alone: list[Run | None] = [loaded[folder] for folder in singles]
   if len(alone) < len(folders):
@@ -153,7 +153,7 @@ class Measured(NamedTuple):
 
   @property
   def mean_ratio(self) -> float | None:
-    """Of the policies but policy 0, whose own is 1."""
+    """Mean ratio of the policies but policy 0, whose own is 1."""
     ratios = self.ratios
     return (
       None if ratios is None or len(ratios) < 2 else float(ratios[1:].mean())
@@ -199,7 +199,7 @@ def choose_feature_map(
   """What all runs are measured by; None where large pictures are all there is.
 
   In grids how often each state is visited; elsewhere the features of the first
-  run's objective, or, if it has none, normalised observations.
+  run's objective, or, if it has none, normalized observations.
   """
   if measured[0].episodes[0][0].observation is None:
     return None
@@ -220,25 +220,25 @@ def choose_feature_map(
 def feature_map_of(
   agent: registry.Agent,
   objective_state: Any,
-  world: Any,
+  environment: Any,
   visited: Sequence[Shaped[np.ndarray, 'n *shape']],
 ) -> feature_maps.FeatureMap | None:
-  """The feature_map that suits an agent in a world; None for pictures.
+  """The feature map that suits an agent in an environment; None for pictures.
 
   Args:
     agent: whose objective may have features.
     objective_state: what the objective learned.
-    world: in which it acts.
-    visited: what was seen, by which observations are normalised.
+    environment: in which it acts.
+    visited: what was seen, by which observations are normalized.
   """
-  if isinstance(world, capabilities.HasGrid):
-    table = world.observations
+  if isinstance(environment, capabilities.HasGrid):
+    table = environment.observations
     return feature_maps.occupancy(
       lambda observation: observations.states_of(observation, table), len(table)
     )
   if len(agent.problem.observation_shape) != 1:
     return None
-  names = observations.entry_names(world, agent.problem)
+  names = observations.entry_names(environment, agent.problem)
   learned = feature_maps.learned_with(agent.objective, objective_state, names)
   return feature_maps.normalized(visited, names) if learned is None else learned
 
@@ -273,7 +273,7 @@ def adapt(
   Args:
     run: whose policies are tried.
     single: whose policy 0 is played in the fresh episodes; None for no such.
-    changes: to the world.
+    changes: to the environment.
     shots: episodes in which each policy is tried.
     num_fresh: episodes that tell what the chosen one is worth.
   """

@@ -61,7 +61,7 @@ _MEANING = {
 }
 _FOOTER = 'Made by launch.report.'
 _SKILLS_LEARNED = 'skills_learned'
-# Of each seed's curve in a comparison.
+# Points of each seed's curve in a comparison.
 _SEED_POINTS = 200
 
 

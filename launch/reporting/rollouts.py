@@ -25,7 +25,7 @@ from skills.learners import base
 _SIDE_BY_SIDE = 64
 
 MakeEnvironment = Callable[[int], dm_env.Environment]
-"""Number of an episode -> a new world that begins as that episode does."""
+"""Number of an episode -> a new environment that begins as it does."""
 
 
 # Of observations that are kept. Large pictures would fill the memory.
@@ -99,7 +99,7 @@ class Player:
     *,
     greedy: bool = False,
   ):
-    """Initialises the player.
+    """Initializes the player.
 
     Args:
       agent: whose policies they are.
@@ -111,7 +111,7 @@ class Player:
     self.num_policies = agent.config.num_skills
     policy = agent.evaluation_policy if greedy else agent.policy
     self._key = jax.random.PRNGKey(seed)
-    # A world's steps are too short to wait for another device.
+    # An environment's steps are too short to wait for another device.
     self._cpu = jax.local_devices(backend='cpu')[0]
     self._variables = jax.device_put(variables, self._cpu)
 
@@ -141,7 +141,7 @@ class Player:
       make_environment: called for every policy and episode.
       policies: numbers in 0..K-1.
       episodes: numbers of episodes.
-      camera: films them, in worlds that can be filmed; None does not.
+      camera: films them, in environments that can be filmed; None does not.
       num_steps: after which an episode is left; None for whole ones.
       is_stopped: asked before every step: whether to leave them all.
 
@@ -174,8 +174,8 @@ class Player:
     is_left: Callable[[int], bool],
   ) -> list[Episode]:
     """Plays pairs of a policy and an episode, in step with one another."""
-    worlds = [make_environment(episode) for _, episode in wanted]
-    recorders = [_Recorder(world, camera) for world in worlds]
+    environments = [make_environment(episode) for _, episode in wanted]
+    recorders = [_Recorder(environment, camera) for environment in environments]
     steps = 0
     with jax.default_device(self._cpu):
       skills = jnp.array([policy for policy, _ in wanted], jnp.int32)
@@ -199,13 +199,13 @@ class Player:
 
 
 class _Recorder:
-  """One world, and what happens in it."""
+  """One environment, and what happens in it."""
 
-  def __init__(self, world: Any, camera: Camera | None):
-    self._world = world
+  def __init__(self, environment: Any, camera: Camera | None):
+    self._environment = environment
     self._camera = camera
-    self._has_physics = isinstance(world, capabilities.HasPhysics)
-    timestep = world.reset()
+    self._has_physics = isinstance(environment, capabilities.HasPhysics)
+    timestep = environment.reset()
     self.seen = np.asarray(timestep.observation)
     self.is_over = False
     self._observations = [self.seen]
@@ -218,14 +218,14 @@ class _Recorder:
     """What there is to film: a picture, or what one will be drawn of."""
     # To be drawn when all is over, with one renderer at a time.
     if self._has_physics:
-      return self._world.physics.get_state()
-    return self._world.screen()
+      return self._environment.physics.get_state()
+    return self._environment.screen()
 
   def step(self, action: np.ndarray) -> None:
     """Takes a step, unless the episode is over."""
     if self.is_over:
       return
-    timestep = self._world.step(action)
+    timestep = self._environment.step(action)
     self.seen = np.asarray(timestep.observation)
     self.is_over = timestep.last()
     self._rewards.append(float(timestep.reward))
@@ -249,21 +249,21 @@ class _Recorder:
   def _picture(self, camera: Camera, scene: np.ndarray) -> np.ndarray:
     if not self._has_physics:
       return scene
-    with self._world.physics.reset_context():
-      self._world.physics.set_state(scene)
-    return self._world.picture(
+    with self._environment.physics.reset_context():
+      self._environment.physics.set_state(scene)
+    return self._environment.picture(
       camera.height, camera.width, is_plain=camera.is_plain
     )
 
   def finish(self, every: int) -> Episode:
-    """What was recorded; closes the world.
+    """What was recorded; closes the environment.
 
     Args:
       every: steps from one picture to the next.
     """
     camera = self._camera
     film = None if camera is None else self._film(camera, every)
-    self._world.close()
+    self._environment.close()
     is_small = self.seen.size <= _MAX_ENTRIES
     return Episode(
       np.stack(self._observations) if is_small else None,

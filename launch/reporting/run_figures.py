@@ -42,7 +42,7 @@ from skills.objectives import disdain
 from skills.objectives import extrinsic
 from skills.objectives import ive
 
-# Of films: skills, steps, pictures and their sizes. Pages hold several.
+# Skills, steps, pictures and their sizes in films; pages hold several.
 _MAX_FILMED = 16
 _MAX_FILMED_GAMES = 8
 _MAX_STEPS = 150
@@ -50,15 +50,15 @@ _FRAMES = 20
 _HEIGHT, _WIDTH = 120, 160
 _FRAMES_PER_SECOND = 10
 _QUALITY = 60
-# Of an episode by which the policies of a set are compared.
+# Steps of the episode by which the policies of a set are compared.
 _MAX_COMPARED = 1000
 
-# Of IVE's estimates, and rollouts that each is the mean of.
+# Steps in the model of IVE's estimates, and rollouts of each.
 _IMAGINED_STEPS = 5
 _IMAGINED_ROLLOUTS = 64
 
 _COVERAGES = {
-  'coverage': "share of the world's states that were visited",
+  'coverage': "share of the environment's states that were visited",
   'episode_coverage': 'places in which the avatar was in an episode, mean',
   'lifetime_coverage': 'places in which the avatar was in all evaluations',
 }
@@ -390,18 +390,18 @@ def _policy_set(
 
 def _model(final: final_lib.Final) -> Figures:
   """Where model and value disagree, and where the value is wrong."""
-  config, world = final.agent.config, final.environment
+  config, environment = final.agent.config, final.environment
   learner = config.learner
   if not isinstance(learner, model_value.ModelValueConfig) or not isinstance(
-    world, capabilities.HasTables
+    environment, capabilities.HasTables
   ):
     return []
-  mdp: Any = world.mdp
+  mdp: Any = environment.mdp
   model = model_value.make_model(
     learner, config.network, final.agent.problem, final.agent.objective
   )
   params = final.variables.params
-  states = model.encode(params, jnp.asarray(world.observations))
+  states = model.encode(params, jnp.asarray(environment.observations))
   members = ive.estimates(
     models.sampled(model),
     params,
@@ -413,7 +413,7 @@ def _model(final: final_lib.Final) -> Figures:
   )
   # Nothing is learned of states in which nothing is done.
   is_terminal = mdp.terminal
-  grid = _grid(world)
+  grid = _grid(environment)
   shown: Figures = []
   if grid is not None:
     spread = np.where(is_terminal, np.nan, ive.spread(members))
@@ -499,13 +499,13 @@ def _films(
   is_stopped: Callable[[], bool],
 ) -> Figures:
   """Skills side by side, from the same start."""
-  world: Any = final.environment
-  if not capabilities.can_film(world):
+  environment: Any = final.environment
+  if not capabilities.can_film(environment):
     return []
   title = 'Films of the skills'
   if is_stopped():
     return [_interrupted(title)]
-  is_game = not isinstance(world, capabilities.HasPhysics)
+  is_game = not isinstance(environment, capabilities.HasPhysics)
   if not is_game and not rendering.is_possible():
     return [
       figure_types.Missing(
@@ -596,7 +596,7 @@ def _interrupted(title: str) -> figure_types.Missing:
   return figure_types.Missing(
     title=title,
     caption=(
-      'The run was interrupted, and nobody was to wait for more episodes. This '
+      'The run was interrupted, and no more episodes were played. This '
       'is made when the run is continued to its end, with --resume.'
     ),
   )

@@ -239,10 +239,10 @@ def test_a_grid_that_pays_nothing_has_maps_and_no_ratios(
 
 def test_pictures_of_a_control_task_include_a_film(tmp_path, folders):
   run = policy_evaluation.load(folders['set'], 0)
-  world = run.experiment.make_environment(0)
-  world.reset()
+  environment = run.experiment.make_environment(0)
+  environment.reset()
   try:
-    world.picture(8, 8)
+    environment.picture(8, 8)
   except Exception as error:  # Whatever a machine without a renderer raises.
     pytest.skip(f'nothing can draw here: {error}')
   from PIL import Image
@@ -272,7 +272,7 @@ def test_pictures_of_a_control_task_include_a_film(tmp_path, folders):
   [
     ([], {}, 'RUN_DIR is missing'),
     (['nowhere'], {}, "no run in 'nowhere'"),
-    (['set', 'grid'], {}, 'must be of one world, but environment of'),
+    (['set', 'grid'], {}, 'must be of one environment, but environment of'),
     (['set'], {'episodes': 0}, '--episodes must be >= 1, got 0'),
     (['set'], {'shots': 0}, '--shots must be >= 1, got 0'),
     (
@@ -292,7 +292,7 @@ def test_pictures_of_a_control_task_include_a_film(tmp_path, folders):
     (
       ['set'],
       {'single': ['grid'], 'perturb': ['mass:*=2']},
-      'must be of one world',
+      'must be of one environment',
     ),
   ],
 )

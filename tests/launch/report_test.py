@@ -257,7 +257,7 @@ def test_a_comparison_of_five_seeds_is_small(tmp_path, chromium):
     assert rows[0][6] == '0 of 5'
 
 
-def test_what_differs_makes_the_groups(tmp_path):
+def test_runs_are_grouped_by_settings_that_differ(tmp_path):
   wide = {'objective.bonus_weight': 5.0}
   folders = [
     write_run(tmp_path / 'a', agent='disdain', seed=0, level=9),
@@ -336,7 +336,7 @@ def test_a_run_that_was_lengthened_is_not_complete_any_more(tmp_path):
     ('config.json', '{"format', 'is broken'),
   ],
 )
-def test_what_is_no_run_ends_in_one_line(tmp_path, name, content, message):
+def test_broken_runs_end_in_one_line(tmp_path, name, content, message):
   folder = tmp_path / 'run'
   folder.mkdir()
   (folder / name).write_text(content)
@@ -345,7 +345,7 @@ def test_what_is_no_run_ends_in_one_line(tmp_path, name, content, message):
   assert '\n' not in str(caught.value)
 
 
-def test_what_is_no_run_but_has_figures_is_shown(tmp_path):
+def test_a_folder_with_figures_alone_has_a_page(tmp_path):
   table = figure_types.Table(
     title='A <result>', caption='Ours.', columns=('it',), rows=[(0.25,)]
   )
@@ -402,7 +402,7 @@ def test_a_watched_run_is_drawn_until_it_ends_or_the_user_has_enough(
   monkeypatch.setattr(report, '_wait', wait)
   report.watch(str(folder), path, 2.0)
   assert waits == [2.0, 2.0]
-  # Whoever keeps the last page does not read it again and again.
+  # The last page is not read again and again.
   assert 'http-equiv="refresh"' not in path.read_text()
   is_unfinished = 'has not ended, or was killed' in path.read_text()
   assert is_unfinished == (how == 'interrupted')

@@ -59,7 +59,7 @@ _GLYPH = r'DejaVu[\w-]+'
 
 _FONT = 9
 _SMALL_FONT = 8
-# Of a map, in inches.
+# Side of a map, in inches.
 _SIDE = 3.4
 # Curves with at most so many points show each of them.
 _FEW_POINTS = 40
@@ -180,7 +180,7 @@ def to_svg(value: Chart, prefix: str) -> str:
 
 def _as_attributes(style: re.Match[str]) -> str:
   """Declarations of a style attribute as attributes of their own."""
-  # Of several declarations of a property, the last one counts.
+  # The last declaration of a property counts.
   declarations = dict(
     declaration.split(':', 1)
     for declaration in style[1].split(';')

@@ -1,9 +1,9 @@
-"""What a report shows of a run, as values.
+"""Values of figures: tables, curves, maps, points and films.
 
-Whoever makes figures knows nothing of pages, and whoever draws a page knows
-nothing of skills. All of them are small enough to be kept in the run's folder
-(`save`, `load`), so that a page can be made again without playing a single
-episode.
+Code that makes figures does not depend on how they are drawn, and code that
+draws them does not depend on skills. They are small enough to be kept in the
+run's folder (`save`, `load`), so that a page can be made again without playing
+a single episode.
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Curves(Figure):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Map(Figure):
-  """A value for each cell of a rectangle: a world, or a matrix.
+  """A value for each cell of a rectangle: an environment, or a matrix.
 
   Attributes:
     values: `[H, W]`; NaN where there is nothing, such as walls.
@@ -257,8 +257,7 @@ class _Writer:
 
   def __init__(self):
     self.files: dict[str, bytes] = {}
-    # Of each dtype, entries of all arrays one after another: films of a
-
+    # Entries of the arrays of each dtype, one after another.
     self._entries: dict[str, list[np.ndarray]] = {}
     self._lengths: dict[str, int] = {}
 

@@ -124,7 +124,7 @@ def draw_occupancies(
     title: of the picture.
 
   Returns:
-    The picture. One scale of colours is for all; it follows the square root of
+    The picture. One scale of colors is for all; it follows the square root of
     the fractions, so that places on the way are seen beside those where the
     policy stays.
 

@@ -184,7 +184,7 @@ def table(
     columns[ends[0]] = list(ends[1])
   count = np.bincount(runs.skill, minlength=num_skills)
   for name, values, digits in (
-    ("world's reward in a run", runs.reward, 4),
+    ("environment's reward in a run", runs.reward, 4),
     ('steps of a run', runs.length, 2),
   ):
     sums = np.bincount(runs.skill, values, minlength=num_skills)
@@ -306,7 +306,7 @@ def occupancies(
 
   Args:
     visits: how many steps of each skill led to each state.
-    grid: the map; None for worlds without one, whose states are in a row.
+    grid: the map; None for environments without one, whose states are in a row.
   """
   shares = visits / np.maximum(visits.sum(axis=1, keepdims=True), 1)
   caption = "Share of a skill's steps that lead to each"
@@ -631,7 +631,7 @@ def runs_mean(
 def coverage(
   lines: Mapping[str, tuple[np.ndarray, np.ndarray]], what: str
 ) -> figure_types.Curves:
-  """How much of the world evaluations visited, over training.
+  """How much of the environment evaluations visited, over training.
 
   Args:
     lines: name -> environment steps and the coverage after them.
@@ -694,7 +694,7 @@ def value_error(
 def values_beside(
   learned: Float[np.ndarray, 'S'], exact: Float[np.ndarray, 'S']
 ) -> figure_types.Points:
-  """Learned values beside exact ones, in worlds without a map.
+  """Learned values beside exact ones, in environments without a map.
 
   Args:
     learned: values; no numbers for states of which none is learned.

@@ -84,7 +84,7 @@ def check_same(found, expected):
 
 
 @pytest.mark.parametrize('expected', [SOME, EMPTY, []])
-def test_what_is_read_is_what_was_written(tmp_path, expected):
+def test_load_gives_what_save_wrote(tmp_path, expected):
   figure_types.save(tmp_path / 'run', expected)
   (tmp_path / 'run').rename(tmp_path / 'elsewhere')
   found = figure_types.load(tmp_path / 'elsewhere')
@@ -164,7 +164,7 @@ def test_whatever_is_cut_short_or_missing_is_named(tmp_path):
     {'caption': {'array': 3}},
   ],
 )
-def test_what_makes_no_sense_is_called_broken(tmp_path, change):
+def test_files_with_impossible_content_are_called_broken(tmp_path, change):
   path = figure_types.save(tmp_path, SOME)
   content = json.loads(path.read_text())
   content['figures'][0] |= change
@@ -174,7 +174,7 @@ def test_what_makes_no_sense_is_called_broken(tmp_path, change):
 
 
 @pytest.mark.parametrize('text', ['[]', '{"format_version": 1}', 'null'])
-def test_what_holds_no_figures_is_called_broken(tmp_path, text):
+def test_files_without_figures_are_called_broken(tmp_path, text):
   (tmp_path / 'figures.json').write_text(text)
   with pytest.raises(ValueError, match='figures.json is broken'):
     figure_types.load(tmp_path)

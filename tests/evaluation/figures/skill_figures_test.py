@@ -82,7 +82,7 @@ def test_occupancies_are_shares_of_steps():
   np.testing.assert_allclose(in_cells.values[2, 1:4], [0.25, 0, 0.75])
 
 
-def test_what_stands_after_a_run_s_end_is_not_drawn():
+def test_steps_after_the_end_of_a_run_are_not_drawn():
   states = np.array([[0, 0], [1, 1], [2, 0]])
   runs = skill_figures.Runs(np.array([0, 1]), np.array([2, 1]), np.zeros(2))
   found = skill_figures.grid_paths(states, runs, 2, GRID)

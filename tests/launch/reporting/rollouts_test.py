@@ -88,7 +88,7 @@ def test_policies_act_as_they_learned_unless_they_are_greedy(run):
       player = player_of(trained, seed, greedy=greedy)
       [[episode]] = player.play(experiment.make_environment, [1], [0])
       seen[greedy, seed] = episode.observation
-  # The world is the same: only drawn actions depend on the player's seed.
+  # The environment is the same: only drawn actions depend on the player's seed.
   np.testing.assert_array_equal(seen[True, 0], seen[True, 1])
   assert np.abs(seen[False, 0] - seen[False, 1]).max() > 1e-3
   assert np.abs(seen[False, 0] - seen[True, 0]).max() > 1e-3
@@ -143,26 +143,26 @@ class Countdown(dm_env.Environment):
 
 def test_episodes_end_when_they_end_and_worlds_are_closed(run):
   experiment, trained = run
-  worlds = []
+  environments = []
 
   def make(episode):
-    worlds.append(Countdown(experiment.make_environment(0), episode))
-    return worlds[-1]
+    environments.append(Countdown(experiment.make_environment(0), episode))
+    return environments[-1]
 
   played = player_of(trained, seed=0).play(make, [1, 2], [3, 1, 5])
   for own in played:
     assert [episode.total for episode in own] == [3, 1, 5]
     assert [len(episode.observation) for episode in own] == [4, 2, 6]
-  assert len(worlds) == 6
-  assert all(world.is_closed for world in worlds)
+  assert len(environments) == 6
+  assert all(environment.is_closed for environment in environments)
 
 
 def test_a_film_has_its_frames_at_equal_distances(run):
   experiment, trained = run
-  world = experiment.make_environment(0)
-  world.reset()
+  environment = experiment.make_environment(0)
+  environment.reset()
   try:
-    picture = world.picture(24, 32)
+    picture = environment.picture(24, 32)
   except Exception as error:  # Whatever a machine without a renderer raises.
     pytest.skip(f'nothing can draw here: {error}')
   camera = rollouts.Camera(frames=5, height=24, width=32)
@@ -172,7 +172,7 @@ def test_a_film_has_its_frames_at_equal_distances(run):
   assert episode.film.every == 4
   assert episode.film.frames.shape == (6, 24, 32, 3)
   np.testing.assert_array_equal(episode.film.frames[0], picture)
-  # What the world looked like when it had come to the last of them.
+  # What the environment looked like when it had come to the last of them.
   [[again]] = player_of(trained, seed=0).play(
     experiment.make_environment, [1], [0]
   )

@@ -40,13 +40,17 @@ def finished(folder, agent, environment, settings=None, trajectory=None):
     num_steps=1000,
     output_dir=str(folder),
   )
-  world = experiment.make_environment(0)
+  made_environment = experiment.make_environment(0)
   made = registry.make_agent(
-    experiment.config, experiment_lib.problem_of(world)
+    experiment.config, experiment_lib.problem_of(made_environment)
   )
   state = made.learner.init(jax.random.PRNGKey(0))
   final = final_lib.Final(
-    made, made.learner.variables(state), state.objective, world, trajectory
+    made,
+    made.learner.variables(state),
+    state.objective,
+    made_environment,
+    trajectory,
   )
   return experiment, final
 
@@ -181,7 +185,7 @@ def test_a_control_task_leaves_a_film_that_moves_and_ends(tmp_path):
   assert [row[4] for row in rows] == [3, 3, 3]  # A reward of 1 at each step.
 
 
-def test_whoever_interrupts_a_run_does_not_wait_for_films(tmp_path):
+def test_an_interrupted_run_makes_no_films(tmp_path):
   settings = {**SMALL, 'num_skills': 3}
   experiment, final = finished(
     tmp_path, 'diayn', CONTROL, settings, vectors(4, 3)
@@ -212,7 +216,7 @@ def test_without_a_renderer_the_page_says_what_to_install(
   assert 'libosmesa6' in missing.caption
 
 
-def test_what_fails_is_said_once_and_fails_nothing_else(tmp_path, monkeypatch):
+def test_a_failure_is_logged_once_and_fails_nothing_else(tmp_path, monkeypatch):
   experiment, final = finished(
     tmp_path, 'diayn', CONTROL, {**SMALL, 'num_skills': 3}, vectors(4, 3)
   )
