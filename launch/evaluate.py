@@ -14,8 +14,9 @@ With several runs also the plane of quality and diversity is drawn:
   python -m launch.evaluate runs/alpha-0.7 runs/alpha-0.9 runs/none
 
 K-shot adaptation: in an environment that was changed after training every
-policy is tried for `--shots` episodes. The return of the best one is then that of other,
-fresh episodes, in which policy 0 and a run without diversity are played too:
+policy is tried for `--shots` episodes. The return of the best one is then that
+of other, fresh episodes, in which policy 0 and a run without diversity are
+played too:
 
   python -m launch.evaluate runs/set-0 runs/set-1 runs/set-2 \
     --single=runs/one-0 --single=runs/one-1 --single=runs/one-2 \
