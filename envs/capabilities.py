@@ -52,7 +52,7 @@ class HasTables(Protocol):
 
 @runtime_checkable
 class HasGrid(HasTables, Protocol):
-  """A grid world."""
+  """A gridworld."""
 
   @property
   def grid(self) -> Any:

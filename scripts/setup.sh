@@ -101,7 +101,7 @@ export PIP_ROOT_USER_ACTION=ignore
 export PIP_NO_WARN_SCRIPT_LOCATION=1
 # A user's setting must not send the packages elsewhere.
 unset PIP_USER PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONPATH
-# Errors only: warnings about indices and deprecations help nobody here.
+# Errors only: warnings about indices and deprecations do not help here.
 pip=("$root/$venv/bin/python" -m pip --quiet --quiet)
 
 if [[ -n "$old" && "$old" == "$key "* ]]; then
@@ -148,7 +148,7 @@ if not '$newest':
 print(sys.executable)
 PYTHON
 )" && python="${output##*$'\n'}" && return 0
-  # Of a traceback the last line says most.
+  # The last line of a traceback says most.
   rejected+=("$1 ${output##*$'\n'}")
   return 1
 }

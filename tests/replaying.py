@@ -24,7 +24,7 @@ from tests.programs import counting
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 T = counting.SKILL_LENGTH
 
-# Of episodes, in steps.
+# Lengths of episodes in steps.
 LENGTHS = {
   'one skill': [T] * 4,
   'several skills': [2 * T, 3 * T, 3 * T],

@@ -217,7 +217,9 @@ def check(
       f'the skills are of an environment with {_describe(trained.problem)}, '
       f'but this one has {_describe(problem)}.'
     )
-  if primitives and not hasattr(environment.action_spec(), 'num_values'):
+  if primitives and not isinstance(
+    environment.action_spec(), specs.DiscreteArray
+  ):
     raise ValueError(
       'primitive actions must be discrete to be chosen beside skills, got '
       f'{environment.action_spec()!r}; give primitives=False.'

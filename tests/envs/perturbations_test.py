@@ -116,7 +116,7 @@ def test_environments_without_a_body_are_refused():
 
 
 def test_each_kind_scales_its_own_values_and_no_others():
-  # Of what MuJoCo derives: inverse weights and such.
+  # MuJoCo derives them: inverse weights and such.
   derived = {
     'body_subtreemass',
     'body_invweight0',
@@ -338,7 +338,7 @@ def test_a_bent_body_is_stretched_as_its_mass_is():
   points = np.concatenate([points, -points])
   # The torso's long geom lies along x; its head, which is askew, comes along.
   points = points * [1.7, 1, 1]
-  mass = 1.7 / 6  # Of each, in units in which the old moments are per mass.
+  mass = 1.7 / 6  # Each one's, in units in which the old moments are per mass.
   squares = np.sum(points**2, axis=1)
   expected = mass * (
     squares.sum() * np.eye(3) - np.einsum('ni,nj->ij', points, points)

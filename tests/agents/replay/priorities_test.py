@@ -63,7 +63,7 @@ def test_items_are_drawn_in_proportion_to_their_priorities(serve):
     np.add.at(counts, skill, 1)
     odds[skill] = item.extras[replay_reader.ODDS]
   np.testing.assert_allclose(odds, [0.4, 0.8, 1.2, 1.6], rtol=1e-5)
-  # Of 800 the largest deviation, sqrt(800 * .24) = 14, five times.
+  # Five standard deviations of the largest count, sqrt(800 * .24) = 14.
   np.testing.assert_allclose(counts, [80, 160, 240, 320], atol=70)
 
 

@@ -170,7 +170,7 @@ def test_a_server_that_comes_late_is_waited_for(program, tmp_path):
   with replaying.working(server, timeout_s=2.0) as (learner, actor, _):
     for worker in (learner, actor):
       assert isinstance(worker.end(8), stalls.ReplayStalledError)
-  # Nobody is left inside Reverb, where no stream was open yet.
+  # No thread is left inside Reverb, where no stream was open yet.
   assert not replaying.reader_threads(server.client)
   with replaying.working(server) as (learner, actor, _):
     time.sleep(2)

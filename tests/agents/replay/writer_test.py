@@ -61,8 +61,8 @@ def test_one_skill_runs_from_an_item_s_first_step_to_its_last(serve, actor):
 
 
 def test_acme_writes_zeros_beside_an_episode_s_last_observation(serve, actor):
-  # Whoever looks there for the skill of the final state finds skill 0; hence
-  # a trajectory has one skill less than observations.
+  # The final state would seem to have skill 0; hence a trajectory has one skill
+  # less than observations.
   config = counting.make_config(batch_size=1, replay=counting.queue())
   client = serve(config)
   adder = replay_writer.make_adder(config, client)
