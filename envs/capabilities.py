@@ -37,27 +37,17 @@ from envs.tabular import mdp as tabular_mdp
 
 @runtime_checkable
 class HasTables(Protocol):
-  """A finite process whose states and observations are known."""
+  """A finite process `mdp`, with the observation of each state."""
 
-  @property
-  def mdp(self) -> tabular_mdp.TabularMDP:
-    """The process."""
-    ...
-
-  @property
-  def observations(self) -> Num[np.ndarray, 'S *shape']:
-    """The observation of each state."""
-    ...
+  mdp: tabular_mdp.TabularMDP
+  observations: Num[np.ndarray, 'S *shape']
 
 
 @runtime_checkable
 class HasGrid(HasTables, Protocol):
-  """A gridworld."""
+  """A gridworld: `grid` is a `gridworlds.Gridworld`."""
 
-  @property
-  def grid(self) -> Any:
-    """A `gridworlds.Gridworld`: walls, and the position of each state."""
-    ...
+  grid: Any
 
 
 @runtime_checkable
@@ -66,17 +56,13 @@ class HasFunctional(Protocol):
 
   def functional(self) -> Any:
     """A `tabular.functional.FunctionalEnvironment`."""
-    ...
 
 
 @runtime_checkable
 class MayBeEndless(Protocol):
-  """An environment that says whether its episodes end."""
+  """An environment that says whether no horizon ends its episodes."""
 
-  @property
-  def is_endless(self) -> bool:
-    """Whether no horizon ends an episode."""
-    ...
+  is_endless: bool
 
 
 @runtime_checkable
@@ -89,32 +75,25 @@ class HasSavedState(Protocol):
 
   def restore(self, saved: dict[str, Any]) -> None:
     """Continues from where `save` was called."""
-    ...
 
 
 @runtime_checkable
 class HasObservationSlices(Protocol):
-  """An environment whose observed vector has named parts."""
+  """Names of parts of the observed vector -> entries; empty for pictures."""
 
-  @property
-  def observation_slices(self) -> Mapping[str, slice]:
-    """Name -> its entries; empty where no vector is observed."""
-    ...
+  observation_slices: Mapping[str, slice]
 
 
 @runtime_checkable
 class HasPhysics(Protocol):
-  """A MuJoCo simulation."""
+  """A running MuJoCo simulation, a `dm_control` physics."""
 
-  @property
-  def physics(self) -> Any:
-    """The running simulation, a `dm_control` physics."""
-    ...
+  physics: Any
 
   def picture(
     self, height: int, width: int, *, is_plain: bool = False
   ) -> UInt8[np.ndarray, 'H W 3']:
-    """What the task's camera sees now, in pixels; needs a renderer."""
+    """The picture of the task's camera; needs a renderer."""
     ...
 
 
@@ -129,12 +108,9 @@ class HasScreen(Protocol):
 
 @runtime_checkable
 class HasConsole(Protocol):
-  """A game of the Atari 2600."""
+  """A game of the Atari 2600, one of `atari.TASKS`."""
 
-  @property
-  def game(self) -> str:
-    """One of `atari.TASKS`."""
-    ...
+  game: str
 
   def ram(self) -> UInt8[np.ndarray, '128']:
     """A copy of the console's memory."""
