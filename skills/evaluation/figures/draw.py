@@ -483,6 +483,8 @@ def _draw_points(axes: mpl_axes.Axes, points: figure_types.Points) -> None:
   _finish(axes, points.xlabel, points.ylabel)
   if points.is_plane:
     axes.set_aspect('equal', adjustable='datalim')
+  elif all(np.min(path[:, 1], initial=0.0) >= 0 for path in points.paths):
+    axes.set_ylim(bottom=0.0)
   if not is_numbered and 1 < len(groups) <= _MAX_NAMED:
     _add_legend(axes, groups)
 
