@@ -1,4 +1,4 @@
-"""Acting by skills: draws them, keeps them and records them.
+"""Skill-conditioned acting: draws skills, keeps them and records them.
 
 The three functions of a `ActorCore` are those of Acme's ActorCore. The skill
 lives in the actor's state: neither environment nor adder knows of it.
@@ -18,7 +18,7 @@ from skills.learners import base
 
 
 class ActorState(NamedTuple):
-  """What an actor remembers between steps.
+  """State of an actor.
 
   Attributes:
     key: constant; random numbers of step n come from folding n into it.
@@ -27,7 +27,7 @@ class ActorState(NamedTuple):
     skill_step: steps taken with that skill, the last one included.
     learner_step: the learner's number of updates when it made the variables
       that chose the last action.
-    memory: the acting_policy's.
+    memory: that of the acting policy.
   """
 
   key: types.PRNGKey
@@ -54,14 +54,14 @@ def with_skill(state: ActorState, skill: int | Int[Array, '']) -> ActorState:
 
 
 class ActorCore(NamedTuple):
-  """Three pure functions.
+  """The pure functions of an actor.
 
   Attributes:
     init: random key -> state at an episode's start.
     select_action: variables, observation, state -> action and next state.
     get_extras: state after an action -> what replay records beside it: 'skill',
       'skill_step', which counts a skill's steps from 1 (so that 0 marks
-      padding), 'learner_step', as in the state, and what the acting_policy
+      padding), 'learner_step', as in the state, and what the acting policy
       records.
   """
 
@@ -145,6 +145,6 @@ def make(
 
 
 def learner_extras(extras: Mapping[str, Array]) -> dict[str, Array]:
-  """What of the extras the learner's own acting_policy wrote."""
+  """The extras that the acting policy itself recorded."""
   own = ('skill', 'skill_step', 'learner_step')
   return {name: extras[name] for name in extras if name not in own}

@@ -3,7 +3,7 @@
 A checkpoint is a folder named by its step, with `state.npz` (one array for each
 leaf, named by its path), `meta.json`, and whatever else a program puts beside
 them. It is written under another name and renamed when it is complete, so that
-a program killed at any moment leaves only whole ones. No pickle: NumPy alone
+a program killed at any moment leaves only complete ones. No pickle: NumPy alone
 can read them.
 """
 
@@ -21,7 +21,7 @@ from skills import types
 
 FORMAT_VERSION = 1
 
-# Of a run, within its own folder.
+# Folder of the checkpoints within that of a run.
 FOLDER = 'checkpoints'
 
 _STATE = 'state.npz'

@@ -19,8 +19,8 @@ class ReplayConfig:
     capacity: trajectories that it holds.
     min_size: trajectories that it must hold before the learner starts.
     samples_per_insert: how often each trajectory is learned from on average
-      ('uniform' only). None leaves the ratio to whoever runs the agent, as
-      Acme's local layout does.
+      ('uniform' only). None leaves the ratio to the program that runs the
+      agent, as Acme's local layout does.
     error_buffer: how far, in samples, actors and learner may run ahead of that
       ratio; None for the larger of a tenth of `min_size *
       samples_per_insert` and two of the learner's fetches.

@@ -21,7 +21,7 @@ from skills import checks
 from skills import registry
 from skills.objectives import base as objectives
 
-# What the entries are of which a section is one.
+# The entries of the registry that a section may be.
 _FAMILIES: Mapping[str, Mapping[str, Any]] = {
   'objective': registry.OBJECTIVES,
   'learner': registry.LEARNERS,
@@ -30,14 +30,14 @@ _BOOLEANS = {'true': True, '1': True, 'false': False, '0': False}
 
 
 def flatten(config: Any, path: str = '') -> dict[str, Any]:
-  """Every field by its path, with values that JSON can hold.
+  """All fields by their paths, with values that JSON can hold.
 
   Args:
     config: a frozen dataclass, with sections that are dataclasses too.
     path: of `config` itself.
 
   Returns:
-    What `restore` makes `config` of again.
+    What `restore` takes.
   """
   flat = {}
   for field in dataclasses.fields(config):
@@ -52,10 +52,10 @@ def flatten(config: Any, path: str = '') -> dict[str, Any]:
 
 
 def restore(wanted: type, flat: Mapping[str, Any], path: str = '') -> Any:
-  """Makes a configuration of what `flatten` gave.
+  """The configuration that `flatten` wrote.
 
-  A field that is missing has its default: it is younger than the file. So what
-  is new must do by default what was done before it.
+  A field that is missing has its default, so a field that is added must do by
+  default what was done before.
 
   Args:
     wanted: class of the configuration.
@@ -116,7 +116,7 @@ def is_section(value: Any) -> bool:
 
 
 def family(config: type) -> tuple[str, Mapping[str, Any]] | None:
-  """What such a configuration is one of.
+  """The family of a configuration: objectives or learners.
 
   Args:
     config: its class.

@@ -1,9 +1,9 @@
-"""Trained skills as a thing to run, to analyse and to train further.
+"""Loads trained skills, to run, analyze and train them further.
 
     trained = skills.load('runs/disdain')
 
 reads the folder that a training command left behind. It needs neither the
-world in which the skills were learned nor Acme, Reverb or TensorFlow.
+environment in which the skills were learned nor Acme, Reverb or TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from skills.objectives import base as objectives
 from skills.ops import categorical
 
 CONFIG_FILE = 'config.json'
-# Of `config.json`; a checkpoint has its own.
+# Format of `config.json`; a checkpoint has its own.
 FORMAT_VERSION = 3
 
 # Where a checkpoint holds the learner's state.
@@ -118,7 +118,7 @@ class TrainedSkills:
 
   @property
   def problem(self) -> types.ProblemSpec:
-    """The shapes of the world in which the skills were learned."""
+    """Shapes of the environment in which the skills were learned."""
     return self.agent.problem
 
   @property
@@ -158,7 +158,7 @@ class TrainedSkills:
     observation: Array,
     state: acting.ActorState,
   ) -> tuple[Array, acting.ActorState]:
-    """Acts as in an evaluation, with `config.acting.evaluation_epsilon`.
+    """Acts as in an evaluation.
 
     Args:
       variables: as `self.variables`.
@@ -177,14 +177,14 @@ class TrainedSkills:
     objective_state: objectives.ObjectiveState,
     trajectory: types.Trajectory,
   ) -> Float[Array, 'M B K']:
-    """What the discriminators make of trajectories: log qbar(z|o) in nats.
+    """Log-probability of each skill, log qbar(z|o), in nats.
 
     Args:
       objective_state: as `self.objective_state`.
       trajectory: skills from their first step to their last.
 
     Returns:
-      The log of the members' mean probability of each skill, at the moments
+      The log of the members' mean probability of each skill, at the timesteps
       that the objective looks at: a skill's last step (M = 1), or all.
 
     Raises:
@@ -206,7 +206,7 @@ class TrainedSkills:
     end: Shaped[Array, 'B *observation'],
     start: Shaped[Array, 'B *observation'] | None = None,
   ) -> Float[Array, 'B K']:
-    """The same of where skills end: log qbar(z|s_T), or log qbar(z|s_0, s_T).
+    """`log_q` of final states: log qbar(z|s_T), or log qbar(z|s_0, s_T).
 
     Args:
       objective_state: as `self.objective_state`.

@@ -1,11 +1,11 @@
-"""Settings by agent and world: what `--agent` and `--env` choose.
+"""Settings by agent and environment: what `--agent` and `--env` choose.
 
 The grids take DISDAIN's own sizes (arXiv:2107.14226): 24 skills of 8 steps on
 the release's grid, 128 of 20 in Four Rooms. Rates are ours, chosen for learning
 from replay in minutes; BUILD_NOTES.md has the measurements behind them.
 `launch.reproduce` sets the published rates over these. The open grids have 8
 skills, of 4 steps in the small one and of 10 in the large one, whose tables are
-factored into rows and columns. Any other world gets networks in place of
+factored into rows and columns. Any other environment gets networks in place of
 tables; where it shows pictures, IMPALA's residual network, or a small one for
 the few pixels of a grid.
 
@@ -44,7 +44,7 @@ from skills.objectives import ive
 
 
 class _Sizes(NamedTuple):
-  """A world's sizes.
+  """Sizes that suit an environment.
 
   Attributes:
     num_skills: number of skills K.
@@ -108,7 +108,7 @@ _OTHER = _Sizes(16, 20, pinned_state=None)
 HIERARCHY = 'hierarchy'
 """Learns a task with trained skills among its actions.
 
-`skills.agents.hierarchy` makes a world of them in which that is plain
+`skills.agents.hierarchy` makes an environment of them in which that is plain
 reinforcement learning.
 """
 
@@ -139,7 +139,7 @@ _MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 """Agents that learn a task with a model: how, beside the learner's defaults."""
 
-# Of small vectors. Retrace follows a trajectory while the policy would still
+# For small vectors. Retrace follows a trajectory while the policy would still
 # choose its actions: from old ones values learn of what comes step by step.
 _MODEL_CAPACITY = 512
 
@@ -149,7 +149,7 @@ _MODEL_RATES = {'classic:cartpole': 3e-3}
 AGENTS = tuple(sorted((*registry.OBJECTIVES, HIERARCHY, *_VARIANTS, *_MODELS)))
 """Every agent: one for each objective, and what is made of such."""
 
-# Of tables. These and the grids' discriminator rates, of each member of an
+# For tables. These and the grids' discriminator rates, of each member of an
 # ensemble, are far larger than the published ones, which are for a hundred
 # times as many trajectories.
 _VALUE_RATE = 0.4
@@ -184,7 +184,7 @@ _REPLAY_BYTES = 2**30
 
 
 class _Parts(NamedTuple):
-  """What depends on how a world is seen.
+  """Settings that depend on the kind of observation.
 
   Attributes:
     discriminator: how skills are told apart.
@@ -358,7 +358,7 @@ def _pictures(problem: types.ProblemSpec) -> _Parts:
       max_gradient_norm=40.0,
       target_update_period=100,
     ),
-    # An update costs as much as hundreds of the world's steps.
+    # An update costs as much as hundreds of the environment's steps.
     config_lib.ReplayConfig(min_size=64, samples_per_insert=1.0),
     updates_per_step=1,
     num_heads=_ATARI_HEADS,
@@ -434,7 +434,7 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
 def _hierarchy(
   config: config_lib.SkillAgentConfig,
 ) -> config_lib.SkillAgentConfig:
-  """The settings of a controller, from those of an agent of its world."""
+  """The settings of a controller, from those of an agent of its environment."""
   return dataclasses.replace(
     config,
     # Its steps are skills, of which an episode holds few.

@@ -5,8 +5,8 @@ Axis letters in array annotations, everywhere:
   T  time: environment steps of one skill     K  skills
   B  batch: trajectories side by side         N  members of an ensemble
   A  actions                                  R  reward streams
-  S  states of a tabular world                D  features
-  M  moments of a trajectory that an objective looks at (1 or T)
+  S  states of a tabular environment          D  features
+  M  timesteps that an objective looks at (1 or T)
 
 Arrays are time-major, `[T, B]`, and `float32` or `int32`.
 """
@@ -60,12 +60,12 @@ class Trajectory(NamedTuple):
     observation: what the agent saw, one more than there are steps.
     action: what it did; an index, or a vector where actions are continuous.
     reward: the environment's own reward for the step.
-    discount: the environment's discount: 0 where the step ended the world in a
-      terminal state, 1 elsewhere, also where an episode was merely cut off.
+    discount: the environment's discount: 0 where the step led to a terminal
+      state, 1 elsewhere, also where an episode was merely cut off.
     skill: the skill that chose the action.
     mask: 1 for real steps, 0 for padding.
-    extras: what the policy noted of each step for its learner, by name, each
-      `[T, B, ...]`; empty if it noted nothing.
+    extras: what the policy recorded at each step for its learner, by name, each
+      `[T, B, ...]`; empty if it recorded nothing.
     burn_in: what came before, for learners that bring a memory up to date by
       it; None if nothing is known of it.
     importance_weights: how much each trajectory counts, in (0, 1], where some
@@ -87,7 +87,7 @@ def arrival(
   end: Shaped[Array, 'B *observation'],
   start: Shaped[Array, 'B *observation'] | None = None,
 ) -> Trajectory:
-  """Skills of a single step, for those who ask only about where skills end.
+  """Trajectories of one step, for functions that look only at where skills end.
 
   Args:
     end: what was seen after the step.

@@ -36,7 +36,7 @@ def refusal(checkpoint, like=STATE):
   return message
 
 
-def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
+def test_a_checkpoint_is_loaded_bit_for_bit(tmp_path):
   folder = save(tmp_path / 'a' / 'b')
   assert folder == checkpoints.latest(tmp_path / 'a' / 'b')
   assert folder.name == '000000000007'

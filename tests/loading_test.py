@@ -61,7 +61,7 @@ def refusal(folder):
 
 @pytest.mark.parametrize('problem', ['TABLE', 'VECTOR'])
 @pytest.mark.parametrize('agent', sorted(registry.OBJECTIVES))
-def test_what_was_learned_comes_back(tmp_path, agent, problem):
+def test_learned_skills_are_loaded(tmp_path, agent, problem):
   if agent == 'counts' and problem == 'VECTOR':
     pytest.skip('counts states, of which there are none')
   made, state = write_run(tmp_path, agent, getattr(problems, problem))
@@ -173,7 +173,7 @@ def test_an_objective_without_discriminators_says_so(tmp_path):
     without.log_q_of_end(trained.objective_state, jnp.arange(6))
 
 
-def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path):
+def test_unusable_runs_are_refused_with_the_reason(tmp_path):
   assert 'there is no run in' in refusal(tmp_path / 'nowhere')
   assert 'there is no run in' in refusal(tmp_path)
 

@@ -87,7 +87,7 @@ def test_skills_last_an_episode_of_the_papers_grids(environment):
   assert (config.num_skills, config.skill_length) == sizes[environment]
 
 
-def test_the_agents_of_a_world_differ_in_what_they_learn_from_alone():
+def test_the_agents_of_an_environment_differ_in_what_they_learn_from_alone():
   problem = problem_of(GRIDS[0], 'index')
   configs = [
     presets.make(name, GRIDS[0], problem)
@@ -109,7 +109,7 @@ def test_the_agents_of_a_world_differ_in_what_they_learn_from_alone():
   assert disdain.over.discriminator.ensemble_size > 1
 
 
-def test_unknown_worlds_get_settings_too():
+def test_unknown_environments_get_settings_too():
   problem = types.ProblemSpec(
     observation_shape=(3,),
     observation_dtype='float32',
@@ -278,7 +278,7 @@ def test_models_have_no_memory_of_atari():
   registry.make_agent(config, ATARI)
 
 
-def test_skills_of_bodies_begin_with_habits_and_tasks_do_not():
+def test_skills_of_bodies_begin_with_skill_biases_and_tasks_do_not():
   environment = 'control:walker_stand'
   problem = continuous(environment)
   for agent, has in (('diayn', True), ('extrinsic', False), ('domino', False)):

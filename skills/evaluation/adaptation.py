@@ -1,7 +1,7 @@
-"""K-shot adaptation: which policy of a set copes with a changed world.
+"""K-shot adaptation of a set of policies to a changed environment.
 
-As in DOMiNO (Zahavy et al., 2022, arXiv:2205.13521): the world changes after
-training, every policy is tried in it for K episodes, and the best one is kept.
+As in DOMiNO (Zahavy et al., 2022, arXiv:2205.13521): the environment changes
+after training, every policy is tried for K episodes, and the best one is kept.
 Nothing is learned.
 
 The best of several noisy means is too high as an estimate of what it is worth,
@@ -23,7 +23,7 @@ Play = Callable[[Sequence[int], Sequence[int]], Float[np.ndarray, 'N M']]
 
 
 class Adaptation(NamedTuple):
-  """What a set of policies comes to in a changed world.
+  """Returns of a set of policies in a changed environment.
 
   Attributes:
     trials: returns of every policy in the episodes that chose.
@@ -41,11 +41,12 @@ class Adaptation(NamedTuple):
 def adapt(
   play: Play, num_policies: int, shots: int, num_fresh: int
 ) -> Adaptation:
-  """Tries every policy, keeps the best, and sees what it is worth.
+  """Tries every policy, keeps the best, and estimates its return.
 
   Args:
-    play: plays policies in episodes of the changed world, which begin alike for
-      all policies. Episodes 0..shots-1 choose; the `num_fresh` after them tell.
+    play: plays policies in episodes of the changed environment, which begin
+      alike for all policies. Episodes 0..shots-1 choose; the `num_fresh` after
+      them tell.
     num_policies: number of policies K.
     shots: episodes in which each is tried.
     num_fresh: episodes M that are reported.

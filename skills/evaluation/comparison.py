@@ -43,7 +43,7 @@ def interquartile_mean(
 
 
 class Interval(NamedTuple):
-  """Where a number lies, probably.
+  """A confidence interval.
 
   Attributes:
     low: the lower end.
@@ -134,7 +134,7 @@ def thinned(curve: Curve, num_points: int) -> Curve:
 
 
 class Difference(NamedTuple):
-  """How two groups of runs differ, seed by seed.
+  """Paired difference of two groups of runs.
 
   Attributes:
     num_pairs: seeds that both have.

@@ -1,6 +1,6 @@
-"""By which features policies are compared: psi, and what it is the mean of.
+"""Expected features psi, by which policies are compared.
 
-A feature_map turns what was seen into features phi; psi is their mean over all
+A feature map turns observations into features phi; psi is their mean over all
 the states that a policy visits. Distances between policies are in its units, so
 sets of policies are comparable only by the same one.
 """
@@ -20,11 +20,11 @@ from skills.objectives import base
 
 
 class FeatureMap(NamedTuple):
-  """Features of what is seen.
+  """A map from observations to features.
 
   Attributes:
-    what: they are, for readers.
-    names: one of each.
+    what: the features in words.
+    names: of each feature.
     apply: observations of one episode or more, one after another -> phi.
   """
 
@@ -34,7 +34,7 @@ class FeatureMap(NamedTuple):
 
 
 def occupancy(state_of: Callable[[Any], Any], num_states: int) -> FeatureMap:
-  """In a world of states: psi is the share of steps spent in each.
+  """State occupancy: psi is the share of steps spent in each state.
 
   Args:
     state_of: observations -> indices of states.
@@ -111,7 +111,7 @@ def expected(
   """Mean features psi of a policy.
 
   Args:
-    feature_map: what to look at.
+    feature_map: the features.
     observations: of each episode, those to which the policy's steps led. Every
       step counts the same, so that long episodes count more.
   """

@@ -1,4 +1,4 @@
-"""The numbers by which a set of skills is judged, from what the skills did."""
+"""Metrics of a set of skills, from its trajectories."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from skills.evaluation import metrics
 from skills.objectives import base
 from skills.ops import episodes
 
-# Of observations that the discriminators judge at once.
+# Limit of observation entries that the discriminators judge at once.
 _MAX_NUMBERS = 2**22
 
 
@@ -23,7 +23,7 @@ def logits_of(
   state: base.ObjectiveState,
   trajectory: types.Trajectory,
 ) -> Float[Array, 'N M B K']:
-  """What discriminators say of trajectories, however large what is seen is."""
+  """Logits of the discriminators on trajectories, of large pictures too."""
   return _in_parts(discriminator.logits, state, trajectory, 2)
 
 
@@ -33,13 +33,13 @@ def _in_parts(
   trajectory: types.Trajectory,
   axis: int,
 ) -> Array:
-  """Of pictures so many at once that what layers make of them fits in memory.
+  """Maps a function over parts of a batch that fit in memory.
 
   Args:
     function: what to compute of trajectories.
     state: of the objective.
     trajectory: all of them.
-    axis: of the trajectories in what the function gives.
+    axis: that of the trajectories in the result.
   """
   if trajectory.observation.size <= _MAX_NUMBERS:
     return function(state, trajectory)
@@ -70,8 +70,8 @@ def measure(
     a skill; `intrinsic_return/<stream>`, the same of each of the objective's
     own rewards; `skills_learned`, in (0, K]; where discriminators see every
     state of a skill, `skills_learned_at_end`, the same by its last one alone;
-    and in worlds of S states `coverage`, the fraction of them that some skill
-    visited.
+    and in environments of S states `coverage`, the fraction of them that some
+    skill visited.
   """
   discriminator = objective.discriminator
 
@@ -111,11 +111,11 @@ def measure(
 def information(
   trajectory: types.Trajectory, positions: Int[np.ndarray, 'S D']
 ) -> dict[str, float]:
-  """What states tell of skills, by counting; see `metrics.skill_information`.
+  """Information of states about skills, by counting; see `metrics`.
 
   Args:
-    trajectory: of a world whose observations are state indices; many times more
-      skills than there are outcomes.
+    trajectory: from an environment whose observations are state indices; many
+      times more skills than there are outcomes.
     positions: of each state, such as row and column.
 
   Returns:

@@ -64,7 +64,7 @@ def skills_learned_from_logits(
   """As `skills_learned`, of an ensemble: exp(E[log qbar(z|o) + log K]).
 
   Args:
-    logits: unnormalised log q_i(z|o) of each of the N members; their
+    logits: unnormalized log q_i(z|o) of each of the N members; their
       probabilities are averaged, qbar = mean_i q_i, not their logits.
     skill: the skill that was run.
     mask: 1 for what counts, 0 for the rest; None if everything does.
@@ -88,7 +88,7 @@ def information_bound(
   posterior. It is the base-2 logarithm of `skills_learned`.
 
   Args:
-    logits: unnormalised log q_i(z|o) of each of the N members.
+    logits: unnormalized log q_i(z|o) of each of the N members.
     skill: the skill that was run.
     mask: 1 for what counts, 0 for the rest; None if everything does.
 
@@ -125,7 +125,7 @@ def discrimination(
   """The bound of Barber and Agakov (2003), and confusions, by skill.
 
   Args:
-    logits: unnormalised log q_i(z|o) of each of the N members.
+    logits: unnormalized log q_i(z|o) of each of the N members.
     skill: the skill that was run.
     mask: 1 for what counts, 0 for the rest.
 
@@ -154,7 +154,7 @@ def coverage(
   num_states: int,
   mask: Float[AnyArray, '*batch'] | None = None,
 ) -> Float[Array, '']:
-  """Fraction of a world's states that were visited at all.
+  """Fraction of an environment's states that were visited.
 
       |{ s : s in states }| / S
 
@@ -251,7 +251,7 @@ def joint_counts(
 
 
 class SkillInformation(NamedTuple):
-  """What is known of a skill by whoever sees where it began and ended, in bits.
+  """Information about the skill in its initial and final states, in bits.
 
   Attributes:
     final: I(Z; s_T), from the final state.
@@ -275,7 +275,7 @@ def skill_information(
   end: Int[AnyArray, '*batch'],
   positions: Int[AnyArray, 'S D'],
 ) -> SkillInformation:
-  """Counts (z, s_0, s_T) and says what parts of it tell of z.
+  """Information about z in s_0 and s_T, by counting (z, s_0, s_T).
 
   Plug-in estimates: see `mutual_information` for how far they are too high.
 
@@ -315,7 +315,7 @@ def skill_information(
 def auroc(
   positive: Float[AnyArray, 'n'], negative: Float[AnyArray, 'm']
 ) -> float:
-  """How well a score tells what it should find from what it should not.
+  """Area under the ROC curve of a score.
 
   The probability that a random one of the first has a higher score than a
   random one of the second, where equal scores count one half: the area under
@@ -352,7 +352,7 @@ def confusion_matrix(
   skill: Int[AnyArray, '*batch'],
   num_skills: int,
 ) -> Int[np.ndarray, 'K K']:
-  """How often each skill was taken for each other.
+  """Confusion matrix of skills.
 
       counts[z, k] = |{ n : skill[n] = z and predicted[n] = k }|
 
@@ -376,7 +376,7 @@ def confusion_matrix(
 def distance_matrix(
   features: Float[AnyArray, 'K D'],
 ) -> Float[np.ndarray, 'K K']:
-  """How far policies are from each other.
+  """Distances between policies.
 
       d_ij = || psi^i - psi^j ||_2
 
@@ -394,7 +394,7 @@ def distance_matrix(
 def neighbour_distances(
   features: Float[AnyArray, 'K D'],
 ) -> Float[np.ndarray, 'K']:
-  """How far each policy of a set is from the one that is most like it.
+  """Distance of each policy to its nearest neighbour.
 
       l_i = min_{j != i} || psi^i - psi^j ||_2
 
@@ -437,7 +437,7 @@ def diversity_score(features: Float[AnyArray, 'K D']) -> float:
 
 
 def value_ratios(values: Float[AnyArray, 'K']) -> Float[np.ndarray, 'K']:
-  """What each policy of a set is worth as a part of what policy 0 is.
+  """Values of policies as a part of that of policy 0.
 
       v^i / v^0
 
@@ -465,7 +465,7 @@ def near_optimal_diversity(
   values: Float[AnyArray, 'K'],
   alpha: float,
 ) -> float:
-  """How diverse the policies are that are nearly as good as policy 0.
+  """Diversity of the policies that are nearly as good as policy 0.
 
       diversity_score of { psi^i : v^i >= alpha v^0 }
 
@@ -500,7 +500,7 @@ def k_shot_choice(trials: Float[AnyArray, 'K shots']) -> int:
 
   DOMiNO's measure of what a set is good for (Zahavy et al., 2022,
   arXiv:2205.13521): after each policy was tried in n episodes of a changed
-  world the best one is kept. What that is worth is the mean return of the
+  environment the best one is kept. Its value is the mean return of the
   chosen one in other episodes (`mean_and_error`): its mean over the trials is
   too high, and the more so the more policies there are.
 

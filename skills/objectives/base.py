@@ -1,4 +1,4 @@
-"""What an intrinsic reward is, and how several make one.
+"""The interface of intrinsic rewards, and their composition.
 
 An objective is a value of three pure functions, in the manner of an Optax
 transformation, composed by functions and never subclassed.
@@ -26,13 +26,13 @@ ObjectiveState = types.PyTree
 
 
 class SelectedSteps(NamedTuple):
-  """The M moments of each trajectory that an objective looks at.
+  """The M timesteps of each trajectory that an objective looks at.
 
   Attributes:
     observation: what was seen then.
     start: what was seen when the skill began, s_0.
     skill: the skill that led there.
-    mask: 1 for moments that happened.
+    mask: 1 for steps that were made.
   """
 
   observation: Shaped[Array, 'M B *observation']
@@ -42,11 +42,11 @@ class SelectedSteps(NamedTuple):
 
 
 class Timesteps(NamedTuple):
-  """Which moments of a trajectory matter, and when they are paid for.
+  """Which timesteps of a trajectory count, and when they are rewarded.
 
   Attributes:
-    select: trajectory -> its moments.
-    place: values `[M, B]` of the moments, trajectory -> rewards `[T, B]`.
+    select: trajectory -> the observations that these steps led to.
+    place: values `[M, B]` of these steps, trajectory -> rewards `[T, B]`.
   """
 
   select: Callable[[types.Trajectory], SelectedSteps]
@@ -92,12 +92,12 @@ TIMESTEPS = {'every': EVERY_STEP, 'final': FINAL_STEP}
 
 
 class Discriminator(NamedTuple):
-  """The ensemble inside an objective, for those who build on it.
+  """The discriminators of an objective, for others that build on it.
 
   Attributes:
-    logits: state of the objective, trajectory -> unnormalised log q_i(z|o) of
-      each member and moment, `[N, M, B, K]`.
-    timesteps: the moments that it sees.
+    logits: state of the objective, trajectory -> unnormalized log q_i(z|o) of
+      each member and timestep, `[N, M, B, K]`.
+    timesteps: those that it sees.
   """
 
   logits: Callable[[ObjectiveState, types.Trajectory], Float[Array, 'N M B K']]
@@ -121,10 +121,10 @@ class IntrinsicReward(NamedTuple):
 
   Attributes:
     streams: names of its R reward streams. Learners keep a value for each and
-      mix them only where the policy is made.
+      combine them only where the policy is made.
     init: random key -> state.
     reward: state, trajectory -> rewards `[T, B, R]`, without gradient.
-    weights: state -> weights of the streams in the mixture, `[R]`; where each
+    weights: state -> weights of the streams in their sum, `[R]`; where each
       skill has its own, `[K, R]`. `weights_of` reads either.
     update: state, trajectory, random key -> next state and metrics.
     discriminator: of skills; None in objectives that have none.
@@ -167,7 +167,7 @@ class AuxiliaryLoss(NamedTuple):
 
 
 class ObjectiveContext(NamedTuple):
-  """What an objective is given to make itself from its configuration.
+  """What an objective depends on besides its configuration.
 
   Attributes:
     problem: the environment's shapes.
@@ -182,10 +182,9 @@ class ObjectiveContext(NamedTuple):
 
 
 def scale(objective: IntrinsicReward, weight: float) -> IntrinsicReward:
-  """Weighs an objective's streams in the mixture, not its rewards.
+  """Scales the weights of an objective's streams, not its rewards.
 
-  So values keep their own size, and a change of weight asks no critic to learn
-  anew.
+  Values keep their own size, so a change of weight does not need new critics.
 
   Args:
     objective: any.
@@ -197,14 +196,15 @@ def scale(objective: IntrinsicReward, weight: float) -> IntrinsicReward:
 
 
 def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
-  """Two objectives side by side: the streams of both.
+  """An objective with the streams of two.
 
   Args:
     first: any objective.
     second: any other; names of streams and metrics must differ.
 
   Returns:
-    The sum. Its discriminator is the first's, else the second's.
+    The sum. Its discriminator is the first's, else the second's; it has no
+    features.
 
   Raises:
     ValueError: if both have a stream of the same name, or the returns of one
@@ -239,7 +239,7 @@ def add(first: IntrinsicReward, second: IntrinsicReward) -> IntrinsicReward:
 
   def weights(state):
     both = [first.weights(state[0]), second.weights(state[1])]
-    # Of each skill as soon as one of the two has weights of each.
+    # Weights of each skill as soon as one of the two has them.
     skills = max((part.shape[:-1] for part in both), key=len)
     return jnp.concatenate(
       [jnp.broadcast_to(part, skills + part.shape[-1:]) for part in both], -1
@@ -276,7 +276,7 @@ def of_part(discriminator: Discriminator, part: int) -> Discriminator:
 def weights_of(
   weights: Float[Array, '*skills R'], skill: Int[Array, '*batch']
 ) -> Float[Array, '... R']:
-  """The weights of the streams that apply to some skills.
+  """Weights of the streams for given skills.
 
   Args:
     weights: of all skills alike, `[R]`, or of each, `[K, R]`.
@@ -318,9 +318,9 @@ def with_discriminator(config: Any, discriminator: Any) -> Any:
 def skill_of_observations(
   trajectory: types.Trajectory,
 ) -> Int[Array, 'T_plus_1 B']:
-  """The skill by which each observation is valued, the last one's too.
+  """The skill of each observation, that of the last one included.
 
-  A trajectory is of one skill. What stands beside its padding is not that one.
+  A trajectory has one skill; entries beside its padding are arbitrary.
   """
   skill = trajectory.skill
   return jnp.broadcast_to(skill[:1], (len(skill) + 1, *skill.shape[1:]))

@@ -1,8 +1,8 @@
-"""Rewards for being told apart: what VIC and DIAYN share.
+"""Variational lower bound on I(Z; O): what VIC, DIAYN and RVIC share.
 
 A variational lower bound on the information between skill and outcome (Barber
 and Agakov, 2003): E[log q(z|o) - log p(z)] <= I(Z; O), with a uniform prior
-p(z) = 1/K. Objectives differ by the moments that they look at.
+p(z) = 1/K. Objectives differ by the timesteps that they look at.
 """
 
 from typing import NamedTuple
@@ -24,11 +24,11 @@ SKILL_STREAM = 'skill'
 
 
 class DiscriminationState(NamedTuple):
-  """Of the discriminators.
+  """State of the discriminators.
 
   Attributes:
     params: of every member, with a leading axis N.
-    optimizer: their optimiser's state.
+    optimizer: their optimizer's state.
   """
 
   params: types.Params
@@ -38,12 +38,12 @@ class DiscriminationState(NamedTuple):
 def skill_reward(
   logits: Float[Array, 'N *batch K'], skill: Int[Array, '*batch']
 ) -> Float[Array, '*batch']:
-  """How much better than chance the ensemble names the skill.
+  """Reward of the ensemble for naming the skill better than chance.
 
       log qbar(z|o) + log K,  qbar = mean_i q_i
 
   Args:
-    logits: unnormalised log q_i(z|o) of each member.
+    logits: unnormalized log q_i(z|o) of each member.
     skill: the skill that was run.
 
   Returns:
@@ -70,10 +70,10 @@ def make(
   clip_at_zero: bool,
   sees_start: bool = False,
 ) -> base.IntrinsicReward:
-  """Makes an objective that pays for skills that can be told apart.
+  """Makes an objective that rewards distinguishable skills.
 
   Args:
-    timesteps: the moments that the discriminators see and that are paid for.
+    timesteps: those that the discriminators see and that are rewarded.
     network: observations `[*batch, ...]` -> logits `[N, *batch, K]`; it takes
       two of them, s_0 first, if `sees_start`.
     optimizer: of the discriminators.
@@ -157,7 +157,7 @@ def from_config(
 def _metrics(
   logits: Float[Array, 'N M B K'], selected: base.SelectedSteps
 ) -> types.Metrics:
-  """What the discriminators did on a batch, before they learned from it."""
+  """Loss, accuracy and reward on a batch, before the update."""
   losses = cross_entropy(logits, selected.skill)
   q = jnp.mean(jax.nn.softmax(logits), axis=0)
   right = (jnp.argmax(q, axis=-1) == selected.skill).astype(jnp.float32)

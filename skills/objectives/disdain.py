@@ -36,7 +36,7 @@ def disagreement(
       H[ mean_i q_i(.|o) ] - mean_i H[ q_i(.|o) ]
 
   Args:
-    logits: unnormalised log q_i(z|o) of each of the N members.
+    logits: unnormalized log q_i(z|o) of each of the N members.
 
   Returns:
     The bonus in nats: 0 where members agree, at most log(min(N, K)).

@@ -58,23 +58,23 @@ CONSTRAINTS = ('multiplier', 'none', 'linear', 'smerl', 'reverse_smerl')
 DISTANCE_OVER_NOISE = 'policies/distance_over_noise'
 """About 1 where all policies do the same."""
 
-# Of attractive_coeff: the two objectives of the paper.
+# Values of attractive_coeff: the two objectives of the paper.
 REPULSIVE = 0.0
 VAN_DER_WAALS = 0.5
 
 # Mixing of the returns that successor features are learned from.
 _SUCCESSOR_LAMBDA = 0.9
 
-# Normalised features are at most so large.
+# Limit of normalized features.
 _MAX_FEATURE = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DominoConfig:
-  """Settings of the set.
+  """Settings of DOMiNO.
 
   Attributes:
-    alpha: what each policy is to be worth as a part of policy 0, in [0, 1].
+    alpha: least value of each policy, as a part of that of policy 0, in [0, 1].
     attractive_coeff: 0 for pure repulsion; 0.5 for Van der Waals' force, which
       vanishes at the target distance and attracts beyond it.
     target_distance: l0, in the units of the features' averages.
@@ -88,7 +88,7 @@ class DominoConfig:
       features.
     features: names of the observation's entries that policies are to differ in,
       such as `velocity`, or `velocity[0]` for the first of several; none for
-      all. In worlds whose observations are state indices: one for each state.
+      all. Where observations are state indices: one for each state.
     normalize_features: whether features are shifted and scaled to mean 0 and
       deviation 1 over all that was seen; those of state indices never are.
     constraint: what weighs the two streams: 'multiplier' the paper's, learned
@@ -163,7 +163,7 @@ class DominoConfig:
 
 
 class Averages(NamedTuple):
-  """What is known of the set's policies.
+  """Moving averages of the policies.
 
   Attributes:
     value: mean reward of a step.
@@ -175,20 +175,20 @@ class Averages(NamedTuple):
 
 
 class Successor(NamedTuple):
-  """Learned successor features: parameters and their optimiser's state."""
+  """Learned successor features: parameters and their optimizer's state."""
 
   params: types.Params
   optimizer: optax.OptState
 
 
 class DominoState(NamedTuple):
-  """Everything that learning changes.
+  """State of the objective.
 
   Attributes:
     averages: of the policies.
     multiplier: mu; that of policy 0 is unused.
-    optimizer: the multipliers' optimiser state.
-    moments: of the raw features; empty where they are not normalised.
+    optimizer: the multipliers' optimizer state.
+    moments: of the raw features; empty where they are not normalized.
     successor: of learned successor features; empty if there are none.
     steps: number of updates so far.
   """
@@ -211,7 +211,7 @@ def _ratio(
 def vdw_force(
   config: DominoConfig, distance: Float[Array, '*batch']
 ) -> Float[Array, '*batch']:
-  """How strongly policies are pushed apart; below 0 they are pulled together.
+  """Van der Waals force between policies; below 0 it attracts.
 
       (1 - a) (l / l0)^p - a (l / l0)^q
 
@@ -231,7 +231,7 @@ def vdw_force(
 def diversity(
   config: DominoConfig, distance: Float[Array, '*batch']
 ) -> Float[Array, '*batch']:
-  """What the force is the slope of: policy i's term of the diversity.
+  """Policy i's term of the diversity, whose slope is the force.
 
   The integral of `vdw_force(l) l`, and so 0.5 l^2 of pure repulsion, and half
   of 0.5 l^2 - 0.2 l^5 / l0^3 of Van der Waals' force.
@@ -251,7 +251,7 @@ def diversity(
 def diversity_gradient(
   config: DominoConfig, psi: Float[Array, 'K D']
 ) -> Float[Array, 'K D']:
-  """What a feature is worth to each policy: c^i (psi^i - psi^{j*}) [/ D].
+  """Gradient of diversity by features: c^i (psi^i - psi^{j*}) [/ D].
 
   The diversity reward is its product with phi: the gradient of `diversity`
   with respect to the policy's own occupancy.
@@ -286,7 +286,7 @@ def lagrange_weights(
   multiplier: Float[Array, 'K'],
   value: Float[Array, 'K'],
 ) -> Float[Array, 'K']:
-  """The weights of the task by the constraint; that of policy 0 is unused.
+  """Lagrange weights of the task's reward; that of policy 0 is unused.
 
   Args:
     config: has alpha and `multiplier_gain`.
@@ -350,7 +350,7 @@ def ema(
   count: Float[Array, 'K'],
   decay: float,
 ) -> Float[Array, 'K *features']:
-  """Moving averages after a batch; of policies not in it, they stay.
+  """Moving averages after a batch; those of policies not in it stay.
 
   Args:
     average: before.
@@ -365,7 +365,7 @@ def ema(
 def _entries(
   names: tuple[str, ...], problem: types.ProblemSpec
 ) -> np.ndarray | None:
-  """Where the named entries lie in an observation; None for all of it."""
+  """Indices of the named entries of an observation; None for all of it."""
   if not names:
     return None
   known = problem.entry_names
@@ -387,7 +387,7 @@ def _entries(
 
 
 class Features(NamedTuple):
-  """What policies are compared by.
+  """Features that policies are compared by.
 
   Attributes:
     size: how many features there are, D.
@@ -412,9 +412,6 @@ class Features(NamedTuple):
 
 def make_features(config: DominoConfig, problem: types.ProblemSpec) -> Features:
   """Makes the features phi of an environment's observations.
-
-  Of what an agent has learned they are `make_features(config,
-  problem).apply(state.moments, observations)`.
 
   Args:
     config: which features.
@@ -493,7 +490,7 @@ def make(
     return jnp.where(
       state.steps < config.burn_in,
       jnp.array([1.0, 0.0]),
-      # Of a state that was loaded, too, which is of NumPy's arrays.
+      # A state that was loaded has NumPy arrays.
       stream_weights(
         config,
         jnp.asarray(state.multiplier),
@@ -660,7 +657,7 @@ class _SuccessorFeatures(NamedTuple):
 def _make_successor(
   config: DominoConfig, context: base.ObjectiveContext, features: Features
 ) -> _SuccessorFeatures | None:
-  """Learns them by lambda-returns, taking data for the policy's own."""
+  """Successor features learned by lambda-returns, as from on-policy data."""
   gamma = config.successor_discount
   if gamma is None:
     return None

@@ -1,4 +1,4 @@
-"""IVE: what a model and a value disagree about, they do not know.
+"""IVE: disagreement of a model and a value as a sign of ignorance.
 
 Filos, Vertes, Marinho, Farquhar, Borsa, Friesen, Behbahani, Schaul, Barreto and
 Osindero, "Model-value inconsistency as a signal for epistemic uncertainty",
@@ -25,8 +25,8 @@ losses of `self_consistency` train the disagreement away, also where there were
 no data: with either of them the spread says little.
 
 A model that knows no end would go on imagining past it, where it was never
-taught anything: whoever trains it must show it what comes then, or the last
-steps of every episode look unknown for ever.
+taught anything: its training must show it what comes then, or the last steps
+ of every episode look unknown for ever.
 """
 
 import dataclasses
@@ -139,7 +139,7 @@ def estimates(
   num_rollouts: int,
   discount: float,
 ) -> Float[Array, 'n_plus_1 *batch']:
-  """The n + 1 estimates of what states are worth, without gradient.
+  """The n + 1 estimates of the values of states, without gradient.
 
   Args:
     under_policy: the model under the policy that is valued.
@@ -198,7 +198,7 @@ def bonus(
 ) -> Float[Array, 'T B']:
   """The spread of the state that each step led to, without gradient.
 
-  0 where that is no state to act in, since the world ended there, and in
+  0 where that is no state to act in, since the episode ended there, and in
   padding.
 
   Args:
@@ -231,7 +231,7 @@ def look_ahead(
   beta: float,
   discount: float,
 ) -> Float[Array, '*batch A']:
-  """What each action is worth, by estimates of where it leads in the model.
+  """Action values, by one step of the model and estimates of what follows.
 
       r(s, a) + g (mean_k + beta std_k)(s'),
 

@@ -1,4 +1,4 @@
-"""RND: a bonus where a network cannot yet foretell another's random output.
+"""RND: a bonus for errors in predicting a random network's output.
 
 Burda, Edwards, Storkey and Klimov, "Exploration by random network
 distillation", 2018 (arXiv:1810.12894), section 2.2 to 2.4: the predictor is
@@ -11,7 +11,7 @@ not the standard deviation of their discounted sums, since a skill's bonus may
 be paid once, at its end, and since errors that are all alike have no deviation
 to divide by; the bonus is at most 10, for while all skills end in one state the
 whitened input and with it every error is 0; and the predictor learns from every
-moment of a batch, not from a random quarter.
+timestep of a batch, not from a random quarter.
 """
 
 import dataclasses
@@ -40,12 +40,12 @@ _MAX_BONUS = 10.0
 
 
 class RndState(NamedTuple):
-  """Of the distillation.
+  """State of the distillation.
 
   Attributes:
     target: parameters of the fixed random network.
     predictor: parameters of the one that learns.
-    optimizer: the predictor's optimiser state.
+    optimizer: the predictor's optimizer state.
     inputs: moments of each feature of the observations.
     errors: moments of the prediction errors.
   """
@@ -76,7 +76,7 @@ def bonus(
     network: vectors `[*batch, D]` -> embeddings `[*batch, E]`; target and
       predictor are two draws of its parameters.
     optimizer: of the predictor.
-    timesteps: the moments that are learned from and paid for.
+    timesteps: those that are learned from and rewarded.
     problem: says how observations become vectors.
 
   Returns:
@@ -153,7 +153,7 @@ class RndConfig:
     bonus_weight: weight of the bonus relative to it.
     hidden_sizes: units of each hidden layer of both networks.
     embedding_size: size of their output.
-    learning_rate: step size of the predictor's optimiser.
+    learning_rate: step size of the predictor's optimizer.
     optimizer: its name.
     timesteps: 'final' pays for the state in which a skill ends; 'every' for
       each state that it visits.

@@ -33,11 +33,11 @@ from skills.objectives import discrimination
 
 
 class State(NamedTuple):
-  """Of the classifiers, which share no parameters.
+  """State of the classifiers, which share no parameters.
 
   Attributes:
-    relative: of q_rel.
-    absolute: of q_abs.
+    relative: state of q_rel.
+    absolute: state of q_abs.
   """
 
   relative: discrimination.DiscriminationState

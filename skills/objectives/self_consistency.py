@@ -1,4 +1,4 @@
-"""Self-consistency: a model and a value that agree in what they imagine.
+"""Self-consistency: losses on imagined rollouts of a model and a value.
 
 Farquhar, Baumli, Marinho, Filos, Hessel, van Hasselt and Silver,
 "Self-consistent models and values", 2021 (arXiv:2110.12840).
@@ -17,10 +17,10 @@ rewards are not trained. None moves the policy that imagines. `dyna` is `direct`
 with everything but the value held constant, and so the control, at the same
 compute, for what training the model brings.
 
-None of them says anything of the world: they are added to losses that do, since
-a constant value with a reward that fits is consistent too. And as they make
-model and value agree also where there were no data, their disagreement is no
-sign of ignorance any more.
+None of them learns from the environment. They are added to losses that do,
+since a constant value with a reward that fits is consistent too. And as they
+make model and value agree also where there were no data, their disagreement is
+no sign of ignorance any more.
 
 Departures from the paper: K counts temporal differences, so that K = 1 looks
 one step ahead, and `dyna` and `direct` are then the same in a table. The error
@@ -90,7 +90,7 @@ def temporal_differences(
   discount: float,
   lambda_: float,
 ) -> Float[Array, 'K *batch']:
-  """What each imagined state is worth by what follows it, less by itself.
+  """Temporal differences along an imagined rollout.
 
   Args:
     kind: one of `KINDS`; what is held constant.

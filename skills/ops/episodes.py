@@ -1,4 +1,4 @@
-"""Where a trajectory ends, and what stands there.
+"""Last steps and final observations of trajectories.
 
 Real steps fill a prefix of a trajectory's T steps; `mask` marks them.
 """
@@ -26,23 +26,6 @@ def at_last_step(
 def final(
   observation: Shaped[Array, 'T_plus_1 B *rest'], mask: Float[Array, 'T B']
 ) -> Shaped[Array, 'B *rest']:
-  """What the last real step led to: s_T, also of a skill cut short."""
+  """Final observation s_T, also of a skill that was cut short."""
   index = last_step(mask) + 1
   return observation[index, jnp.arange(mask.shape[1])]
-
-
-def label_last_observation(
-  label: Shaped[Array, 'T_plus_1 B'],
-) -> Shaped[Array, 'T_plus_1 B']:
-  """Carries an episode's label from its last step to its last observation.
-
-  Acme's adders write zeros beside the last observation of an episode, so that
-  an objective that reads the skill there would learn of skill 0 alone.
-
-  Args:
-    label: labels by observation; the last row is ignored.
-
-  Returns:
-    The labels with the last row replaced by the one before it.
-  """
-  return label.at[-1].set(label[-2])

@@ -1,9 +1,9 @@
-"""Independent Gaussians, and what becomes of them within [-1, 1].
+"""Independent Gaussians, and Gaussians squashed into [-1, 1].
 
 A bounded action is the hyperbolic tangent of a Gaussian number, its latent. Its
 density under one policy over that under another is that of the latents, since
-both are squashed alike: whoever compares policies needs no more than these, and
-never has to undo the tangent, which is lost to rounding near the bounds.
+both are squashed alike: comparing policies needs no more than these, and
+never undoes the tangent, which is lost to rounding near the bounds.
 """
 
 import jax
@@ -25,7 +25,7 @@ def sample(
   deviation: Float[Array, '*batch A'],
   uniform: Float[Array, '*batch A'],
 ) -> Float[Array, '*batch A']:
-  """Draws from each distribution, by the inverse of its sums.
+  """Samples of Gaussians, by the inverse of their distribution function.
 
   Args:
     mean: of each.

@@ -1,4 +1,4 @@
-"""Policies that are better than others."""
+"""Policy improvement."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ def cmpo(
   advantages: Float[Array, '*batch A'],
   clip: float = 1.0,
 ) -> Float[Array, '*batch A']:
-  """Log-probabilities of the clipped MPO policy.
+  """Log-probabilities of the clipped MPO (CMPO) policy.
 
       pi(a|s) ~ prior(a|s) exp(clip(advantage(s, a), -clip, clip))
 

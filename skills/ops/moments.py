@@ -1,4 +1,4 @@
-"""Running mean and variance, and the usual size of numbers that drift."""
+"""Running mean and variance, and exponential moving mean squares."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 
 class Moments(NamedTuple):
-  """Mean and variance of all the numbers seen so far, for each feature.
+  """Running mean and variance, for each feature.
 
   Attributes:
     count: how many there were.
@@ -29,7 +29,7 @@ class Moments(NamedTuple):
 
 
 def init(shape: tuple[int, ...] = ()) -> Moments:
-  """Nothing seen yet; `shape` is that of one number."""
+  """Moments of no numbers; `shape` is that of one number."""
   return Moments(jnp.zeros(()), jnp.zeros(shape), jnp.zeros(shape))
 
 
@@ -38,7 +38,7 @@ def update(
   values: Float[Array, '*batch_and_features'],
   mask: Float[Array, '*batch'],
 ) -> Moments:
-  """Takes in a batch (Chan, Golub and LeVeque's parallel update).
+  """Moments after a batch (Chan, Golub and LeVeque's parallel update).
 
   Args:
     moments: of what was seen before.
@@ -77,7 +77,7 @@ def whiten(
 
 
 class MovingSquare(NamedTuple):
-  """Exponentially forgetful mean of squares.
+  """Exponential moving average of squares.
 
   Attributes:
     weighted: sum of the batches' mean squares, each times (1 - decay) and as
@@ -98,7 +98,7 @@ class MovingSquare(NamedTuple):
 
 
 def init_square() -> MovingSquare:
-  """Nothing seen yet."""
+  """The moving square of no numbers."""
   return MovingSquare(jnp.zeros(()), jnp.zeros(()))
 
 
@@ -108,7 +108,7 @@ def update_square(
   mask: Float[Array, '*batch'],
   decay: float,
 ) -> MovingSquare:
-  """Takes in a batch; one whose numbers are all left out changes nothing.
+  """The moving square after a batch; an empty batch changes nothing.
 
   Args:
     moving: of what was seen before.
@@ -128,5 +128,5 @@ def update_square(
 def divide_by_size(
   moving: MovingSquare, values: Float[Array, '*batch'], offset: float = 1e-12
 ) -> Float[Array, '*batch']:
-  """Numbers in units of their root mean square, which are not shifted."""
+  """Numbers in units of their root mean square, not centered."""
   return values / jnp.sqrt(moving.mean + offset)

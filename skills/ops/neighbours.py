@@ -1,4 +1,4 @@
-"""Who is nearest to whom."""
+"""Nearest neighbours."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 
 class Nearest(NamedTuple):
-  """Of each of K points, the nearest of the others.
+  """The nearest other point of each of K points.
 
   Attributes:
     index: which one it is.

@@ -1,4 +1,4 @@
-"""Multi-step returns, their scale, and what they say of the actions taken."""
+"""Multi-step returns: lambda-returns, V-trace, Retrace, value rescaling."""
 
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +64,7 @@ def lambda_returns(
 def signed_hyperbolic(
   x: Float[Array, '*batch'], epsilon: float = 1e-3
 ) -> Float[Array, '*batch']:
-  """Makes large returns small, and keeps the sign.
+  """Signed hyperbolic value transform h(x) (R2D2).
 
       h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x
 
@@ -72,7 +72,7 @@ def signed_hyperbolic(
 
   Args:
     x: returns.
-    epsilon: slope of what is left of them where they are large.
+    epsilon: slope of the transform where returns are large.
   """
   return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1.0) - 1.0) + epsilon * x
 
@@ -88,7 +88,7 @@ def signed_parabolic(
 
 
 class VTrace(NamedTuple):
-  """What V-trace makes of sequences.
+  """Targets and advantages of V-trace.
 
   Attributes:
     targets: what the values of the states before each step regress to.
@@ -110,7 +110,7 @@ def vtrace(
   clip_rho_threshold: float = 1.0,
   clip_c_threshold: float = 1.0,
 ) -> VTrace:
-  """Values of one policy from the steps of another.
+  """V-trace targets and policy-gradient advantages.
 
   Espeholt et al., "IMPALA: Scalable distributed deep-RL with importance
   weighted actor-learner architectures", 2018 (arXiv:1802.01561), eq. 1 and
@@ -173,7 +173,7 @@ def retrace(
   ratio: Float[Array, 'T *#batch'],
   lambda_: float | Float[Array, 'T *#batch'],
 ) -> Float[Array, 'T *batch']:
-  """What each action is worth to one policy, from the steps of another.
+  """Retrace(lambda) action-value targets.
 
   Munos et al., "Safe and efficient off-policy reinforcement learning", 2016
   (arXiv:1606.02647), eq. 3 and 4:

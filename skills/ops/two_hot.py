@@ -1,9 +1,9 @@
-"""Numbers as distributions over atoms, for heads that predict by classifying.
+"""Two-hot encoding of numbers, for heads that predict by classifying.
 
 As in MuZero (Schrittwieser et al., 2019, arXiv:1911.08265, appendix F): returns
-are made small by `returns.signed_hyperbolic`, and a small return is written as
-the two probabilities, of the atoms on either side of it, whose mean it is. A
-head's scalar is its distribution's mean, made large again.
+are transformed by `returns.signed_hyperbolic`, and a transformed return is the
+mean of a distribution over the two atoms on either side of it. A head's scalar
+is the mean of its distribution, transformed back.
 """
 
 import jax
@@ -22,7 +22,7 @@ def atoms(support_max: float, num_atoms: int) -> Float[Array, 'K']:
 def encode(
   x: Float[Array, '*batch'], support: Float[Array, 'K']
 ) -> Float[Array, '*batch K']:
-  """Probabilities of the two atoms around each number, whose mean it is.
+  """Two-hot probabilities of each number, whose mean it is.
 
   Args:
     x: numbers; those beyond the outermost atoms count as these.
@@ -44,12 +44,12 @@ def decode(
 def from_returns(
   x: Float[Array, '*batch'], support: Float[Array, 'K']
 ) -> Float[Array, '*batch K']:
-  """What a head is trained to say of returns or rewards."""
+  """Two-hot targets of transformed returns or rewards."""
   return encode(returns.signed_hyperbolic(x), support)
 
 
 def to_returns(
   logits: Float[Array, '*batch K'], support: Float[Array, 'K']
 ) -> Float[Array, '*batch']:
-  """The return or reward that a head's logits stand for."""
+  """Returns or rewards that a head's logits predict."""
   return returns.signed_parabolic(decode(jax.nn.softmax(logits), support))

@@ -28,7 +28,7 @@ class Table:
     return self.returns[np.ix_(list(policies), list(episodes))]
 
 
-def test_what_is_reported_is_of_other_episodes_than_those_that_chose():
+def test_reported_returns_are_of_other_episodes_than_those_that_chose():
   play = Table()
   adapted = adaptation.adapt(play, num_policies=3, shots=2, num_fresh=3)
   assert adapted.chosen == 1

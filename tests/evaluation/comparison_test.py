@@ -12,13 +12,13 @@ def test_the_middle_half_of_the_seeds_is_averaged():
   np.testing.assert_allclose(comparison.interquartile_mean(values), 4.5)
 
 
-def test_of_five_seeds_one_is_left_out_at_either_end():
+def test_one_of_five_seeds_is_left_out_at_either_end():
   values = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [6.0, 4.0], [99, 9]])
   # (1 + 2 + 6) / 3, and (1 + 1 + 4) / 3.
   np.testing.assert_allclose(comparison.interquartile_mean(values), [3.0, 2.0])
 
 
-def test_of_three_seeds_the_mean_is_that_of_all():
+def test_the_mean_of_three_seeds_is_that_of_all():
   values = np.array([0.0, 1.0, 8.0])
   np.testing.assert_allclose(comparison.interquartile_mean(values), 3.0)
 
@@ -80,7 +80,7 @@ def test_other_curves_meet_where_all_of_them_have_values():
   np.testing.assert_allclose(values, [[4, 6, 8], [1, 1, 3]])
 
 
-def test_what_is_no_number_is_passed_over():
+def test_missing_values_are_passed_over():
   common, values = comparison.on_common_steps(
     [(np.array([0.0, 1.0, 2.0]), np.array([0.0, np.nan, 2.0]))]
   )

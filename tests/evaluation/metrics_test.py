@@ -226,7 +226,7 @@ def test_effective_states_see_neither_order_nor_number(counts, order, times):
 @pytest.mark.parametrize(
   'counts', [[0, 0], [1, -1], [3, -1], [np.inf, 1], [np.nan, 1]]
 )
-def test_counts_that_are_none_are_refused(counts):
+def test_invalid_counts_are_refused(counts):
   with pytest.raises(ValueError, match='counts must be'):
     metrics.effective_states(np.array(counts, np.float64))
   with pytest.raises(ValueError, match='counts must be'):
@@ -347,7 +347,7 @@ def test_relative_information_is_that_of_its_definition():
   assert found.relative == pytest.approx(expected)
 
 
-def test_states_that_are_none_of_the_world_s_are_refused():
+def test_states_out_of_range_are_refused():
   with pytest.raises(ValueError, match='end must lie in .0, 3., got'):
     information([(0, 1, 3)])
 

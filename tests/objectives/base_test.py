@@ -92,7 +92,7 @@ def test_add_updates_each_with_its_own_random_numbers():
   assert first != second
 
 
-def test_what_is_added_leaves_the_first_as_it_is_alone():
+def test_adding_leaves_the_first_objective_unchanged():
   alone = constant('a', 1.0)
   both = base.add(alone, constant('b', 5.0))
   state = both.init(KEY)
@@ -120,7 +120,7 @@ def test_the_sum_passes_on_the_discriminator_of_either_part(position):
   np.testing.assert_array_equal(logits, np.full((1, 1, 2, 3), position))
 
 
-def test_of_two_discriminators_the_first_is_passed_on():
+def test_the_first_of_two_discriminators_is_passed_on():
   def discriminator(timesteps):
     return base.Discriminator(lambda state, trajectory: None, timesteps)
 
@@ -135,7 +135,7 @@ def test_there_is_no_discriminator_where_neither_part_has_one():
   assert base.add(constant('a', 1.0), constant('b', 1.0)).discriminator is None
 
 
-def test_the_final_view_shows_one_moment_and_pays_it_at_the_last_step():
+def test_final_step_selects_one_state_and_pays_at_the_last_step():
   batch = BATCH._replace(
     observation=jnp.array([[0, 1], [2, 3], [4, 5]]),
     # Padding carries another skill.
@@ -151,7 +151,7 @@ def test_the_final_view_shows_one_moment_and_pays_it_at_the_last_step():
   )
 
 
-def test_the_view_of_every_step_shows_what_each_real_step_led_to():
+def test_every_step_selects_what_each_real_step_led_to():
   batch = BATCH._replace(observation=jnp.array([[0, 1], [2, 3], [4, 5]]))
   moments = base.EVERY_STEP.select(batch)
   np.testing.assert_array_equal(moments.observation, [[2, 3], [4, 5]])
@@ -163,7 +163,7 @@ def test_the_view_of_every_step_shows_what_each_real_step_led_to():
   )
 
 
-def test_masked_mean_leaves_out_what_is_masked():
+def test_masked_mean_ignores_masked_entries():
   values = jnp.array([[1.0, 100.0], [3.0, 5.0]])
   mask = jnp.array([[1.0, 0.0], [1.0, 1.0]])
   # (1 + 3 + 5) / 3

@@ -177,7 +177,7 @@ def test_no_gradient_leaves_the_rewards(case):
   chex.assert_trees_all_equal(grads, jax.tree.map(jnp.zeros_like, grads))
 
 
-def test_what_stands_in_padding_changes_nothing(case):
+def test_padding_changes_nothing(case):
   state = trained(case)
   one = problems.trajectory(case.problem, seed=1, padding_seed=2)
   other = problems.trajectory(case.problem, seed=1, padding_seed=3)
@@ -275,7 +275,7 @@ def test_state_survives_a_file_bit_for_bit(case, tmp_path):
   )
 
 
-def test_the_discriminator_sees_every_moment_that_is_paid_for(case):
+def test_the_discriminator_sees_every_rewarded_timestep(case):
   discriminator = case.objective.discriminator
   if discriminator is None:
     pytest.skip('no discriminator')

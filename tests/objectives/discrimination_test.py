@@ -60,7 +60,7 @@ def test_reward_is_the_log_of_mean_probability_over_chance():
   )
 
 
-def test_reward_does_not_depend_on_the_size_of_unnormalised_logits():
+def test_reward_does_not_depend_on_the_size_of_unnormalized_logits():
   logits = jnp.log(jnp.array([[[0.4, 0.6]], [[0.2, 0.8]]]))
   shifted = logits + jnp.array([[[5.0]], [[-7.0]]])
   # (.4 + .2) / 2 * 2 = .6
@@ -194,7 +194,7 @@ def test_the_reported_reward_is_never_clipped():
   assert metrics['discriminator_accuracy'] == 0
 
 
-def test_metrics_weigh_every_real_moment_alike():
+def test_metrics_weigh_every_real_timestep_alike():
   # DIAYN sees the four moments of SHORT: skill 2 in states 1, 2 and 3 and
   # skill 1 in state 3; only in state 3 is anything known.
   objective = make(diayn.DiaynConfig())

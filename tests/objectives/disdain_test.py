@@ -119,7 +119,7 @@ def test_names_of_members_and_skills_do_not_matter(logits, members, skills):
 
 
 @pytest.mark.parametrize('config_class', [vic.VicConfig, diayn.DiaynConfig])
-def test_bonus_is_paid_beside_the_skill_reward_at_the_same_moments(
+def test_bonus_is_paid_beside_the_skill_reward_at_the_same_timesteps(
   config_class,
 ):
   over = config_class(discriminator=PAIR, clip_at_zero=False)

@@ -190,7 +190,7 @@ def test_a_violated_constraint_raises_lambda_and_one_that_holds_lowers_it():
   np.testing.assert_allclose(after.multiplier, [0.0, 0.25, -0.25])
 
 
-def test_who_falls_short_is_weighed_towards_the_task_at_once():
+def test_a_policy_that_falls_short_is_weighed_towards_the_task_at_once():
   config = domino.DominoConfig(alpha=0.9, multiplier_gain=10.0)
   multiplier = jnp.array([5.0, -1.0, -1.0, 0.5])
   value = jnp.array([2.0, 1.2, 2.0, 1.8])
@@ -270,7 +270,7 @@ def test_averages_are_of_each_policy_s_own_steps():
   )
 
 
-def test_learned_successor_features_are_those_of_the_world():
+def test_learned_successor_features_are_those_of_the_environment():
   # A ring of two states that every policy runs through, seen from either.
   gamma = 0.8
   problem = dataclasses.replace(problems.TABLE, num_states=2)
@@ -345,7 +345,7 @@ def test_a_feature_that_is_not_there_is_refused_with_those_that_are():
     )
 
 
-def test_normalised_features_have_mean_0_and_deviation_1():
+def test_normalized_features_have_mean_0_and_deviation_1():
   objective = make(problems.VECTOR)
   batch = problems.trajectory(problems.VECTOR)
   batch = batch._replace(observation=100 * batch.observation + 7)
@@ -468,7 +468,7 @@ def test_streams_are_mixed_by_each_skill_s_own_weights():
   )
 
 
-def test_advantages_of_each_skill_are_normalised_by_themselves():
+def test_advantages_of_each_skill_are_normalized_by_themselves():
   values = jnp.array([[1.0, 100.0], [3.0, 500.0], [9.0, 9.0]])
   mask = jnp.array([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
   skill = jnp.array([[0, 1]] * 3)

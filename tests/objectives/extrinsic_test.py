@@ -24,7 +24,7 @@ def make(**settings):
   )
 
 
-def test_it_pays_what_the_world_pays_and_nothing_for_padding():
+def test_it_pays_what_the_environment_pays_and_nothing_for_padding():
   batch = problems.trajectory(problems.TABLE)
   objective = make(scale=2.0)
   rewards = objective.reward(objective.init(KEY), batch)
@@ -126,7 +126,7 @@ def every_item(length, cut):
   ],
 )
 @pytest.mark.parametrize('lambda_', [0.0, 0.7])
-def test_values_are_those_of_a_world_without_items(length, cut, lambda_):
+def test_values_are_those_of_an_environment_without_items(length, cut, lambda_):
   agent = registry.make_agent(
     config_lib.SkillAgentConfig(
       objective=extrinsic.ExtrinsicConfig(),

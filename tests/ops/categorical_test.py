@@ -51,13 +51,13 @@ def test_log_mean_of_one_member_is_itself():
 
 
 @pytest.mark.parametrize('size', [1e4, 1e30])
-def test_what_all_members_hold_for_impossible_stays_finite(size):
+def test_skills_impossible_to_all_members_stay_finite(size):
   # exp(-1e4) is 0 in float32; its log must not be taken.
   log_p = jnp.full((2, 1), -size)
   np.testing.assert_allclose(categorical.log_mean(log_p), [-size], rtol=1e-6)
 
 
-def test_what_one_member_holds_for_impossible_costs_only_its_share():
+def test_skills_impossible_to_one_member_cost_only_its_share():
   # (1 + 0) / 2
   log_p = jnp.array([[0.0], [-1e30]])
   np.testing.assert_allclose(
@@ -78,7 +78,7 @@ def test_samples_split_the_unit_interval_by_the_probabilities():
   )
 
 
-def test_what_is_impossible_is_never_drawn():
+def test_impossible_categories_are_never_drawn():
   log_p = jnp.log(jnp.array([0.0, 0.5, 0.0, 0.5, 0.0]))
   uniform = jnp.linspace(0.0, np.nextafter(np.float32(1), np.float32(0)), 101)
   drawn = categorical.sample(jnp.broadcast_to(log_p, (101, 5)), uniform)

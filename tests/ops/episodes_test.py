@@ -32,11 +32,3 @@ def test_final_observations_keep_their_shape():
   assert final.shape == (3, 2, 4)
   for b, length in enumerate(lengths):
     np.testing.assert_array_equal(final[b], observation[length, b])
-
-
-def test_the_last_observation_gets_the_label_of_the_last_step():
-  # Acme writes zeros there.
-  label = jnp.array([[3, 5], [3, 5], [0, 0]])
-  np.testing.assert_array_equal(
-    episodes.label_last_observation(label), [[3, 5], [3, 5], [3, 5]]
-  )
