@@ -1,4 +1,7 @@
-"""Optimizers by name, for configurations."""
+"""Optimizers by name, and the gradient step.
+
+They stand below learners and objectives, since both learn by gradients.
+"""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -26,7 +29,7 @@ def make(
 
   Args:
     name: key of `OPTIMIZERS`.
-    learning_rate: its step size, or that of each update.
+    learning_rate: step size, or a schedule of step sizes.
     max_gradient_norm: gradients are scaled down to this global norm; None for
       no limit.
 
@@ -43,23 +46,39 @@ def make(
   return optax.chain(optax.clip_by_global_norm(max_gradient_norm), optimizer)
 
 
-def step(
+def apply_gradients(
   optimizer: optax.GradientTransformation,
-  loss_fn: Callable[[types.Params], tuple[Any, Any]],
+  grads: types.Params,
   params: types.Params,
-  state: optax.OptState,
-) -> tuple[types.Params, optax.OptState, Any, Any]:
-  """One gradient step.
+  optimizer_state: optax.OptState,
+) -> tuple[Any, optax.OptState]:
+  """One optimizer update: the next parameters and optimizer state."""
+  updates, optimizer_state = optimizer.update(grads, optimizer_state, params)
+  return optax.apply_updates(params, updates), optimizer_state
+
+
+def gradient_step(
+  optimizer: optax.GradientTransformation,
+  loss: Callable[..., tuple[jax.Array, types.PyTree]],
+  params: types.Params,
+  optimizer_state: optax.OptState,
+  *args: types.PyTree,
+) -> tuple[Any, optax.OptState, Any]:
+  """One step down the gradient of a loss.
 
   Args:
-    optimizer: turns gradients into updates.
-    loss_fn: parameters -> the loss and anything else.
-    params: where the gradient is taken.
-    state: the optimizer's.
+    optimizer: the Optax transformation.
+    loss: parameters, `*args` -> loss and auxiliary output.
+    params: parameters to change.
+    optimizer_state: state of the optimizer.
+    *args: further arguments of the loss, which have no gradient.
 
   Returns:
-    The next parameters and optimizer state, the loss and what came with it.
+    The next parameters, the next optimizer state and the auxiliary output of
+    the loss before the step.
   """
-  (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-  updates, state = optimizer.update(grads, state, params)
-  return optax.apply_updates(params, updates), state, loss, aux
+  grads, aux = jax.grad(loss, has_aux=True)(params, *args)
+  params, optimizer_state = apply_gradients(
+    optimizer, grads, params, optimizer_state
+  )
+  return params, optimizer_state, aux

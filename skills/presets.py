@@ -248,11 +248,15 @@ def make(
     replay=_bounded(parts.replay, sizes.skill_length, problem),
     updates_per_step=parts.updates_per_step,
   )
-  return _domino(config, environment) if agent == _DOMINO else config
+  if agent == _DOMINO:
+    return _domino(config, environment, problem)
+  return config
 
 
 def _domino(
-  config: config_lib.SkillAgentConfig, environment: str
+  config: config_lib.SkillAgentConfig,
+  environment: str,
+  problem: types.ProblemSpec,
 ) -> config_lib.SkillAgentConfig:
   """The settings of a set of policies, from those of other agents."""
   hidden_sizes = config.network.hidden_sizes
@@ -277,7 +281,7 @@ def _domino(
       batch_size=64,
       updates_per_step=1,
     )
-  if isinstance(config.learner, actor_critic.ActorCriticConfig):
+  if problem.num_actions is None:
     return dataclasses.replace(
       config,
       num_skills=10,

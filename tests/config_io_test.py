@@ -224,6 +224,21 @@ def test_another_objective_keeps_the_discriminator_s_settings():
   assert config_io.apply_changes(config, {'objective.over': 'vic'}) == config
 
 
+def test_the_discriminator_of_a_nested_objective_is_kept_too():
+  config = config_io.apply_changes(
+    make(),
+    {
+      'objective': 'counts',
+      'objective.over': 'disdain',
+      'objective.over.over.discriminator.learning_rate': 0.123,
+    },
+  )
+  changed = config_io.apply_changes(config, {'objective': 'diayn'})
+  assert changed.objective.discriminator == (
+    config.objective.over.over.discriminator
+  )
+
+
 @pytest.mark.parametrize(
   'name, other', [('disdain', 'rnd'), ('disdain', 'vic'), ('vic', 'disdain')]
 )

@@ -116,7 +116,7 @@ def make(
       mask = jnp.broadcast_to(selected.mask, losses.shape)
       return base.masked_mean(losses, mask), outputs
 
-    params, optimizer_state, _, outputs = optimizers.step(
+    params, optimizer_state, outputs = optimizers.gradient_step(
       optimizer, loss_fn, state.params, state.optimizer
     )
     return DiscriminationState(params, optimizer_state), _metrics(

@@ -580,14 +580,12 @@ def _next_multiplier(
     state: before the update.
     value: mean rewards after it.
   """
-  multiplier, optimizer_state, _, _ = optimizers.step(
-    optimizer,
-    lambda mu: (multiplier_loss(mu, value, config.alpha), None),
-    state.multiplier,
-    state.optimizer,
+  grads = jax.grad(multiplier_loss)(state.multiplier, value, config.alpha)
+  multiplier, optimizer_state = optimizers.apply_gradients(
+    optimizer, grads, state.multiplier, state.optimizer
   )
   multiplier = jnp.clip(
-    jnp.asarray(multiplier), -config.max_multiplier, config.max_multiplier
+    multiplier, -config.max_multiplier, config.max_multiplier
   )
   moves = state.steps >= config.burn_in
   return jax.tree.map(
@@ -689,9 +687,10 @@ def _make_successor(
         _SUCCESSOR_LAMBDA * has_next_step[..., None],
       )
       errors = jnp.mean(jnp.square(targets - psi[:-1]), axis=-1)
-      return base.masked_mean(errors, mask), psi[:1]
+      loss = base.masked_mean(errors, mask)
+      return loss, (loss, psi[:1])
 
-    params, optimizer_state, loss, first = optimizers.step(
+    params, optimizer_state, (loss, first) = optimizers.gradient_step(
       optimizer, loss_fn, state.successor.params, state.successor.optimizer
     )
     mean, _ = means_by_skill(

@@ -126,7 +126,7 @@ def bonus(
       errors = error(state, predictor, inputs)
       return base.masked_mean(errors, selected.mask), errors
 
-    predictor, optimizer_state, _, errors = optimizers.step(
+    predictor, optimizer_state, errors = optimizers.gradient_step(
       optimizer, loss_fn, state.predictor, state.optimizer
     )
     return state._replace(
