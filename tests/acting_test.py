@@ -31,7 +31,7 @@ def keys(size, seed=0):
 
 
 def run(core, key, num_steps, observation=None):
-  """Actions, extras and observations of an actor in a world of its own."""
+  """Actions, extras and observations of an actor in an environment of its own."""
   if observation is None:
     observation = jnp.arange(num_steps) % problems.TABLE.num_states
 
@@ -68,7 +68,7 @@ def test_a_skill_is_kept_for_its_length_and_then_drawn_anew():
   changes = skill[:, 1:] != skill[:, :-1]
   ends = expected[:-1] == LENGTH
   assert not np.any(changes[:, ~ends])
-  # Of 1000 draws 3/4 differ from the one before: 750, deviation 13.7.
+  # 3/4 of 1000 draws differ from the one before: 750, deviation 13.7.
   assert np.all(np.abs(changes[:, ends].sum(0) - 750) < 69)
   # Each new draw is uniform: 250 each, deviation 13.7.
   for t in range(0, skill.shape[1], LENGTH):
@@ -162,7 +162,7 @@ def test_an_actor_with_one_skill_follows_no_other():
   np.testing.assert_array_equal(extras['skill_step'][0], [1, 2, 3, 1, 2, 3, 1])
 
 
-def test_what_an_actor_s_behaviour_notes_is_recorded_beside_the_skill():
+def test_extras_of_the_acting_policy_are_recorded_beside_the_skill():
   distribution = policies.of_indices(3)
   network = heads.make(torsos.NetworkConfig(), problems.TABLE, K, 3)
   core = acting.make(

@@ -58,7 +58,7 @@ def test_every_agent_s_learner_state_survives_bit_for_bit(
   if problem == 'networks' and name == 'counts':
     pytest.skip('counts states, of which there are none')
   spec = problems.TABLE if problem == 'table' else problems.VECTOR
-  config = presets.make(name, 'some:world', spec)
+  config = presets.make(name, 'some:task', spec)
   learner = registry.make_agent(config, spec).learner
   like = jax.eval_shape(learner.init, jax.random.PRNGKey(0))
   # Any bits will do.

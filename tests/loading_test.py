@@ -29,7 +29,7 @@ ENSEMBLE_OF_TWO = 'disdain'
 def write_run(folder, agent=ENSEMBLE_OF_TWO, problem=problems.TABLE, seed=0):
   """A run's folder, of an agent that has learned from a few batches."""
   config = dataclasses.replace(
-    presets.make(agent, 'some:world', problem),
+    presets.make(agent, 'some:task', problem),
     num_skills=problems.NUM_SKILLS,
     skill_length=problems.NUM_STEPS,
   )
@@ -150,7 +150,7 @@ def test_discriminators_say_what_their_tables_hold(tmp_path):
   log_q = trained.log_q_of_end(trained.objective_state, jnp.arange(6))
   np.testing.assert_allclose(log_q, expected, rtol=1e-5)
   np.testing.assert_allclose(np.exp(log_q).sum(axis=-1), 1, rtol=1e-5)
-  # Of trajectories, cut short or not, the last real state counts.
+  # The last real state of trajectories counts, cut short or not.
   batch = problems.trajectory(problems.TABLE, seed=1, padding_seed=2)
   ends = np.asarray(batch.observation)[
     list(problems.LENGTHS), np.arange(len(problems.LENGTHS))

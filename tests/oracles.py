@@ -85,8 +85,8 @@ def vtrace(
 def softmax(logits):
   """Probabilities of one list of logits."""
   highest = max(logits)
-  unnormalised = [math.exp(logit - highest) for logit in logits]
-  return [u / sum(unnormalised) for u in unnormalised]
+  unnormalized = [math.exp(logit - highest) for logit in logits]
+  return [u / sum(unnormalized) for u in unnormalized]
 
 
 def entropy(probabilities):

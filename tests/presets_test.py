@@ -1,4 +1,4 @@
-"""Every agent has settings for every world."""
+"""Every agent has settings for every environment."""
 
 import dataclasses
 
@@ -16,9 +16,9 @@ OBSERVATIONS = ('index', 'one_hot', 'pixels')
 
 
 def problem_of(environment, observation):
-  world = factory.make(environment, observation=observation)
+  made = factory.make(environment, observation=observation)
   return types.ProblemSpec.from_specs(
-    world.observation_spec(), world.action_spec()
+    made.observation_spec(), made.action_spec()
   )
 
 
@@ -142,7 +142,7 @@ TINY = dataclasses.replace(ATARI, observation_shape=(8, 7, 3))
 @pytest.mark.parametrize('name', ['vic', 'disdain', 'extrinsic'])
 @pytest.mark.parametrize('problem', [ATARI, TINY])
 def test_pictures_are_seen_by_residual_networks(name, problem):
-  config = presets.make(name, 'my:world', problem)
+  config = presets.make(name, 'my:task', problem)
   parts = [part for part in sections(config) if hasattr(part, 'channels')]
   assert len(parts) == (1 if name == 'extrinsic' else 2)
   for part in parts:
@@ -159,9 +159,9 @@ def test_members_of_large_ensembles_share_what_sees_the_pictures():
 
 
 def continuous(environment):
-  world = factory.make(environment)
+  made = factory.make(environment)
   return types.ProblemSpec.from_specs(
-    world.observation_spec(), world.action_spec()
+    made.observation_spec(), made.action_spec()
   )
 
 
@@ -264,7 +264,7 @@ def test_models_learn_of_vectors_from_what_was_done_of_late(agent):
   # What the learner fetches at once, and as much again.
   assert config.replay.capacity == 2 * config.fetch_size
   assert config.replay.capacity < without.replay.capacity
-  # Of pictures as much as memory holds.
+  # As many pictures as memory holds.
   config = presets.make(agent, 'atari:pong', ATARI)
   without = presets.make('extrinsic', 'atari:pong', ATARI)
   assert config.replay.capacity == without.replay.capacity > 512

@@ -186,7 +186,7 @@ def action_values(agent):
 
 
 def handmade_skills(problem, actions, skill_length):
-  """Skills of a table world that do what they are told to.
+  """Skills of a tabular environment that do what they are told to.
 
   Args:
     problem: whose observations are state indices.

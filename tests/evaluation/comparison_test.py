@@ -7,7 +7,7 @@ from skills.evaluation import comparison
 
 
 def test_the_middle_half_of_the_seeds_is_averaged():
-  # Of 8 values two are left out at either end: (3 + 4 + 5 + 6) / 4 = 4.5.
+  # Two of 8 values are left out at either end: (3 + 4 + 5 + 6) / 4 = 4.5.
   values = np.array([1.0, 100.0, 3.0, 4.0, 5.0, 6.0, 7.0, -50.0])
   np.testing.assert_allclose(comparison.interquartile_mean(values), 4.5)
 

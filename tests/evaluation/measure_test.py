@@ -54,7 +54,7 @@ def test_pictures_are_judged_in_parts_as_they_are_at_once(monkeypatch):
   )
   state, batch = objective.init(KEY), problems.trajectory(problems.VECTOR)
   numbers = [measure.measure(objective, problems.VECTOR)(state, batch)]
-  # Of seven skills two at once.
+  # Two of seven skills at once.
   monkeypatch.setattr(measure, '_MAX_NUMBERS', 2 * batch.observation[:, 0].size)
   numbers.append(measure.measure(objective, problems.VECTOR)(state, batch))
   np.testing.assert_allclose(

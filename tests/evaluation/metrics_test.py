@@ -134,8 +134,8 @@ def test_a_mask_is_the_same_as_leaving_out(logits, skill):
 
 
 def test_each_skill_is_told_apart_as_well_as_it_is_by_hand():
-  # Of K = 4 skills: skill 0 is given 1/2 and 1/8, skill 1 is given 1/4 once
-  # (the tie is nobody's but the first skill's); skill 3 was never run.
+  # K = 4 skills: skill 0 is given 1/2 and 1/8, skill 1 is given 1/4 once
+  # (the tie counts for the first skill); skill 3 was never run.
   probabilities = jnp.array(
     [
       [1 / 2, 1 / 4, 1 / 8, 1 / 8],
@@ -293,7 +293,7 @@ LINE = np.arange(3)[:, None]
 
 
 def information(rows, positions=LINE):
-  """Of (skill, start, end)."""
+  """Information of (skill, start, end)."""
   return metrics.skill_information(*np.array(rows).T, positions)
 
 
@@ -418,7 +418,7 @@ def test_value_ratios_are_to_policy_0():
 
 
 def test_area_under_the_curve_by_hand():
-  # Of 2 x 3 pairs 3 > 1, 3 > 2 and 2 > 1 are right, 2 = 2 is half, and 3 = 3
+  # Among 2 x 3 pairs 3 > 1, 3 > 2 and 2 > 1 are right, 2 = 2 is half, and 3 = 3
   # too: 4 of 6.
   found = metrics.auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0, 3.0]))
   np.testing.assert_allclose(found, 4 / 6)

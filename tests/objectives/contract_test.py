@@ -139,7 +139,7 @@ def test_every_stream_has_a_name_and_a_weight(case):
   streams = case.objective.streams
   assert len(set(streams)) == len(streams) > 0
   weights = case.objective.weights(trained(case))
-  # Of all skills alike, or of each.
+  # Weights of all skills alike, or of each.
   assert weights.shape in (
     (len(streams),),
     (problems.NUM_SKILLS, len(streams)),
@@ -151,7 +151,7 @@ def test_every_stream_has_a_name_and_a_weight(case):
 def test_metrics_are_finite_scalars(case):
   state = trained(case)
   _, metrics = case.update(state, problems.trajectory(case.problem), key())
-  # Whoever learns says how.
+  # Objectives that learn report how.
   assert bool(metrics) == bool(jax.tree.leaves(state))
   chex.assert_rank(list(metrics.values()), 0)
   chex.assert_type(list(metrics.values()), jnp.float32)

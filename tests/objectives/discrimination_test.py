@@ -205,7 +205,7 @@ def test_metrics_weigh_every_real_timestep_alike():
   np.testing.assert_allclose(
     metrics['discriminator_loss'], np.log(4) - expected, rtol=1e-5
   )
-  # Of equal probabilities the first skill counts as named: right once.
+  # Among equal probabilities the first skill counts as named: right once.
   np.testing.assert_allclose(metrics['discriminator_accuracy'], 0.25)
 
 

@@ -83,7 +83,7 @@ def test_bonus_lies_between_zero_and_log_of_the_smaller_count(logits):
   bonus = disagreement(jnp.asarray(logits))  # [N=3, B=2, K=4]
   assert np.all(bonus >= -1e-4)
   assert np.all(bonus <= np.log(3) + 1e-4)
-  # Of more members than skills it is the skills that limit it: N=4, K=3.
+  # With more members than skills the skills limit it: N=4, K=3.
   bonus = disagreement(jnp.asarray(logits.transpose(2, 1, 0)))
   assert np.all(bonus >= -1e-4)
   assert np.all(bonus <= np.log(3) + 1e-4)

@@ -59,7 +59,7 @@ def test_returns_that_go_on_cannot_be_added_to_those_that_do_not():
 
 
 # A ring of four states: action 1 moves on, action 0 stays. To come to state 3
-# pays 1. In state 3 action 0 ends the world.
+# pays 1. In state 3 action 0 ends the episode.
 RING = types.ProblemSpec(
   observation_shape=(), observation_dtype='int32', num_states=4, num_actions=2
 )

@@ -112,7 +112,7 @@ def test_the_bonus_is_the_spread_where_a_step_led_and_0_where_all_ended():
     observation=jnp.array([[0, 0, 0], [1, 1, 1], [0, 1, 0]]),
     action=jnp.zeros((2, 3), jnp.int32),
     reward=jnp.zeros((2, 3)),
-    # The second row's world ends; the third row is cut short.
+    # The second row's episode ends; the third row is cut short.
     discount=jnp.array([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]),
     skill=jnp.zeros((2, 3), jnp.int32),
     mask=jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]),

@@ -228,7 +228,7 @@ def test_learning_to_be_paid_leaves_the_classifiers_alone():
     problems.content(expected.absolute.params),
   )
   # And the value of a skill's last step is its reward alone: the discount is
-  # cut there, though the world goes on.
+  # cut there, though the episode goes on.
   discounts = learners.discounts(
     batch.discount,
     batch.mask,

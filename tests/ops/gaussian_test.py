@@ -66,7 +66,7 @@ def test_entropies_of_independent_values_add_up():
 
 
 def test_more_entropy_is_neither_at_the_bounds_nor_in_a_wide_gaussian():
-  # Whoever climbs it ends near the uniform distribution, of log 2 nats.
+  # Its maximum is near the uniform distribution, of log 2 nats.
   def entropy(parameters):
     mean, raw = parameters
     return gaussian.tanh_entropy(mean[None], jax.nn.softplus(raw)[None])

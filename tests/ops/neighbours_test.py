@@ -5,7 +5,7 @@ import pytest
 from skills.ops import neighbours
 
 
-def test_nobody_is_their_own_neighbour():
+def test_no_point_is_its_own_neighbour():
   found = neighbours.nearest(jnp.array([[0.0], [1.0], [5.0]]))
   np.testing.assert_array_equal(found.index, [1, 0, 1])
   np.testing.assert_array_equal(found.distance, [1.0, 1.0, 4.0])
