@@ -31,7 +31,7 @@ def keys(size, seed=0):
 
 
 def run(core, key, num_steps, observation=None):
-  """Actions, extras and observations of an actor in an environment of its own."""
+  """Actions, extras and observations of an actor in its own environment."""
   if observation is None:
     observation = jnp.arange(num_steps) % problems.TABLE.num_states
 

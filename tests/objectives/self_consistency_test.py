@@ -82,7 +82,8 @@ def test_losses_are_half_the_squares_of_temporal_differences(kind):
     ('dyna', models.Params(0.0, 0.0, 0.0, 3 * 2 + 1.5 * 1, 0.0)),
     # And s itself: by e, -c (1, t) = -6 and -3; by t, -c (0, e) = 0 and -12.
     ('direct', models.Params(22.5, 18.0, 0.0, 7.5, 0.0)),
-    # Gradients of w s^k + .5 c s^{k+1}: by e, (w + .5 c t) (1, t) = 4.5 and 2.25; by t,
+    # Gradients of w s^k + .5 c s^{k+1}.
+    # By e, (w + .5 c t) (1, t) = 4.5 and 2.25; by t,
     # w e (0, 1) + .5 c e (1, 2 t) = 6 and 12; by w, 2 and 1; by c, .5 and .25.
     (
       'reverse',
