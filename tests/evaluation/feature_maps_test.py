@@ -7,8 +7,8 @@ import numpy as np
 from skills import registry
 from skills import types
 from skills.evaluation import feature_maps
-from skills.objectives import diayn
 from skills.objectives import domino
+from skills.objectives import extrinsic
 from skills.ops import moments
 
 PROBLEM = types.ProblemSpec(
@@ -72,5 +72,5 @@ def test_features_of_an_objective_come_with_their_names_and_moments():
 
 
 def test_other_objectives_have_no_such_features():
-  objective = make_objective(diayn.DiaynConfig())
+  objective = make_objective(extrinsic.ExtrinsicConfig())
   assert feature_maps.learned_with(objective, (), PROBLEM.entry_names) is None

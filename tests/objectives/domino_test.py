@@ -491,7 +491,7 @@ def test_q_learning_mixes_by_each_skill_s_own_weights():
   params = problems.fill(state.params, np.tile(worth, (12, 1, 1)))
   variables = agent.learner.variables(state._replace(params=params))
   for skill, action in ((0, 0), (1, 1)):
-    chosen, _ = agent.evaluation_acting_policy.choose(
+    chosen, _ = agent.evaluation_acting_policy.select_action(
       variables,
       jnp.array([3]),
       jnp.array([skill]),
