@@ -1,7 +1,7 @@
-"""Calls to other nodes that outlive a restart of the other side.
+"""Calls to other nodes that survive a restart of the callee.
 
 A Courier call to a server that has died neither returns nor fails, and a
-thread inside Courier's C++ code answers to no signal.
+thread inside Courier's C++ code handles no signals.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from skills.agents.replay import stalls
 
 _POLL_S = 0.5
 
-# Once the program stops, an answer that is on its way may still come.
+# Seconds after the program's stop in which an answer may still arrive.
 _LEAVE_S = 2.0
 
 
@@ -26,7 +26,7 @@ class NodeAwayError(RuntimeError):
 
 
 class Remote:
-  """Another node: a call of its methods waits until it answers."""
+  """A client of another node whose calls wait until it answers."""
 
   def __init__(
     self,
@@ -36,16 +36,16 @@ class Remote:
     timeout_s: float,
     retry_after_s: float | None = None,
   ):
-    """Initialises the client.
+    """Initializes the client.
 
     Args:
       client: of the node's server.
       name: of the node, for messages.
       should_stop: whether the program is stopping.
       timeout_s: seconds without an answer after which to give up.
-      retry_after_s: seconds after which a call is made anew, and twice as long
-        after each further time, since an answer may just be large. None for
-        calls that must not be made twice, of a node that is never restarted.
+      retry_after_s: seconds after which a call is repeated, doubled each time,
+        since an answer may just be large. None for calls that must not be made
+        twice, to a node that is never restarted.
     """
     self._client = client
     self._name = name
@@ -92,10 +92,10 @@ class Remote:
 
 
 class RemoteLearner(acme_api.core.VariableSource):
-  """The learner's variables; while the program stops, those had before."""
+  """The learner's variables; the last known ones while the program stops."""
 
   def __init__(self, learner: Remote):
-    """Initialises the source."""
+    """Initializes the source."""
     self._learner = learner
     self._last: dict[tuple[str, ...], list[Any]] = {}
 
@@ -105,7 +105,7 @@ class RemoteLearner(acme_api.core.VariableSource):
     try:
       self._last[names] = self._learner.get_variables(list(names))
     except stalls.StoppedError:
-      # Acme asks in a thread whose errors it only logs.
+      # Acme calls this in a thread whose errors it only logs.
       if names not in self._last:
         raise
     return self._last[names]

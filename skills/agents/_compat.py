@@ -1,7 +1,7 @@
-"""Makes dm-acme 0.4.0, written for JAX 0.2, run on JAX 0.6 and TensorFlow 2.8.
+"""Patches dm-acme 0.4.0, written for JAX 0.2, for JAX 0.6 and TensorFlow 2.8.
 
-Importing `skills.agents` calls `install()`. It is idempotent, and it does not
-matter which of TensorFlow, Reverb, Launchpad, JAX or Acme were imported before.
+Importing `skills.agents` calls `install()`. It is idempotent, and may be called
+after TensorFlow, Reverb, Launchpad, JAX or Acme were imported.
 Each patch is a function below:
 
 | patch | without it |
@@ -56,13 +56,13 @@ TESTED_VERSIONS = {
   'tensorflow-probability': ('0.25.0',),
 }
 
-# Set to 1 by someone who wants to try other versions at their own risk.
+# Set to 1 to try other versions at your own risk.
 ALLOW_UNTESTED = 'SKILLS_ALLOW_UNTESTED_VERSIONS'
 
 _DOCTOR = 'Run `python -m launch.doctor` for what to do.'
 
-# Imported by `install()`, so that a broken one is reported once and clearly
-# and not from the middle of someone's training script.
+# Imported by `install()`, so that a broken package is reported once and clearly
+# and not from the middle of a training script.
 _STACK = ('tensorflow', 'reverb', 'launchpad', 'acme', 'acme.jax.networks')
 
 # Read by native code when it is loaded: must be set before that.
@@ -105,7 +105,7 @@ def quieten_gym() -> None:
       notices.notices.clear()
       gym = importlib.import_module('gym')
     except ImportError:
-      return  # Whoever needs it will say so.
+      return  # Importing acme.wrappers will report it.
     gym.logger.set_level(gym.logger.ERROR)
 
 
@@ -208,13 +208,13 @@ class _Answer(futures.Future):
   """A future that may be given a result after it was cancelled."""
 
   def set_result(self, result: object) -> None:
-    """Sets the result, unless nobody waits for it any more."""
+    """Sets the result unless the future was cancelled."""
     with contextlib.suppress(futures.InvalidStateError):
       super().set_result(result)
 
 
 def tolerate_cancelled_calls() -> None:
-  """Lets answers to cancelled Courier calls fall.
+  """Drops answers to cancelled Courier calls.
 
   Courier's C++ code sets the result of the Python future, and ends the process
   if that raises.
@@ -237,7 +237,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
   restore_array_names,
 )
 
-# Of what can be imported only with the stack.
+# Applied once the stack is imported.
 LATE_PATCHES: tuple[Callable[[], None], ...] = (tolerate_cancelled_calls,)
 
 

@@ -1,7 +1,7 @@
-"""What programs use of Acme, Reverb and Launchpad.
+"""The names of Acme, Reverb and Launchpad that programs use.
 
-They import it from here, so that `skills.agents` has repaired Acme before. An
-alias that repeats its name marks a deliberate re-export.
+Imported from here, Acme has been patched by `skills.agents`. An alias that
+repeats its name marks a deliberate re-export.
 """
 
 from acme import core as core

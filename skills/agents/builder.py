@@ -1,4 +1,4 @@
-"""The parts of an Acme agent, for Acme's layouts and for one's own programs."""
+"""An Acme builder of skill agents, for Acme's layouts and other programs."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -28,12 +28,12 @@ from skills.agents.replay import stalls
 from skills.agents.replay import tables as replay_tables
 from skills.agents.replay import writer as replay_writer
 
-# How many skills an actor runs between two requests for newer variables.
+# Skills that an actor runs between two requests for variables.
 _SKILLS_PER_FETCH = 4
 
 
 def fetch_period(config: config_lib.SkillAgentConfig) -> int:
-  """How many steps an actor makes between two requests for variables."""
+  """Steps of an actor between two requests for variables."""
   return _SKILLS_PER_FETCH * config.skill_length
 
 
@@ -50,18 +50,18 @@ def make_agent(
 
 
 class SkillActor(actors.GenericActor):
-  """Acme's actor, with random numbers that survive a restart."""
+  """Acme's actor, with a random key that can be saved and restored."""
 
   def save(self) -> types.PRNGKey:
-    """The key from which episodes to come draw theirs."""
+    """The random key of the next episodes."""
     return self._random_key
 
   def restore(self, key: types.PRNGKey) -> None:
-    """Continues from a saved key, at the next episode."""
+    """Continues from a saved key at the next episode."""
     self._random_key = jax.device_put(key, _cpu())
 
   def fetch(self) -> None:
-    """Waits for the newest variables."""
+    """Fetches the newest variables and waits for them."""
     if self._variable_client is not None:
       self._variable_client.update_and_wait()
 
@@ -85,15 +85,14 @@ class SkillBuilder(
     should_stop: stalls.ShouldStop = stalls.never_stop,
     devices: Sequence[jax.Device] | None = None,
   ):
-    """Initialises the builder.
+    """Initializes the builder.
 
     Args:
       config: of the agent.
       logger_fn: makes the learner's logger.
-      should_stop: whether the program is stopping, asked by whoever waits for
-        replay.
-      devices: which share the learner's work; None for all that JAX has, with
-        those of other processes after `cluster.join`.
+      should_stop: whether the program is stopping; ends waits for replay.
+      devices: share the learner's work; None for all of `jax.devices()`, which
+        has those of other processes after `sharding.join`.
     """
     self._config = config
     self._logger_fn = logger_fn
@@ -103,14 +102,14 @@ class SkillBuilder(
   def make_policy(
     self, agent: registry.Agent, evaluation: bool = False
   ) -> acting.ActorCore:
-    """How the agent acts."""
+    """The agent's policy for training or for evaluation."""
     return agent.evaluation_policy if evaluation else agent.policy
 
   def make_replay_tables(
     self, environment_spec: specs.EnvironmentSpec
   ) -> list[reverb.Table]:
-    """One table, whose items are skills."""
-    # Shapes of the extras follow from the policy, so they cannot disagree with
+    """Makes the one replay table, with an item per skill."""
+    # Shapes of the extras are derived from the policy, so that they agree with
     # what actors write. Nothing is computed here.
     policy = make_agent(self._config, environment_spec).policy
     extras_spec = jax.eval_shape(
@@ -123,13 +122,13 @@ class SkillBuilder(
   def make_dataset_iterator(
     self, replay_client: reverb.Client | Sequence[reverb.Client]
   ) -> replay_reader.SampleIterator:
-    """Batches for one step of the learner, this process's part of them.
+    """Iterates over batches for a step of the learner: this process's part.
 
     Args:
       replay_client: of the replay server, or of several that share the data.
 
     Raises:
-      ValueError: if devices or servers cannot share a batch equally.
+      ValueError: if a batch is not divisible by the devices or servers.
     """
     devices = self._learner_devices()
     own = [d for d in devices if d.process_index == jax.process_index()]
@@ -143,7 +142,7 @@ class SkillBuilder(
   def make_adder(
     self, replay_client: reverb.Client
   ) -> replay_writer.SkillAdder:
-    """Writes one item a skill."""
+    """Makes the adder, which writes one item per skill."""
     return replay_writer.make_adder(
       self._config, replay_client, self._should_stop
     )
@@ -155,16 +154,16 @@ class SkillBuilder(
     adder: Any = None,
     variable_source: core.VariableSource | None = None,
   ) -> SkillActor:
-    """Acts, and fetches the newest variables every few skills.
+    """Makes an actor, which fetches variables every few skills.
 
     Raises:
-      ValueError: if there is nowhere to fetch them from.
+      ValueError: without a `variable_source`.
     """
     if variable_source is None:
       raise ValueError('an actor needs a variable_source, got None.')
     return SkillActor(
       actor_core.ActorCore(*policy_network),
-      # Where its key and its variables are, the policy is computed.
+      # The policy is computed on the device of its key and variables.
       jax.device_put(random_key, _cpu()),
       variable_utils.VariableClient(
         variable_source,
@@ -173,7 +172,7 @@ class SkillBuilder(
         device=_cpu(),
       ),
       adder,
-      backend=None,  # JAX deprecates to name it.
+      backend=None,  # Deprecated by JAX.
     )
 
   def make_learner(
@@ -184,11 +183,11 @@ class SkillBuilder(
     replay_client: reverb.Client | Sequence[reverb.Client] | None = None,
     counter: counting.Counter | None = None,
   ) -> learning.SkillLearner:
-    """Learns from what the iterator gives.
+    """Makes the learner.
 
     Raises:
-      ValueError: if its devices cannot share a batch equally, or nobody says
-        where priorities go.
+      ValueError: if a batch is not divisible by the devices, or priorities lack
+        a `replay_client`.
     """
     config = self._config.replay
     priority_writer = None
@@ -208,15 +207,15 @@ class SkillBuilder(
       burn_in=config.burn_in,
       importance_exponent=config.importance_exponent,
       priority_writer=priority_writer,
-      # What JAX uses anyway need not be told to it.
+      # JAX's default device need not be named.
       devices=None if devices == jax.local_devices()[:1] else devices,
       counter=counter,
       logger=self._logger_fn(),
     )
 
   def _learner_devices(self) -> list[jax.Device]:
-    # Looked up when needed: the builder may have been made elsewhere, or before
-    # this process knew of the others.
+    # Not in the constructor: the builder may be made in another process, or
+    # before this one joined others.
     devices = list(self._devices or jax.devices())
     if self._config.batch_size % len(devices):
       raise ValueError(
@@ -235,5 +234,5 @@ def _as_list(
 
 
 def _cpu() -> jax.Device:
-  # Of `jax.devices('cpu')` the first may be another process's.
+  # The first of `jax.devices('cpu')` may belong to another process.
   return jax.local_devices(backend='cpu')[0]

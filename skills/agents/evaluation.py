@@ -1,4 +1,4 @@
-"""Runs skills in an environment of their own and records what they do."""
+"""Runs skills in an environment of their own and measures them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,25 +21,25 @@ from skills.evaluation import measure
 
 
 class Recorder(adders.Adder):
-  """Keeps whole skills in memory, in place of replay."""
+  """An adder that keeps whole skills in memory instead of replay."""
 
   def __init__(self, skill_length: int):
-    """Initialises the recorder; skills have `skill_length` steps."""
+    """Initializes the recorder; skills have `skill_length` steps."""
     self._skill_length = skill_length
     self._skills: list[dict[str, list[Any]]] = []
     self._observation: Any = None
 
   @property
   def num_skills(self) -> int:
-    """Skills that were begun."""
+    """Number of skills begun."""
     return len(self._skills)
 
   def clear(self) -> None:
-    """Forgets what was recorded."""
+    """Drops all recorded skills."""
     self._skills = []
 
   def reset(self) -> None:
-    """Nothing to do: an episode's skills are complete as they are."""
+    """Does nothing: an episode's skills are complete as they are."""
 
   def add_first(self, timestep: dm_env.TimeStep) -> None:
     """Begins an episode."""
@@ -51,7 +51,7 @@ class Recorder(adders.Adder):
     next_timestep: dm_env.TimeStep,
     extras: Any = (),
   ) -> None:
-    """Records a step, as that of a new skill if it is a skill's first."""
+    """Records a step; begins a new skill if it is a skill's first."""
     if int(extras['skill_step']) == 1:
       self._skills.append(
         {
@@ -71,7 +71,7 @@ class Recorder(adders.Adder):
     self._observation = next_timestep.observation
 
   def trajectory(self) -> types.Trajectory:
-    """All that was recorded, with one row `B` a skill."""
+    """All recorded skills, one per element of the batch."""
 
     def stack(name: str, length: int, dtype: Any = None) -> Any:
       rows = [skill[name] for skill in self._skills]
@@ -95,7 +95,7 @@ class Evaluator:
   """Measures skills while, or after, they are learned.
 
   Attributes:
-    num_episodes: how many the last run took.
+    num_episodes: episodes of the last run.
   """
 
   def __init__(
@@ -107,16 +107,16 @@ class Evaluator:
     random_key: types.PRNGKey,
     observers: Sequence[observers_lib.EnvLoopObserver] = (),
   ):
-    """Initialises the evaluator.
+    """Initializes the evaluator.
 
     Args:
-      agent: what is evaluated.
+      agent: to be evaluated.
       builder: makes its actor.
       environment: for the evaluator alone.
       variable_source: the learner.
       random_key: of its own.
-      observers: of its episodes. Of what they count, names that begin with
-        'episode_' are averaged, and such with 'lifetime_' are kept.
+      observers: of its episodes. Their metrics that begin with 'episode_' are
+        averaged over episodes; of those with 'lifetime_' the last is kept.
     """
     self.num_episodes = 0
     self._variable_source = variable_source
@@ -146,10 +146,10 @@ class Evaluator:
       num_skills: at least so many, in whole episodes.
 
     Returns:
-      What was done, and its numbers.
+      The recorded skills and their metrics.
     """
     self._recorder.clear()
-    self._actor.fetch()  # It still has those of the last evaluation.
+    self._actor.fetch()  # It has the variables of the last evaluation.
     results = []
     while len(results) < num_episodes or self._recorder.num_skills < num_skills:
       results.append(self._loop.run_episode())

@@ -1,4 +1,4 @@
-"""Several devices, of one process or of several, that work as one."""
+"""Sharding of batches over devices of one or several processes."""
 
 from collections.abc import Sequence
 import functools
@@ -16,15 +16,15 @@ import numpy as np
 
 
 class Placement:
-  """How arrays lie on devices that share batches.
+  """Shardings of arrays over the devices that share batches.
 
   Attributes:
     everywhere: a copy on each device.
-    is_shared: whether some of the devices are other processes'.
+    is_shared: whether some devices belong to other processes.
   """
 
   def __init__(self, devices: Sequence[jax.Device]):
-    """Initialises the placement; each process's devices side by side."""
+    """Initializes the placement; each process's devices side by side."""
     mesh = jax.sharding.Mesh(np.array(devices), ('batch',))
     spec = jax.sharding.PartitionSpec
     self.everywhere = jax.sharding.NamedSharding(mesh, spec())
@@ -53,7 +53,7 @@ class Placement:
 
   @property
   def by_batch(self) -> jax.sharding.NamedSharding:
-    """How batches `[U, B, ...]` are cut."""
+    """The sharding of batches `[U, B, ...]` along B."""
     return self._by_batch
 
   def flags(self, is_set: bool) -> Bool[Array, 'D']:
@@ -74,17 +74,17 @@ class Placement:
 def join(
   coordinator_address: str, num_processes: int, process_id: int, host: str
 ) -> None:
-  """Waits for the other processes, and makes `jax.devices()` those of all.
+  """Joins processes; `jax.devices()` has the devices of all afterwards.
 
-  Call it before anything is computed. On CPU, processes reach each other by
-  gloo, which would tell the others the address that this machine's own name has
-  here. Often that is 127.0.0.1 or 127.0.1.1, which leads them nowhere, so gloo
-  is told `host`. GPUs have collectives of their own and never ask.
+  Call it before anything is computed. On CPU, processes communicate by gloo,
+  which would announce the address to which this machine resolves its own name.
+  Often that is 127.0.0.1 or 127.0.1.1, which others cannot reach, so gloo is
+  given `host`. GPUs have collectives of their own.
 
   Args:
     coordinator_address: 'host:port' at which process 0 listens.
-    num_processes: how many there are.
-    process_id: which one this is, from 0.
+    num_processes: number of processes.
+    process_id: index of this one, from 0.
     host: name or address at which the others reach this process.
   """
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
@@ -93,16 +93,16 @@ def join(
     hostname=socket.gethostbyname(host),
   )
   on_sigterm = signal.getsignal(signal.SIGTERM)
-  # Of schedulers and their variables JAX need not guess anything.
+  # JAX would otherwise detect clusters from environment variables.
   jax.distributed.initialize(
     coordinator_address,
     num_processes,
     process_id,
     cluster_detection_method='deactivate',
   )
-  # JAX takes SIGTERM for itself and lets the process go on.
+  # JAX installs a handler of SIGTERM that does not end the process.
   if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGTERM, on_sigterm)
-  # Gloo gives up if at first one is half a minute behind the others. Later,
-  # when some wait long for their first batches, it has all the time.
+  # Gloo's first connection fails if a process is half a minute behind the
+  # others, as when it waits for its first batch; later ones have no such limit.
   Placement(jax.devices()).any(False).block_until_ready()

@@ -30,7 +30,7 @@ class PriorityWriter:
   """
 
   def __init__(self, clients: Sequence[reverb.Client]):
-    """Initialises the writer.
+    """Initializes the writer.
 
     Args:
       clients: of the replay servers, in the order of a `SampleIterator`.
