@@ -15,7 +15,7 @@ ALONE = (launchpad or alone)
 PARALLEL = -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newest lint format lock doctor clean
+.PHONY: help setup demo test test-slow test-newest lint format docs lock doctor clean
 
 help: ## Shows this list.
 	@echo 'Usage: make TARGET'
@@ -60,10 +60,20 @@ format: setup ## Formats the code and repairs what ruff can.
 doctor: setup ## Says what is wrong with the installation and how to fix it.
 	@$(PYTHON_BIN) -m launch.doctor
 
+docs: .venv-docs/bin/mkdocs ## Builds the site with an API reference in build/site.
+	@scripts/docs.sh
+
+.venv-docs/bin/mkdocs: requirements-docs.lock
+	@test -x $(PYTHON_BIN) || scripts/setup.sh
+	@$(PYTHON_BIN) -m venv --clear .venv-docs
+	@.venv-docs/bin/pip install --quiet --no-deps --require-hashes \
+	  -r requirements-docs.lock
+	@touch $@
+
 lock: ## Resolves the pins again and writes requirements*.lock (needs uv).
 	@scripts/lock.sh
 
 clean: ## Removes the environments and caches; keeps runs/.
-	rm -rf .venv .venv-newest .uv build dist *.egg-info .pytest_cache \
+	rm -rf .venv .venv-newest .venv-docs .uv build dist *.egg-info .pytest_cache \
 	  .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

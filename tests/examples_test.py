@@ -11,16 +11,20 @@ import sys
 from absl import flags
 from absl.testing import flagsaver
 import jax
+import jax.numpy as jnp
 import pytest
 
 import envs
 from envs import factory
 from skills import checkpoints
+from skills import config as config_lib
+from skills import learners
 from skills import loading
 from skills import objectives
 from skills import presets
 from skills import registry
 from skills import types
+from skills.objectives import diayn
 from tests import problems
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -152,6 +156,46 @@ def test_environment_of_contributing_passes_its_own_test(tmp_path, monkeypatch):
   assert [environment.step(0).last() for _ in range(3)] == [False, False, True]
 
 
+def test_learner_of_contributing_passes_its_own_test(tmp_path, monkeypatch):
+  reinforce = worked_example(
+    'Adding a learner', learners, tmp_path, monkeypatch
+  )
+  entry = registry.Algorithm(
+    reinforce.ReinforceConfig, reinforce.make_agent_functions
+  )
+  monkeypatch.setattr(
+    registry, 'LEARNERS', {**registry.LEARNERS, 'reinforce': entry}
+  )
+  agent = registry.make_agent(
+    config_lib.SkillAgentConfig(
+      objective=diayn.DiaynConfig(),
+      num_skills=problems.NUM_SKILLS,
+      skill_length=problems.NUM_STEPS,
+      learner=reinforce.ReinforceConfig(),
+    ),
+    problems.TABLE,
+  )
+  key = jax.random.PRNGKey(0)
+  state, metrics = jax.jit(agent.learner.update)(
+    agent.learner.init(key), problems.trajectory(problems.TABLE)
+  )
+  assert {'policy_loss', 'discriminator_loss'} <= set(metrics)
+  action, _ = agent.policy.select_action(
+    agent.learner.variables(state), jnp.int32(3), agent.policy.init(key)
+  )
+  assert 0 <= int(action) < problems.TABLE.num_actions
+
+
+def test_metric_of_contributing_passes_its_own_test():
+  text = (ROOT / 'CONTRIBUTING.md').read_text()
+  section = text.split('\n## Adding a metric or figure\n')[1]
+  section = section.split('\n## ')[0]
+  code, test = re.findall(r'^```python\n(.*?)^```$', section, re.DOTALL | re.M)
+  variables = {}
+  exec(compile(code + test, 'CONTRIBUTING.md', 'exec'), variables)
+  variables['test_revisits_count_states_seen_before']()
+
+
 DOCUMENTS = sorted(
   str(path.relative_to(ROOT))
   for path in (*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md'))
@@ -188,7 +232,7 @@ def test_anchors_in_documents_are_headings(document):
     assert anchor in slugs, f'{link}#{anchor}'
 
 
-READING_ORDERS = {'Adding an objective': 1_400}
+READING_ORDERS = {'Adding an objective': 1_400, 'Adding a learner': 1_600}
 
 
 @pytest.mark.parametrize(('heading', 'most'), READING_ORDERS.items())
@@ -230,3 +274,23 @@ def test_settings_of_documented_commands_are_accepted(command, arguments):
     flags.FLAGS.unparse_flags()
     flags.FLAGS([command, *shlex.split(arguments), '--show_settings=json'])
     assert not module.main([command])
+
+
+def test_site_lists_every_page():
+  listed = re.findall(r'([\w/]+\.md)', (ROOT / 'mkdocs.yml').read_text())
+  assert sorted(listed) == DOCUMENTS
+
+
+@pytest.mark.slow
+def test_site_builds_without_warnings(tmp_path):
+  mkdocs = ROOT / '.venv-docs' / 'bin' / 'mkdocs'
+  if not mkdocs.exists():
+    pytest.skip('`make docs` installs the tools of the site')
+  result = subprocess.run(
+    ['bash', 'scripts/docs.sh', str(tmp_path)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr[-4000:]
