@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Resolves pyproject.toml and requirements-newest.in again and writes the three
-# hashed locks. uv.lock stays behind for the next time but is not committed: it
+# Resolves pyproject.toml and requirements-*.in again and writes the four hashed
+# locks. uv.lock stays behind for the next time but is not committed: it
 # holds the addresses of whichever registry was used here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -33,4 +33,8 @@ export_lock --extra cuda -o requirements-cuda.lock >/dev/null
 "$uv" pip compile --quiet --universal --upgrade --python-version 3.12 \
   --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
   -o requirements-newest.lock requirements-newest.in >/dev/null
-echo 'Wrote requirements.lock, requirements-cuda.lock, requirements-newest.lock.'
+"$uv" pip compile --quiet --upgrade --python-version 3.10 \
+  --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+  -o requirements-docs.lock requirements-docs.in >/dev/null
+echo 'Wrote requirements.lock, requirements-cuda.lock, requirements-newest.lock'
+echo 'and requirements-docs.lock.'

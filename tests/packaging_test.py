@@ -18,7 +18,7 @@ import skills
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOCKS = ('requirements.lock', 'requirements-cuda.lock')
-ALL_LOCKS = (*LOCKS, 'requirements-newest.lock')
+ALL_LOCKS = (*LOCKS, 'requirements-newest.lock', 'requirements-docs.lock')
 
 # What scripts/setup.sh needs besides a Python. A path with just these has none.
 TOOLS = ('awk', 'bash', 'cat', 'cut', 'dirname', 'env', 'grep', 'mktemp')
