@@ -12,5 +12,7 @@ site="${1:-build/site}"
 rm -rf build/pages
 mkdir -p build/pages
 cp -r README.md CONTRIBUTING.md BUILD_NOTES.md LICENSE docs examples build/pages
-.venv-docs/bin/mkdocs build --strict --quiet --site-dir "$(realpath "$site")"
+# MkDocs is pinned below 2, of which Material would warn.
+NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet \
+  --site-dir "$(realpath "$site")"
 echo "Wrote $site/index.html."
