@@ -19,6 +19,7 @@ import optax
 
 from envs.tabular import mdp as tabular_mdp
 from skills import checks
+from skills import optimizers
 from skills import types
 from skills.objectives import domino
 
@@ -142,9 +143,11 @@ def plan(
     grads = jax.grad(domino.multiplier_loss)(
       multiplier, averages.value, config.alpha
     )
-    updates, optimizer_state = optimizer.update(grads, optimizer_state)
+    multiplier, optimizer_state = optimizers.apply_gradients(
+      optimizer, grads, multiplier, optimizer_state
+    )
     multiplier = jnp.clip(
-      multiplier + updates, -config.max_multiplier, config.max_multiplier
+      multiplier, -config.max_multiplier, config.max_multiplier
     )
     weights = domino.stream_weights(config, multiplier, averages.value)
     diversity = domino.diversity_gradient(config, averages.features)

@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 from envs import random_mdps
+from skills import optimizers
 from skills import types
 from skills.networks import models
 from skills.networks import torsos
@@ -342,15 +343,15 @@ def latent_errors(
     total = grounded_loss(model, params, target, walk)
     if auxiliary is not None:
       total += auxiliary.weight * auxiliary.loss(params, target, walk, key)[0]
-    return total
+    return total, None
 
   def update(carry, key):
     params, target, optimizer_state, state = carry
     walk_key, loss_key = jax.random.split(key)
     walk = _walk(settings, mdp, state, walk_key)
-    grads = jax.grad(total_loss)(params, target, walk, loss_key)
-    updates, optimizer_state = optimizer.update(grads, optimizer_state)
-    params: Any = optax.apply_updates(params, updates)
+    params, optimizer_state, _ = optimizers.gradient_step(
+      optimizer, total_loss, params, optimizer_state, target, walk, loss_key
+    )
     target = optax.incremental_update(
       params, target, settings.target_update_rate
     )

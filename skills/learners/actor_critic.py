@@ -294,17 +294,16 @@ def make_agent_functions(
 
 
 def _make_optimizers(config: ActorCriticConfig) -> ActorCriticParams:
-  """Of the policy, whose steps may become smaller, and of the values."""
+  """Makes the policy's optimizer, with its schedule, and the values'."""
   policy_learning_rate = config.policy_learning_rate
   if config.policy_decay is not None:
     policy_learning_rate = optax.linear_schedule(
       policy_learning_rate, policy_learning_rate / 20, config.policy_decay
     )
+  name, max_norm = config.optimizer, config.max_gradient_norm
   return ActorCriticParams(
-    *(
-      optimizers.make(config.optimizer, rate, config.max_gradient_norm)
-      for rate in (policy_learning_rate, config.value_learning_rate)
-    )
+    optimizers.make(name, policy_learning_rate, max_norm),
+    optimizers.make(name, config.value_learning_rate, max_norm),
   )
 
 
@@ -449,7 +448,8 @@ def make(
     return ActorCriticState(
       params=params,
       optimizer=ActorCriticParams(
-        *(o.init(p) for o, p in zip(optimizer, params))
+        optimizer.policy.init(params.policy),
+        optimizer.values.init(params.values),
       ),
       objective=objective.init(objective_key),
       key=key,
@@ -465,15 +465,18 @@ def make(
     grads, metrics = jax.grad(loss, has_aux=True)(
       state.params, state, trajectory, rewards
     )
-    updates, optimizer_state = zip(
-      *(
-        part.update(*arguments)
-        for part, *arguments in zip(
-          optimizer, grads, state.optimizer, state.params
-        )
-      )
+    policy, policy_optimizer = optimizers.apply_gradients(
+      optimizer.policy,
+      grads.policy,
+      state.params.policy,
+      state.optimizer.policy,
     )
-    params = ActorCriticParams(*map(optax.apply_updates, state.params, updates))
+    values, values_optimizer = optimizers.apply_gradients(
+      optimizer.values,
+      grads.values,
+      state.params.values,
+      state.optimizer.values,
+    )
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
     )
@@ -481,8 +484,8 @@ def make(
     for i, stream in enumerate(objective.streams):
       metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
     state = ActorCriticState(
-      params,
-      ActorCriticParams(*optimizer_state),
+      ActorCriticParams(policy, values),
+      ActorCriticParams(policy_optimizer, values_optimizer),
       objective_state,
       state.key,
       state.steps + 1,

@@ -648,13 +648,17 @@ def make(
     aim, size = targets(
       config, found, trajectory, rewards, discounts, weights, state.size
     )
-    grads, metrics = jax.grad(total, has_aux=True)(
-      state.params, state, aim, trajectory, rewards, key
+    params, optimizer_state, metrics = optimizers.gradient_step(
+      optimizer,
+      total,
+      state.params,
+      state.optimizer,
+      state,
+      aim,
+      trajectory,
+      rewards,
+      key,
     )
-    updates, optimizer_state = optimizer.update(
-      grads, state.optimizer, state.params
-    )
-    params: Any = optax.apply_updates(state.params, updates)
     target: Any = optax.incremental_update(
       params, state.target_params, config.target_update_rate
     )

@@ -448,13 +448,9 @@ def make(
     # Rewards are made anew from the newest discriminators at every update, and
     # no gradient leaves them.
     rewards = objective.reward(state.objective, trajectory)
-    grads, (metrics, errors) = jax.grad(loss, has_aux=True)(
-      state.params, state, trajectory, rewards
+    params, optimizer_state, (metrics, errors) = optimizers.gradient_step(
+      optimizer, loss, state.params, state.optimizer, state, trajectory, rewards
     )
-    updates, optimizer_state = optimizer.update(
-      grads, state.optimizer, state.params
-    )
-    params = optax.apply_updates(state.params, updates)
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
     )
