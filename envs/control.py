@@ -14,8 +14,10 @@ limit.
 MuJoCo is imported when an environment is made, and not with this module.
 """
 
+import functools
 import importlib
 import inspect
+import math
 from typing import Any
 
 import dm_env
@@ -25,6 +27,8 @@ from jaxtyping import Num
 import numpy as np
 
 from envs import base
+from envs import control_ports
+from envs import functional as functional_lib
 from envs import rendering
 from skills import checks
 
@@ -191,6 +195,7 @@ class ControlEnvironment(base.Environment):
         " observation 'features'."
       )
     domain, task = TASKS[name]
+    self._name = name
     self._environment = _load(domain, task, seed, time_limit, control_timestep)
     self._domain = domain
     self._observation = observation
@@ -342,4 +347,34 @@ class ControlEnvironment(base.Environment):
     self._environment.close()
 
 
-make = ControlEnvironment
+class PortedControlEnvironment(ControlEnvironment):
+  """A task that is also there as JAX functions; see `control_ports`."""
+
+  def functional(self) -> functional_lib.FunctionalEnvironment:
+    """The task as JAX functions, with this environment's options."""
+    timestep = self.physics.timestep()
+    # dm_control tells its limit of control steps nowhere else.
+    num_steps = self._environment._step_limit
+    horizon = None
+    if math.isfinite(num_steps):
+      horizon, rest = divmod(math.ceil(num_steps), self._action_repeat)
+      if rest:
+        raise ValueError(
+          'action_repeat must divide the control steps of an episode '
+          f'({math.ceil(num_steps)}) on device, got {self._action_repeat}.'
+        )
+    return control_ports.make(
+      control_ports.PORTS[self._name](self.physics.model.ptr),
+      num_substeps=round(self._environment.control_timestep() / timestep),
+      action_repeat=self._action_repeat,
+      horizon=horizon,
+    )
+
+
+@functools.wraps(ControlEnvironment)
+def make(name: str, **options: Any) -> ControlEnvironment:
+  """A task, with JAX functions where it has a port and is no picture."""
+  is_picture = options.get('observation') == 'pixels'
+  is_ported = name in control_ports.PORTS and not is_picture
+  kind = PortedControlEnvironment if is_ported else ControlEnvironment
+  return kind(name, **options)

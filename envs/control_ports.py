@@ -35,7 +35,7 @@ class Body(NamedTuple):
     reward: state after the step, control -> the task's reward in [0, 1].
   """
 
-  reset: Callable[[Array], Float[Array, 'D']]
+  reset: Callable[[Array | None], Float[Array, 'D']]
   substep: Callable[[Float[Array, 'D'], Float[Array, 'A']], Float[Array, 'D']]
   observe: Callable[[Float[Array, 'D']], Float[Array, 'O']]
   reward: Callable[[Float[Array, 'D'], Float[Array, 'A']], Scalar]

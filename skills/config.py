@@ -78,6 +78,27 @@ class ReplayConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceConfig:
+  """Settings of training on device; unused elsewhere.
+
+  Attributes:
+    environments: environments side by side, each of which runs one skill
+      between updates; None for `batch_size`.
+    epochs: how often each fresh batch is learned from.
+    minibatches: parts, along the batch, of which each is an update of its own;
+      they are drawn anew in each epoch.
+  """
+
+  environments: int | None = None
+  epochs: int = 1
+  minibatches: int = 1
+
+  def __post_init__(self) -> None:
+    """Checks the settings."""
+    checks.at_least(self, 1, 'environments', 'epochs', 'minibatches')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SkillAgentConfig:
   """Settings of an agent that discovers skills.
 
@@ -93,6 +114,7 @@ class SkillAgentConfig:
     learner: how it learns and acts; configuration of an algorithm in
       `skills.registry.LEARNERS`.
     replay: how trajectories reach the learner.
+    device: how a run on device collects them and learns from them.
     batch_size: trajectories of an update, B.
     updates_per_step: updates made in one call of the learner, from as many
       batches, to spare the time between calls.
@@ -106,6 +128,7 @@ class SkillAgentConfig:
   network: torsos.NetworkConfig = torsos.NetworkConfig()
   learner: Any = dataclasses.field(default_factory=q_learning.QLearningConfig)
   replay: ReplayConfig = ReplayConfig()
+  device: DeviceConfig = DeviceConfig()
   batch_size: int = 16
   updates_per_step: int = 1
 
@@ -115,6 +138,11 @@ class SkillAgentConfig:
       self, 1, 'num_skills', 'skill_length', 'batch_size', 'updates_per_step'
     )
     checks.in_range(self, 0, self.num_skills - 1, 'fixed_skill')
+    if self.num_environments % self.device.minibatches:
+      raise ValueError(
+        'device.minibatches must divide the number of environments '
+        f'({self.num_environments}), got {self.device.minibatches}.'
+      )
     if self.replay.burn_in and self.network.lstm_size is None:
       raise ValueError(
         'replay.burn_in must be 0 for a network without a memory '
@@ -133,6 +161,11 @@ class SkillAgentConfig:
     if self.fixed_skill is None:
       return 0, self.num_skills
     return self.fixed_skill, self.fixed_skill + 1
+
+  @property
+  def num_environments(self) -> int:
+    """Environments side by side on device."""
+    return self.device.environments or self.batch_size
 
   @property
   def fetch_size(self) -> int:

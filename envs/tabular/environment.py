@@ -9,6 +9,7 @@ from jaxtyping import Num
 import numpy as np
 
 from envs import base
+from envs import functional as functional_lib
 from envs.tabular import functional as tabular_functional
 from envs.tabular import mdp as tabular_mdp
 from skills import checks
@@ -107,7 +108,7 @@ class TabularEnvironment(base.Environment):
     """Index of the current state; None before the first episode."""
     return self._state
 
-  def functional(self) -> tabular_functional.FunctionalEnvironment:
+  def functional(self) -> functional_lib.FunctionalEnvironment:
     """The same process, with the same observations, as pure JAX functions."""
     return tabular_functional.make(self._mdp, self._observations)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,46 +11,14 @@ from jaxtyping import Int
 from jaxtyping import Num
 import numpy as np
 
+from envs import functional
 from envs.tabular import mdp as tabular_mdp
-
-
-class FunctionalEnvironment(NamedTuple):
-  """A tabular environment as pure JAX functions of a single state.
-
-  Use `jax.vmap` for many environments side by side. The functions do not count
-  steps: the caller ends an episode after `horizon` of them, which is
-  truncation, so the discount stays 1.
-
-  Attributes:
-    reset: key -> state, an int32 scalar.
-    step: (key, state, action) -> (next state, reward, discount), scalars of
-      int32, float32 and float32. The discount is 0 where the next state is
-      terminal, which stays where it is from then on. Indices are trusted:
-      one out of range gives an arbitrary state.
-    observe: state -> observation.
-    horizon: environment steps per episode, None for no limit.
-    num_states: S.
-    num_actions: A.
-    is_deterministic: whether `reset` and `step` ignore their keys, so that
-      callers may pass None instead of splitting keys.
-  """
-
-  reset: Callable[[Array | None], Int[Array, '']]
-  step: Callable[
-    [Array | None, Int[Array, ''], Int[Array, '']],
-    tuple[Int[Array, ''], Float[Array, ''], Float[Array, '']],
-  ]
-  observe: Callable[[Int[Array, '']], Array]
-  horizon: int | None
-  num_states: int
-  num_actions: int
-  is_deterministic: bool
 
 
 def make(
   mdp: tabular_mdp.TabularMDP,
   observations: Num[np.ndarray, 'S *shape'] | None = None,
-) -> FunctionalEnvironment:
+) -> functional.FunctionalEnvironment:
   """A process as pure JAX functions.
 
   Args:
@@ -59,15 +26,15 @@ def make(
     observations: what is seen in each state; None to see its index.
 
   Returns:
-    Functions that close over the tables they need and no others.
+    Functions that close over the tables they need and no others. A terminal
+    state stays where it is. Indices are trusted: one out of range gives an
+    arbitrary state.
   """
-  return FunctionalEnvironment(
+  return functional.FunctionalEnvironment(
     reset=_make_reset(mdp),
     step=_make_step(mdp),
     observe=_make_observe(mdp, observations),
     horizon=mdp.horizon,
-    num_states=mdp.num_states,
-    num_actions=mdp.num_actions,
     is_deterministic=mdp.is_deterministic,
   )
 

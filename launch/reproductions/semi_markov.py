@@ -18,7 +18,7 @@ from jaxtyping import Bool
 from jaxtyping import Float
 from jaxtyping import Int
 
-from envs.tabular import functional as tabular_functional
+from envs import functional as functional_lib
 from skills import acting
 from skills import config as config_lib
 from skills import loading
@@ -53,8 +53,8 @@ Decide = Callable[
 
 
 def with_goal(
-  environment: tabular_functional.FunctionalEnvironment, goal: Int[Array, '']
-) -> tabular_functional.FunctionalEnvironment:
+  environment: functional_lib.FunctionalEnvironment, goal: Int[Array, '']
+) -> functional_lib.FunctionalEnvironment:
   """Makes entering one state terminal, with the only reward, 1.
 
   Args:
@@ -71,7 +71,7 @@ def with_goal(
 
 
 def make_decide(
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
   discount: float,
   trained: loading.TrainedSkills | None = None,
 ) -> Decide:
@@ -166,7 +166,7 @@ class _Carry(NamedTuple):
 
 def make(
   controller: registry.Agent,
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
   *,
   goals: Int[Array, 'G'],
   horizon: int,

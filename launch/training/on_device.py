@@ -1,9 +1,13 @@
 """Environment, acting and learning as one compiled program.
 
 For environments that are JAX functions. Many environments run side by side, one
-skill each, and the learner learns once from every trajectory: there is no
-replay. Objective, network and learner are the same functions that the Acme
-path runs.
+skill each between two updates, and the learner sweeps over each fresh batch:
+there is no replay. Objective, network and learner are the same functions that
+the Acme path runs.
+
+An episode holds one skill or several, one after the other. Where it holds
+several, environments begin at different ages, so that not all of them are reset
+at the same time.
 """
 
 from collections.abc import Callable
@@ -13,10 +17,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+from jaxtyping import Bool
 from jaxtyping import Float
 from jaxtyping import Int
 
-from envs.tabular import functional as tabular_functional
+from envs import functional as functional_lib
 from skills import registry
 from skills import types
 from skills.learners import base
@@ -33,7 +38,7 @@ BLOCK = 100
 
 
 # States of environments, and the memory of the acting policy in each.
-ActingState = tuple[Int[Array, 'B'], base.Memory]
+ActingState = tuple[functional_lib.State, base.Memory]
 
 
 class OnDeviceState(NamedTuple):
@@ -43,12 +48,16 @@ class OnDeviceState(NamedTuple):
     learner: the learner's state.
     environments: states of the environments.
     memory: of the acting policy in each.
+    age: steps of the episode in each; unused where episodes hold one skill.
+    skill: followed last in each.
     key: source of the random numbers to come.
   """
 
   learner: base.LearnerState
-  environments: Int[Array, 'B']
+  environments: functional_lib.State
   memory: base.Memory
+  age: Int[Array, 'B']
+  skill: Int[Array, 'B']
   key: types.PRNGKey
 
 
@@ -57,13 +66,14 @@ class Program(NamedTuple):
 
   Attributes:
     init: random key -> state.
-    train: state, number of updates (static) -> state and the metrics of the
-      last update.
+    train: state, number of rollouts (static), each followed by its updates ->
+      state and the metrics of the last update.
     evaluate: state, random key, number of skills (static) -> fresh trajectories
-      of the evaluation policy. Where episodes end, each begins with a reset.
-      Where they do not, there are B chains of skills, each of which goes on
-      from where the one before it ended, and the first ones from where training
-      is: trajectory i + B follows trajectory i.
+      of the evaluation policy. Where episodes hold one skill, each begins with
+      a reset. Where they hold several, there are whole episodes, at least so
+      many skills in all: of E episodes, trajectory i + E follows trajectory i.
+      Where they never end, there are B chains of skills, which begin where
+      training is: trajectory i + B follows trajectory i.
   """
 
   init: Callable[[types.PRNGKey], OnDeviceState]
@@ -79,7 +89,7 @@ _Update = Callable[[OnDeviceState, Any], tuple[OnDeviceState, types.Metrics]]
 
 def rollout(
   acting_policy: base.ActingPolicy,
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
   variables: base.Variables,
   start: ActingState,
   skill: Int[Array, 'B'],
@@ -130,7 +140,7 @@ def rollout(
       num_steps if num_steps <= _LONGEST_UNROLLED else _UNROLLED_OF_LONGER
     ),
   )
-  # An environment that ended stays where it is; its later steps are padding.
+  # What follows the end of an environment is padding.
   alive = jnp.cumprod(discounts, axis=0) > 0
   mask = jnp.concatenate([jnp.ones_like(alive[:1]), alive[:-1]])
   trajectory = types.Trajectory(
@@ -138,15 +148,34 @@ def rollout(
     action=actions,
     reward=rewards,
     discount=discounts,
-    skill=jnp.broadcast_to(skill, actions.shape),
+    skill=jnp.broadcast_to(skill, rewards.shape),
     mask=mask.astype(jnp.float32),
     extras=step_extras,
   )
   return trajectory, end
 
 
+def links_of(
+  agent: registry.Agent, environment: functional_lib.FunctionalEnvironment
+) -> int | None:
+  """Skills in an episode; None where episodes do not end.
+
+  Raises:
+    ValueError: if an episode does not hold a whole number of skills.
+  """
+  if environment.horizon is None:
+    return None
+  length = agent.config.skill_length
+  if environment.horizon % length:
+    raise ValueError(
+      f'skill_length must divide the episode length ({environment.horizon}) on '
+      f'device, got {length}.'
+    )
+  return environment.horizon // length
+
+
 def make(
-  agent: registry.Agent, environment: tabular_functional.FunctionalEnvironment
+  agent: registry.Agent, environment: functional_lib.FunctionalEnvironment
 ) -> Program:
   """Makes the program.
 
@@ -155,16 +184,12 @@ def make(
     environment: where.
 
   Raises:
-    ValueError: if episodes do not end where skills do, or never, and skills
+    ValueError: if episodes do not hold whole skills, or never end, and skills
       are to last as long.
   """
   config = agent.config
-  if environment.horizon not in (None, config.skill_length):
-    raise ValueError(
-      f'skill_length must equal the episode length ({environment.horizon}) on '
-      f'device, got {config.skill_length}.'
-    )
-  if config.keeps_skill and environment.horizon is None:
+  num_links = links_of(agent, environment)
+  if config.keeps_skill and num_links is None:
     raise ValueError(
       'keeps_skill must be false on device where episodes do not end, got true.'
     )
@@ -178,9 +203,16 @@ def make(
 
   def init(key: types.PRNGKey) -> OnDeviceState:
     learner_key, reset_key, key = jax.random.split(key, 3)
-    environments, memory = reset(reset_key, config.batch_size)
+    size = config.num_environments
+    environments, memory = reset(reset_key, size)
+    zeros = jnp.zeros((size,), jnp.int32)
+    age = zeros
+    if num_links is not None:
+      # Staggered, so that not all begin anew together.
+      links = jnp.arange(size, dtype=jnp.int32) % num_links
+      age = config.skill_length * links
     return OnDeviceState(
-      agent.learner.init(learner_key), environments, memory, key
+      agent.learner.init(learner_key), environments, memory, age, zeros, key
     )
 
   return Program(
@@ -192,12 +224,11 @@ def make(
 
 def _reset_ended(
   reset: _Reset,
-  trajectory: types.Trajectory,
+  has_ended: Bool[Array, 'B'],
   end: ActingState,
   key: types.PRNGKey,
 ) -> ActingState:
-  """Resets the environments that ended; the others go on."""
-  has_ended = jnp.any(trajectory.discount == 0, axis=0)
+  """Resets the environments whose episode ended; the others go on."""
   return jax.tree.map(
     lambda new, old: jnp.where(
       has_ended.reshape((-1,) + (1,) * (old.ndim - 1)), new, old
@@ -207,19 +238,66 @@ def _reset_ended(
   )
 
 
+def _has_terminated(trajectory: types.Trajectory) -> Bool[Array, 'B']:
+  return jnp.any(trajectory.discount == 0, axis=0)
+
+
+def sweep(
+  learner: base.Learner,
+  state: base.LearnerState,
+  trajectory: types.Trajectory,
+  key: types.PRNGKey,
+  *,
+  epochs: int,
+  minibatches: int,
+) -> tuple[base.LearnerState, types.Metrics]:
+  """Learns from a batch several times, part by part.
+
+  Args:
+    learner: whose update it is.
+    state: of the learner.
+    trajectory: the batch.
+    key: of the order in which trajectories are parted.
+    epochs: how often each trajectory is learned from.
+    minibatches: parts of equal size.
+
+  Returns:
+    The state after `epochs * minibatches` updates, and the last one's metrics.
+  """
+  if epochs == minibatches == 1:
+    return learner.update(state, trajectory)
+  size = trajectory.mask.shape[1]
+  order = jax.vmap(lambda key: jax.random.permutation(key, size))(
+    jax.random.split(key, epochs)
+  )
+  parts = order.reshape(epochs * minibatches, size // minibatches)
+
+  def update(state, part):
+    return learner.update(
+      state, jax.tree.map(lambda x: jnp.take(x, part, axis=1), trajectory)
+    )
+
+  state, metrics = jax.lax.scan(update, state, parts)
+  return state, jax.tree.map(lambda x: x[-1], metrics)
+
+
 def _make_update(
   agent: registry.Agent,
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
   reset: _Reset,
 ) -> _Update:
   """Runs a skill in every environment, and learns from it."""
-  is_episodic = environment.horizon is not None
+  config = agent.config
+  horizon = environment.horizon
+  is_one_skill = horizon == config.skill_length
 
   def update(state, inputs):
     skill, uniform, key = inputs
     start = state.environments, state.memory
-    if is_episodic:
-      start = reset(key, agent.config.batch_size)
+    if is_one_skill:
+      start = reset(key, config.num_environments)
+    elif config.keeps_skill:
+      skill = jnp.where(state.age == 0, skill, state.skill)
     trajectory, end = rollout(
       agent.acting_policy,
       environment,
@@ -229,11 +307,26 @@ def _make_update(
       uniform,
       key,
     )
-    if not is_episodic:
-      end = _reset_ended(reset, trajectory, end, key)
-    learner, metrics = agent.learner.update(state.learner, trajectory)
+    age = state.age
+    if not is_one_skill:
+      has_ended = _has_terminated(trajectory)
+      if horizon is not None:
+        age = age + config.skill_length
+        has_ended = has_ended | (age >= horizon)
+        age = jnp.where(has_ended, 0, age)
+      end = _reset_ended(reset, has_ended, end, key)
+    learner, metrics = sweep(
+      agent.learner,
+      state.learner,
+      trajectory,
+      jax.random.fold_in(key, 1),
+      epochs=config.device.epochs,
+      minibatches=config.device.minibatches,
+    )
     environments, memory = end
-    return OnDeviceState(learner, environments, memory, state.key), metrics
+    return OnDeviceState(
+      learner, environments, memory, age, skill, state.key
+    ), metrics
 
   return update
 
@@ -243,7 +336,7 @@ def _make_train(
 ) -> Callable[[OnDeviceState, int], tuple[OnDeviceState, types.Metrics]]:
   """Many updates; random numbers are drawn a block of them at a time."""
   config = agent.config
-  batch = config.batch_size
+  batch = config.num_environments
 
   def block(
     state: OnDeviceState, size: int
@@ -267,31 +360,31 @@ def _make_train(
     return update(state, last)
 
   def train(
-    state: OnDeviceState, num_updates: int
+    state: OnDeviceState, num_rollouts: int
   ) -> tuple[OnDeviceState, types.Metrics]:
-    if num_updates < 1:
-      raise ValueError(f'num_updates must be >= 1, got {num_updates}.')
-    num_blocks = (num_updates - 1) // BLOCK
+    if num_rollouts < 1:
+      raise ValueError(f'num_rollouts must be >= 1, got {num_rollouts}.')
+    num_blocks = (num_rollouts - 1) // BLOCK
     state = jax.lax.fori_loop(
       0, num_blocks, lambda _, state: block(state, BLOCK)[0], state
     )
-    return block(state, num_updates - num_blocks * BLOCK)
+    return block(state, num_rollouts - num_blocks * BLOCK)
 
   return train
 
 
 def _make_evaluate(
   agent: registry.Agent,
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
   reset: _Reset,
 ) -> Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]:
-  """Rollouts of the evaluation policy: episodes, or chains of skills."""
+  """Runs fresh skills of the evaluation policy: single ones, or chains."""
   config = agent.config
-  batch = config.batch_size
   num_steps = config.skill_length
   acting_policy = agent.evaluation_acting_policy
+  num_links = links_of(agent, environment)
 
-  def episodes(
+  def singles(
     variables: base.Variables,
     reset_key: types.PRNGKey,
     skill: Int[Array, 'N'],
@@ -315,26 +408,27 @@ def _make_evaluate(
   def chains(
     variables: base.Variables,
     start: ActingState,
-    skill: Int[Array, 'L B'],
+    skill: Int[Array, 'L E'],
     key: types.PRNGKey,
   ) -> types.Trajectory:
+    length, size = skill.shape
+
     def link(start, inputs):
       skill, key = inputs
       uniform_key, key = jax.random.split(key)
       uniform = jax.random.uniform(
-        uniform_key, (num_steps, batch, acting_policy.num_uniforms)
+        uniform_key, (num_steps, size, acting_policy.num_uniforms)
       )
       trajectory, end = rollout(
         acting_policy, environment, variables, start, skill, uniform, key
       )
-      return _reset_ended(reset, trajectory, end, key), trajectory
+      return _reset_ended(reset, _has_terminated(trajectory), end, key), trajectory
 
-    length = skill.shape[0]
     _, links = jax.lax.scan(link, start, (skill, jax.random.split(key, length)))
-    # Links are [length, T, batch]: chain after chain, one skill of each.
+    # Links are [L, T, E]: chain after chain, one skill of each.
     return jax.tree.map(
       lambda x: jnp.moveaxis(x, 0, 1).reshape(
-        (x.shape[1], length * batch) + x.shape[3:]
+        (x.shape[1], length * size) + x.shape[3:]
       ),
       links,
     )
@@ -344,13 +438,22 @@ def _make_evaluate(
   ) -> types.Trajectory:
     reset_key, skill_key, uniform_key, key = jax.random.split(key, 4)
     variables = agent.learner.variables(state.learner)
-    is_episodic = environment.horizon is not None
-    shape = (size,) if is_episodic else (-(-size // batch), batch)
+    if num_links is None:
+      batch = config.num_environments
+      shape = (-(-size // batch), batch)
+      start = state.environments, state.memory
+    elif num_links > 1:
+      shape = (num_links, -(-size // num_links))
+      start = reset(reset_key, shape[1])
+      size = shape[0] * shape[1]
+    else:
+      shape, start = (size,), None
     skill = jax.random.randint(skill_key, shape, *config.skills_run, jnp.int32)
-    if is_episodic:
-      return episodes(variables, reset_key, skill, uniform_key, key)
-    start = state.environments, state.memory
-    # Not all of the last links were asked for.
+    if start is None:
+      return singles(variables, reset_key, skill, uniform_key, key)
+    if config.keeps_skill:
+      skill = jnp.broadcast_to(skill[:1], shape)
+    # Not all of an endless environment's last links were asked for.
     return jax.tree.map(
       lambda x: x[:, :size], chains(variables, start, skill, key)
     )

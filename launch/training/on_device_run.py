@@ -22,8 +22,11 @@ from skills import registry
 from skills import types
 from skills.evaluation import measure
 
-# Updates in one call: short enough to answer to Ctrl-C.
-_CHUNK = 10 * on_device.BLOCK
+# Environment steps in one call: few enough to answer to Ctrl-C within seconds,
+# also where networks are large. Small rollouts make more at once.
+_STEPS_PER_CALL = 2**15
+_BLOCKS_PER_CALL = 10
+_SMALL_ROLLOUT = 2**11
 
 # Enough to count which skill leads from where to where.
 _COUNTED_SKILLS = 2**17
@@ -82,6 +85,13 @@ def run(
     return the_run.finish(received)
 
 
+def rollouts_per_call(steps_per_rollout: int) -> int:
+  """Rollouts in one compiled call; the same for the same settings."""
+  if steps_per_rollout <= _SMALL_ROLLOUT:
+    return _BLOCKS_PER_CALL * on_device.BLOCK
+  return max(_STEPS_PER_CALL // steps_per_rollout, 1)
+
+
 class _Run:
   """A run: its compiled functions, its state and its loggers."""
 
@@ -98,10 +108,11 @@ class _Run:
     self._measure = jax.jit(
       measure.measure(self.agent.objective, self.agent.problem)
     )
-    self.steps_per_update = (
-      experiment.config.batch_size * experiment.config.skill_length
-    )
-    self.num_updates = max(experiment.num_steps // self.steps_per_update, 1)
+    config = experiment.config
+    self.steps_per_rollout = config.num_environments * config.skill_length
+    self.updates_per_rollout = config.device.epochs * config.device.minibatches
+    self.num_rollouts = max(experiment.num_steps // self.steps_per_rollout, 1)
+    self.rollouts_per_call = rollouts_per_call(self.steps_per_rollout)
     self.loggers = {
       label: run_loggers.make(
         self.folder, label, every_s=0, wandb=experiment.wandb
@@ -119,9 +130,13 @@ class _Run:
   def updates(self) -> int:
     return int(self.state.learner.steps)
 
+  @property
+  def rollouts(self) -> int:
+    return self.updates // self.updates_per_rollout
+
   def counts(self) -> dict[str, int]:
     return {
-      'actor_steps': self.updates * self.steps_per_update,
+      'actor_steps': self.rollouts * self.steps_per_rollout,
       'learner_steps': self.updates,
     }
 
@@ -143,10 +158,11 @@ class _Run:
     with progress_lib.Progress(
       experiment.num_steps, self.counts()['actor_steps']
     ) as display:
-      while self.updates < self.num_updates and not received:
+      while self.rollouts < self.num_rollouts and not received:
         # Cut at the same places in every run, so that it can be continued.
         size = min(
-          _CHUNK - self.updates % _CHUNK, self.num_updates - self.updates
+          self.rollouts_per_call - self.rollouts % self.rollouts_per_call,
+          self.num_rollouts - self.rollouts,
         )
         self.state, learner_metrics = self._train(self.state, size)
         counts = self.counts()
@@ -190,7 +206,7 @@ class _Run:
     experiment = self.experiment
     ending = finish.Ending(
       self.counts(),
-      self.updates >= self.num_updates,
+      self.rollouts >= self.num_rollouts,
       self.wall_time.seconds(),
       received[0] if received else None,
     )

@@ -107,7 +107,6 @@ def test_functions_give_the_same_under_jit_and_vmap(mdp):
 def test_functions_of_a_deterministic_process_need_no_keys():
   functional = tabular_functional.make(mdps.two_states(horizon=4))
   assert functional.is_deterministic
-  assert (functional.num_states, functional.num_actions) == (2, 2)
   assert functional.horizon == 4
   assert functional.reset(None) == 0
   assert functional.step(None, jnp.int32(0), jnp.int32(1))[0] == 1

@@ -311,7 +311,7 @@ def test_skills_that_do_not_fill_an_episode_are_refused():
 
 def test_a_run_without_updates_is_refused():
   _, _, program = small_program()
-  with pytest.raises(ValueError, match='num_updates must be >= 1, got 0'):
+  with pytest.raises(ValueError, match='num_rollouts must be >= 1, got 0'):
     program.train(program.init(KEY), 0)
 
 
