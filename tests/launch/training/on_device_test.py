@@ -16,8 +16,12 @@ from launch.training import on_device
 from skills import config as config_lib
 from skills import registry
 from skills import types
+from skills.learners import actor_critic
+from skills.learners import base
 from skills.learners import q_learning
 from skills.networks import discriminators
+from skills.networks import torsos
+from skills.objectives import diayn
 from skills.objectives import disdain
 from skills.objectives import vic
 from tests import problems
@@ -355,3 +359,146 @@ def test_skills_cannot_last_as_long_as_an_episode_that_never_ends():
   on_device.make(
     small_agent(environment, keeps_skill=True), environment.functional()
   )
+
+
+# Several skills in an episode, vector actions, sweeps.
+
+
+def chained(horizon=12, **changes):
+  """Random walks in the release's grid, three skills of four steps each."""
+  environment = factory.make('grid:disdain_release', horizon=horizon)
+  agent = make_agent(
+    environment,
+    learner={'epsilon': 1.0, 'evaluation_epsilon': 1.0},
+    skill_length=4,
+    batch_size=6,
+    **changes,
+  )
+  return environment, agent
+
+
+def test_skills_of_an_episode_follow_each_other_until_its_horizon():
+  environment, agent = chained()
+  program = on_device.make(telling(agent), environment.functional())
+  train = jax.jit(program.train, static_argnums=1)
+  state = program.init(KEY)
+  # Staggered: a third of the environments is reset after each rollout.
+  np.testing.assert_array_equal(state.age, [0, 4, 8, 0, 4, 8])
+  for _ in range(4):
+    start, age = np.asarray(state.environments), np.asarray(state.age)
+    state, metrics = train(state, 1)
+    trajectory = metrics['trajectory']
+    np.testing.assert_array_equal(trajectory.observation[0], start)
+    ends = age == 8
+    assert ends.sum() == 2
+    np.testing.assert_array_equal(
+      state.environments, np.where(ends, 0, trajectory.observation[-1])
+    )
+    np.testing.assert_array_equal(state.age, np.where(ends, 0, age + 4))
+    # Truncation is no termination: values bootstrap from the last state.
+    np.testing.assert_array_equal(trajectory.discount, 1.0)
+
+
+def test_a_kept_skill_changes_only_with_the_episode():
+  environment, agent = chained(keeps_skill=True)
+  program = on_device.make(telling(agent), environment.functional())
+  train = jax.jit(program.train, static_argnums=1)
+  state = program.init(KEY)
+  changes = 0
+  for _ in range(6):
+    age, before = np.asarray(state.age), np.asarray(state.skill)
+    state, metrics = train(state, 1)
+    skill = np.asarray(metrics['trajectory'].skill)[0]
+    np.testing.assert_array_equal(skill[age > 0], before[age > 0])
+    changes += np.sum(skill[age == 0] != before[age == 0])
+  assert changes > 6
+  trajectory = program.evaluate(state, KEY, 9)
+  np.testing.assert_array_equal(
+    trajectory.skill[0, :3], trajectory.skill[0, 3:6]
+  )
+
+
+def test_evaluation_of_chained_skills_is_of_whole_episodes():
+  environment, agent = chained()
+  program = on_device.make(agent, environment.functional())
+  trajectory = program.evaluate(program.init(KEY), KEY, 7)
+  # Three episodes of three skills are the fewest that hold seven.
+  chex.assert_shape(trajectory.mask, (4, 9))
+  first, last = np.asarray(trajectory.observation)[[0, -1]]
+  np.testing.assert_array_equal(first[:3], 0)
+  np.testing.assert_array_equal(first[3:], last[:-3])
+
+
+def test_each_epoch_learns_once_from_every_trajectory():
+  def update(state, trajectory):
+    part = trajectory.skill[0]
+    counts = state['counts'].at[part].add(1)
+    sizes = jnp.asarray(part.shape[0])
+    return {'counts': counts, 'last': part}, {'size': sizes}
+
+  learner = base.Learner(
+    init=lambda key: (), update=update, variables=lambda state: ()
+  )
+  trajectory = problems.ending_in(problems.TABLE, range(6), [0] * 6)
+  state = {'counts': jnp.zeros(6, jnp.int32), 'last': jnp.zeros(2, jnp.int32)}
+  orders = []
+  for seed in range(3):
+    after, metrics = on_device.sweep(
+      learner,
+      state,
+      trajectory,
+      jax.random.PRNGKey(seed),
+      epochs=5,
+      minibatches=3,
+    )
+    np.testing.assert_array_equal(after['counts'], 5)
+    assert metrics['size'] == 2
+    orders.append(tuple(np.asarray(after['last']).tolist()))
+  assert len(set(orders)) > 1
+
+
+def test_one_sweep_of_the_whole_batch_is_the_learner_s_update():
+  environment, agent = chained()
+  _, swept = chained(
+    device=config_lib.DeviceConfig(environments=6, epochs=1, minibatches=1)
+  )
+  states = [
+    jax.jit(
+      on_device.make(each, environment.functional()).train, static_argnums=1
+    )(on_device.make(each, environment.functional()).init(KEY), 3)[0]
+    for each in (agent, swept)
+  ]
+  chex.assert_trees_all_equal(*states)
+
+
+def test_vector_actions_move_a_body():
+  environment = factory.make('control:point_mass_easy', time_limit=0.4)
+  config = config_lib.SkillAgentConfig(
+    objective=diayn.DiaynConfig(
+      discriminator=discriminators.DiscriminatorConfig(hidden_sizes=(8,))
+    ),
+    num_skills=3,
+    skill_length=10,
+    batch_size=4,
+    network=torsos.NetworkConfig(hidden_sizes=(8,)),
+    learner=actor_critic.ActorCriticConfig(),
+    device=config_lib.DeviceConfig(epochs=2, minibatches=2),
+  )
+  problem = types.ProblemSpec.from_specs(
+    environment.observation_spec(), environment.action_spec()
+  )
+  agent = telling(registry.make_agent(config, problem))
+  program = on_device.make(agent, environment.functional())
+  state, metrics = jax.jit(program.train, static_argnums=1)(
+    program.init(KEY), 2
+  )
+  assert int(state.learner.steps) == 8
+  chex.assert_shape(metrics['trajectory'].action, (10, 2, 2))
+  chex.assert_shape(metrics['trajectory'].skill, (10, 2))
+  np.testing.assert_array_equal(state.age, [0, 10, 0, 10])
+  assert np.all(np.isfinite(state.environments))
+
+
+def test_parts_of_a_batch_must_be_equal():
+  with pytest.raises(ValueError, match=r'minibatches must divide.*\(6\).*4'):
+    chained(device=config_lib.DeviceConfig(minibatches=4))
