@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from envs.tabular import functional as tabular_functional
+from envs import functional as functional_lib
 from launch.benchmarking import release_grid
 from launch.benchmarking import timing
 from launch.runs import experiment as experiment_lib
@@ -70,7 +70,7 @@ def rows(tries: int) -> list[timing.Row]:
 
 def _parts(
   agent: registry.Agent,
-  functional: tabular_functional.FunctionalEnvironment,
+  functional: functional_lib.FunctionalEnvironment,
   program: on_device.Program,
   state: on_device.OnDeviceState,
   whole: float,
