@@ -248,7 +248,7 @@ def make(
 
 def _check(
   config: config_lib.SkillAgentConfig,
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
 ) -> None:
   if config.skill_length != 1 or config.num_skills != 1:
     raise ValueError(
@@ -262,7 +262,7 @@ def _check(
 
 def _begin(
   controller: registry.Agent,
-  environment: tabular_functional.FunctionalEnvironment,
+  environment: functional_lib.FunctionalEnvironment,
   trained: loading.TrainedSkills | None,
   key: types.PRNGKey,
   index: Int[Array, ''],

@@ -422,7 +422,9 @@ def _make_evaluate(
       trajectory, end = rollout(
         acting_policy, environment, variables, start, skill, uniform, key
       )
-      return _reset_ended(reset, _has_terminated(trajectory), end, key), trajectory
+      return _reset_ended(
+        reset, _has_terminated(trajectory), end, key
+      ), trajectory
 
     _, links = jax.lax.scan(link, start, (skill, jax.random.split(key, length)))
     # Links are [L, T, E]: chain after chain, one skill of each.
