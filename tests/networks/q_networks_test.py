@@ -19,7 +19,7 @@ R = 2
 
 def make(problem, hidden_sizes=None, factored_states=None):
   config = torsos.NetworkConfig(
-    hidden_sizes=hidden_sizes, factored_states=factors
+    hidden_sizes=hidden_sizes, factored_states=factored_states
   )
   return q_networks.make(config, problem, K, R)
 

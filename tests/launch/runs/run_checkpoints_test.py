@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from launch.runs import run_checkpoints
+from skills import checkpoints
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents.replay import tables as replay_tables
