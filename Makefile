@@ -7,6 +7,14 @@ PYTHON_BIN := .venv/bin/python
 # The tests of everything that must also run on today's JAX and Python.
 NEWEST_TESTS = $(wildcard tests/learners tests/objectives tests/networks \
   tests/evaluation tests/ops tests/acting_test.py)
+# What `make test` runs: the pure half, environments, files and flags of runs, and
+# one run from end to end for each way to train. `make test-all` also runs all
+# the rest: Reverb and Acme, faults, several hosts, pages in a browser, the wheel.
+QUICK_TESTS = $(filter-out tests/packaging_test.py tests/examples_test.py, \
+  $(wildcard tests/*_test.py)) tests/envs tests/evaluation tests/learners \
+  tests/networks tests/objectives tests/ops tests/launch/cli \
+  tests/launch/runs tests/launch/ways_to_train_test.py
+REST = tests $(addprefix --ignore=,$(QUICK_TESTS))
 # All tests but those of Launchpad's programs, which use several cores each, and
 # those that watch a clock run side by side. A file stays in one process, where
 # its tests share what was compiled. Files keep their order, in which long ones
@@ -15,7 +23,7 @@ ALONE = (launchpad or alone)
 PARALLEL = -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newest lint format docs lock doctor clean
+.PHONY: help setup demo test test-all test-rest test-slow test-newest lint format docs lock doctor clean
 
 help: ## Shows this list.
 	@echo 'Usage: make TARGET'
@@ -34,9 +42,15 @@ demo: setup ## Trains DISDAIN in four rooms, anew in runs/demo; pictures.
 	@$(PYTHON_BIN) -m launch.run_local --agent=disdain \
 	  --env=grid:disdain_release --output_dir=runs/demo
 
-test: setup ## Runs the tests, without the slow ones.
-	@$(PYTHON_BIN) -m pytest $(PARALLEL) -m 'not slow and not $(ALONE)'
-	@$(PYTHON_BIN) -m pytest -m 'not slow and $(ALONE)'
+test: setup ## Runs the pure half's tests, and each way to train once.
+	@$(PYTHON_BIN) -m pytest $(PARALLEL) -m 'not slow and not $(ALONE)' \
+	  $(QUICK_TESTS)
+
+test-all: test test-rest test-newest ## Runs all tests but the slow ones.
+
+test-rest: setup ## Runs what `make test` leaves out.
+	@$(PYTHON_BIN) -m pytest $(PARALLEL) -m 'not slow and not $(ALONE)' $(REST)
+	@$(PYTHON_BIN) -m pytest -m 'not slow and $(ALONE)' $(REST)
 
 test-slow: setup ## Runs only the slow tests: learning, long programs.
 	@$(PYTHON_BIN) -m pytest -m slow

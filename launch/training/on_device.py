@@ -373,37 +373,14 @@ def _make_train(
   return train
 
 
-def _make_evaluate(
+def _make_chains(
   agent: registry.Agent,
   environment: functional_lib.FunctionalEnvironment,
   reset: _Reset,
-) -> Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]:
-  """Runs fresh skills of the evaluation policy: single ones, or chains."""
-  config = agent.config
-  num_steps = config.skill_length
+) -> Callable[..., types.Trajectory]:
+  """Runs skills one after the other in each of E environments."""
   acting_policy = agent.evaluation_acting_policy
-  num_links = links_of(agent, environment)
-
-  def singles(
-    variables: base.Variables,
-    reset_key: types.PRNGKey,
-    skill: Int[Array, 'N'],
-    uniform_key: types.PRNGKey,
-    key: types.PRNGKey,
-  ) -> types.Trajectory:
-    size = skill.shape[0]
-    trajectory, _ = rollout(
-      acting_policy,
-      environment,
-      variables,
-      reset(reset_key, size),
-      skill,
-      jax.random.uniform(
-        uniform_key, (num_steps, size, acting_policy.num_uniforms)
-      ),
-      key,
-    )
-    return trajectory
+  num_steps = agent.config.skill_length
 
   def chains(
     variables: base.Variables,
@@ -434,6 +411,42 @@ def _make_evaluate(
       ),
       links,
     )
+
+  return chains
+
+
+def _make_evaluate(
+  agent: registry.Agent,
+  environment: functional_lib.FunctionalEnvironment,
+  reset: _Reset,
+) -> Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]:
+  """Runs fresh skills of the evaluation policy: single ones, or chains."""
+  config = agent.config
+  num_steps = config.skill_length
+  acting_policy = agent.evaluation_acting_policy
+  num_links = links_of(agent, environment)
+  chains = _make_chains(agent, environment, reset)
+
+  def singles(
+    variables: base.Variables,
+    reset_key: types.PRNGKey,
+    skill: Int[Array, 'N'],
+    uniform_key: types.PRNGKey,
+    key: types.PRNGKey,
+  ) -> types.Trajectory:
+    size = skill.shape[0]
+    trajectory, _ = rollout(
+      acting_policy,
+      environment,
+      variables,
+      reset(reset_key, size),
+      skill,
+      jax.random.uniform(
+        uniform_key, (num_steps, size, acting_policy.num_uniforms)
+      ),
+      key,
+    )
+    return trajectory
 
   def evaluate(
     state: OnDeviceState, key: types.PRNGKey, size: int
