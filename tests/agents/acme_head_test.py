@@ -160,7 +160,7 @@ def run_experiment(config, builder, environment, num_episodes):
       environment_spec=spec,
       replay_client=client,
       counter=acme_api.counting.Counter(
-        parent, burn_in='learner', time_delta=0.0
+        parent, prefix='learner', time_delta=0.0
       ),
     )
     witness = counting.Witness(builder.make_adder(client, spec, policy))
@@ -174,9 +174,7 @@ def run_experiment(config, builder, environment, num_episodes):
     acme_api.environment_loop.EnvironmentLoop(
       environment,
       LearningActor(actor, learner, dataset),
-      counter=acme_api.counting.Counter(
-        parent, burn_in='actor', time_delta=0.0
-      ),
+      counter=acme_api.counting.Counter(parent, prefix='actor', time_delta=0.0),
       logger=counting.Log(),
     ).run(num_episodes=num_episodes)
     # An evaluator has neither an adder nor a say in what is learned.
@@ -192,7 +190,7 @@ def run_experiment(config, builder, environment, num_episodes):
       environment,
       evaluator,
       counter=acme_api.counting.Counter(
-        parent, burn_in='evaluator', time_delta=0.0
+        parent, prefix='evaluator', time_delta=0.0
       ),
       logger=counting.Log(),
     ).run(num_episodes=2)

@@ -4,12 +4,14 @@ Launchpad is real up to the containers that it would have built: what they
 hold, which node each runs, and where the nodes look for each other.
 """
 
+import contextlib
 import importlib.util
 import json
 import pathlib
 import sys
 import types
 
+from absl import flags
 import cloudpickle
 import pytest
 
@@ -74,6 +76,18 @@ def packaged(monkeypatch):
       del sys.modules[name]
 
 
+@contextlib.contextmanager
+def without_flags(*names):
+  """Makes room for flags whose names are already defined."""
+  others = {name: flags.FLAGS[name] for name in names if name in flags.FLAGS}
+  for name in others:
+    delattr(flags.FLAGS, name)
+  yield
+  for name, flag in others.items():
+    delattr(flags.FLAGS, name)
+    flags.FLAGS[name] = flag
+
+
 def test_launchpad_makes_containers_whose_nodes_find_each_other(
   packaged, monkeypatch, tmp_path
 ):
@@ -81,7 +95,8 @@ def test_launchpad_makes_containers_whose_nodes_find_each_other(
     'vertex_ai', ROOT / 'examples' / 'vertex_ai.py'
   )
   example = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(example)
+  with without_flags('num_actors', 'gpu'):
+    spec.loader.exec_module(example)
   experiment = experiment_lib.make(
     agent='disdain',
     environment='grid:disdain_release',

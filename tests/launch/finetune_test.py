@@ -226,7 +226,7 @@ def finished(tmp_path_factory, run_dir):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(local, 'Run', RecordingRun)
     # Figures are the longest part of a run, and have tests of their own.
-    patch.setattr(run_figures, 'leave', lambda *_: None)
+    patch.setattr(run_figures, 'write', lambda *_: None)
     with contextlib.redirect_stderr(error), flagsaver.flagsaver(**given):
       assert finetune.main(['finetune']) == 130
     assert not (out / finetune.CURVES).exists()

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from launch import report
-from launch import run_on_device
 from launch.reporting import report_pages
 from launch.reporting import run_folder
 from launch.runs import experiment as experiment_lib
@@ -21,6 +20,7 @@ from launch.runs import run_files
 from launch.runs import run_record
 from launch.training import finish
 from launch.training import local
+from launch.training import on_device_run
 from skills import files
 from skills.evaluation.figures import figure_types
 from tests import browser
@@ -40,7 +40,7 @@ def train(folder, trainer, **fields):
 def grid_run(tmp_path_factory):
   return train(
     tmp_path_factory.mktemp('runs') / 'grid',
-    run_on_device,
+    on_device_run,
     agent='disdain',
     environment='grid:four_rooms',
     num_steps=960_000,

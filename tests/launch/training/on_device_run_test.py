@@ -8,7 +8,7 @@ from launch.training import on_device_run
 
 @pytest.mark.parametrize(
   ('options', 'message'),
-  [({'horizon': 12}, 'skill_length must equal the episode length')],
+  [({'horizon': 12}, 'skill_length must divide the episode length')],
 )
 def test_experiments_that_cannot_be_compiled_are_refused_before_writing(
   tmp_path, options, message
