@@ -1,4 +1,4 @@
-"""DISDAIN in an Acme experiment of one's own, in a world of one's own.
+"""DISDAIN in an Acme experiment and an environment of one's own.
 
 Run it with `python examples/embed.py`; it takes half a minute.
 """
