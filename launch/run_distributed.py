@@ -2,9 +2,9 @@
 
   python -m launch.run_distributed --agent=disdain --num_actors=4
 
-The same agents, worlds and settings as launch.run_local, and the same folder
-afterwards, with a log of each node under logs/ beside. Either program can
---resume what the other one began. docs/distributed.md tells of several hosts,
+Agents, environments, settings and the run's folder are those of
+launch.run_local, with a log of each node under logs/. Either program can
+--resume a run of the other one. docs/distributed.md describes several hosts,
 devices and what happens when a node dies.
 
 Ctrl-C saves and ends the run; --resume continues it.

@@ -1,8 +1,8 @@
-"""Which hosts a run is spread over, and which of them this one is.
+"""Finds the hosts of a run and the index of this one.
 
-The flags say it, or else the environment of whatever started this process: an
-MPI launcher, `srun` or an indexed Kubernetes job. Only the standard library is
-imported, so that a mistake is found before anything slow begins.
+They are given by flags, or else by the environment variables of an MPI
+launcher, `srun`, an indexed Kubernetes job or Vertex AI. Only the standard
+library is imported, so that mistakes are found before anything slow begins.
 """
 
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ _SRUN = 'start it with srun --ntasks-per-node=1'
 
 @dataclasses.dataclass(frozen=True)
 class Hosts:
-  """The hosts of a run, as one of them sees them.
+  """The hosts of a run and the index of this one.
 
   Attributes:
-    names: addresses that every host can reach; the first one leads.
-    index: which of them this host is.
+    names: addresses that every host can reach; the first host leads.
+    index: of this host among them.
   """
 
   names: tuple[str, ...]
   index: int
 
   def __post_init__(self) -> None:
-    """Refuses hosts that are not distinct and an index that none has."""
+    """Refuses duplicate hosts and an index out of range."""
     for i, name in enumerate(self.names):
       if name in self.names[:i]:
         raise ValueError(
@@ -50,12 +50,12 @@ class Hosts:
 
   @property
   def count(self) -> int:
-    """How many hosts there are."""
+    """Number of hosts."""
     return len(self.names)
 
   @property
   def leader(self) -> str:
-    """Address of the host that leads."""
+    """Address of the leading host."""
     return self.names[0]
 
   @property
@@ -71,15 +71,15 @@ class Hosts:
 
 @dataclasses.dataclass(frozen=True)
 class _Process:
-  """What an environment says of this process, one of several alike.
+  """This process, one for each host, as environment variables describe it.
 
   Attributes:
-    index: its number among them.
+    index: its number among the processes.
     index_variable: the variable that holds the number.
-    count: how many there are, None where that is not said.
+    count: number of processes; None if unknown.
     count_variable: the variable that holds the count.
-    names: of their hosts, None where these are not said.
-    start: what starts one process on each host.
+    names: of their hosts; None if unknown.
+    start: how to start one process on each host.
   """
 
   index: int
@@ -95,28 +95,28 @@ def detect(
   index_flag: int | None,
   environ: Mapping[str, str] = os.environ,
 ) -> Hosts:
-  """Finds out who the hosts are and which one this is.
+  """Finds the hosts and the index of this one.
 
-  Flags come first: with both of them the environment is not looked at. Without
-  `--host_index` the index is that of this process in the first of these that
-  is there:
+  Flags take precedence: with both of them environment variables are ignored.
+  Without `--host_index` the index is that of this process in the first of
+  these that is present:
 
   1. Open MPI, OMPI_COMM_WORLD_RANK of OMPI_COMM_WORLD_SIZE.
-  2. MPICH and Intel MPI, PMI_RANK of PMI_SIZE; but where they only repeat what
-     Slurm says, `srun` has set them and Slurm counts.
+  2. MPICH and Intel MPI, PMI_RANK of PMI_SIZE, unless they equal Slurm's
+     variables: then `srun` has set them.
   3. Slurm, SLURM_NODEID in the step that `srun` made.
   4. Kubernetes, JOB_COMPLETION_INDEX of an indexed job.
   5. Vertex AI, the task in CLUSTER_SPEC.
 
-  MPI stands before Slurm because `mpirun` within an allocation passes on the
+  MPI comes before Slurm because `mpirun` within an allocation passes on the
   variables of the shell it was called from, which are those of one host. An MPI
-  run of one process is passed over, as it says nothing about hosts.
+  run of one process is ignored, as it says nothing about hosts.
 
-  Only Slurm and Vertex AI also name the hosts; elsewhere `--hosts` has to. With
-  neither flags nor any of the above, this host is the only one. That holds in
-  the shell of `salloc`, too, however many nodes are allocated: a command not
-  started by `srun` runs where it was typed. A batch script of several nodes
-  that does without `srun` is refused: all nodes but one would idle unseen.
+  Only Slurm and Vertex AI also name the hosts; otherwise `--hosts` must. With
+  neither flags nor any of the above, this host is the only one, also in the
+  shell of `salloc`, however many nodes are allocated: a command not started by
+  `srun` runs where it was typed. A batch script of several nodes that does not
+  use `srun` is refused: all nodes but one would idle unnoticed.
 
   Args:
     hosts_flag: `--hosts`, as `expand` reads it.
@@ -124,8 +124,8 @@ def detect(
     environ: the environment variables.
 
   Raises:
-    ValueError: if the flags and the environment do not say it, or contradict
-      each other.
+    ValueError: if flags and environment variables are insufficient, or
+      contradict each other.
   """
   if hosts_flag is None and index_flag is not None:
     raise ValueError(
@@ -161,10 +161,10 @@ def detect(
 
 
 def expand(pattern: str) -> tuple[str, ...]:
-  """Spells out a list of hosts that is written as Slurm writes it.
+  """Expands a list of hosts in Slurm's notation.
 
   `node[08-10,12],login` is node08, node09, node10, node12 and login. A name may
-  hold several brackets, of which the last one counts fastest.
+  have several brackets, of which the last one varies fastest.
 
   Args:
     pattern: names or IPv4 addresses, separated by commas.
@@ -181,7 +181,7 @@ def expand(pattern: str) -> tuple[str, ...]:
         f'numbers in brackets, got {item!r} in {pattern!r}; allowed are '
         'a,b,c and node[1-3,7].'
       )
-    # What is between brackets stands at the odd places.
+    # Odd parts were in brackets.
     parts = re.split(r'\[(.*?)\]', item)
     choices = [
       tuple(_numbers(part, item)) if i % 2 else (part,)
@@ -192,7 +192,7 @@ def expand(pattern: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str, item: str) -> Iterator[str]:
-  """The numbers of a bracket, with as many zeros as were written."""
+  """The numbers of a bracket, with leading zeros as written."""
   for part in text.split(','):
     match = re.fullmatch(r'([0-9]+)(?:-([0-9]+))?', part)
     first, last = (match[1], match[2] or match[1]) if match else ('', '')
@@ -244,7 +244,7 @@ def _process(environ: Mapping[str, str]) -> _Process | None:
 
 
 def _vertex_process(environ: Mapping[str, str]) -> _Process:
-  """A replica of a custom job on Vertex AI; all its pools together."""
+  """A replica of a custom job on Vertex AI, counted over all its pools."""
   try:
     described = json.loads(environ['CLUSTER_SPEC'])
     pools, task = described['cluster'], described['task']
@@ -272,7 +272,7 @@ def _vertex_process(environ: Mapping[str, str]) -> _Process:
 
 
 def _set_by_srun(environ: Mapping[str, str]) -> bool:
-  """Whether PMI's variables only repeat those of Slurm's step."""
+  """Whether PMI's variables equal those of Slurm's step."""
   pairs = (('PMI_RANK', 'SLURM_PROCID'), ('PMI_SIZE', 'SLURM_STEP_NUM_TASKS'))
   return all(
     slurm in environ and environ.get(pmi) == environ[slurm]
@@ -320,7 +320,7 @@ def _slurm_process(environ: Mapping[str, str]) -> _Process:
 def _without_process(
   names: tuple[str, ...] | None, environ: Mapping[str, str]
 ) -> Hosts:
-  """The hosts where no environment numbers them."""
+  """The hosts if no launcher has numbered this process."""
   if names is not None:
     if len(names) > 1:
       raise ValueError(
@@ -331,7 +331,7 @@ def _without_process(
         '(of an indexed Kubernetes job), CLUSTER_SPEC (of Vertex AI).'
       )
     return Hosts(names, 0)
-  # A batch script has a node's number, the shell of salloc has none.
+  # Set in a batch script, but not in the shell of salloc.
   if 'SLURM_NODEID' in environ and 'SLURM_JOB_NODELIST' in environ:
     count = len(expand(environ['SLURM_JOB_NODELIST']))
     if count > 1:

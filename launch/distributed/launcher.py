@@ -1,16 +1,16 @@
-"""Runs the nodes of a program on one host or on several, and keeps them going.
+"""Runs the nodes of a program on one host or several, and supervises them.
 
 Launchpad's own `local_mp` restarts nothing, does not always notice a crash,
-and kills itself with its nodes when one of them is late. This one runs the
-same Launchpad nodes under promises that a long run needs:
+and kills itself with its nodes when one of them is late. This launcher runs
+the same Launchpad nodes with the guarantees that a long run needs:
 
-- A node that was killed is started again, a few times; one that raised, or
-  that ended before the program did, stops the program.
+- A node that was killed is restarted, a few times; one that raised, or that
+  ended before the program did, stops the program.
 - A stop goes in stages: actors leave before the learner, which saves, and the
-  learner before replay and counter. Whoever is late is killed.
-- On several hosts each host runs this launcher over its own nodes. The first
-  one leads: the others ask it several times a second how things are, so that
-  all start, stop and fail together, and a host that falls silent ends the run.
+  learner before replay and counter. Late nodes are killed.
+- On several hosts each host runs this launcher for its own nodes. The first
+  host leads: the others exchange statuses with it several times a second, so
+  that all start, stop and fail together, and a silent host ends the run.
 """
 
 from collections.abc import Callable
@@ -55,25 +55,25 @@ _POLL_S = 0.2
 # Lines of a failed node's log that are shown.
 _TAIL_LINES = 40
 
-# Hosts that were there are missed after this long.
+# Seconds of silence after which a host that had joined counts as lost.
 _SILENCE_S = 30.0
 
-# A node that was late is given this long once it was killed.
+# Seconds that hosts wait for each other's last status.
 _KILL_S = 5.0
 
-# No stage of a stop is left.
+# The stage of a host without running nodes.
 _ALL_LEFT = 99
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-  """How a program is run.
+  """Launch type, restarts, ports and timeouts of a program.
 
   Attributes:
-    launch_type: 'local_mp' for a process a node, 'local_mt' for a thread;
-      'test_mt' for threads whose nodes could also be sent to processes.
-    max_restarts: how often one node that was killed is started again.
-    base_port: of several hosts, the first of the fixed ports.
+    launch_type: 'local_mp' for a process per node, 'local_mt' for a thread;
+      'test_mt' for threads whose nodes are checked to be serializable.
+    max_restarts: how often each node is restarted if it was killed.
+    base_port: first of the fixed ports of several hosts.
     join_timeout_s: seconds that hosts wait for each other at the start.
     stop_timeout_s: seconds that nodes have to stop before they are killed.
   """
@@ -99,7 +99,7 @@ class Settings:
 
 
 class ProgramError(RuntimeError):
-  """The program failed; says which node did, or which host."""
+  """The program failed; names the node or the host."""
 
 
 class _FixedAddress(lp.AbstractAddressBuilder):
@@ -129,7 +129,7 @@ class _Worker(Protocol):
 
 
 class _Process:
-  """A node in a process of its own, with a log of its own."""
+  """A node that runs in a process and writes to a log of its own."""
 
   def __init__(
     self,
@@ -156,14 +156,14 @@ class _Process:
         [
           *command.command_as_list,
           f'--init_file={init_file}',
-          # Who is late is killed from here.
+          # This launcher kills late nodes itself.
           '--lp_termination_notice_secs=-1',
         ],
         env={**os.environ, **env, 'PYTHONUNBUFFERED': '1'},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        # Ctrl-C is for the launcher alone.
+        # Only the launcher gets Ctrl-C.
         start_new_session=True,
       )
 
@@ -196,10 +196,10 @@ class _Process:
 
 
 class _Thread:
-  """A node in a thread of this process."""
+  """A node that runs in a thread of this process, as `_Process` does."""
 
   def __init__(self, name: str, node: Any):
-    # One manager a node, for each is stopped at its own time.
+    # A manager for each node, as nodes stop at different times.
     self._manager = worker_manager.WorkerManager(kill_main_thread=False)
     self._ending: str | None = None
 
@@ -222,7 +222,7 @@ class _Thread:
     self._manager.stop_event().set()
 
   def kill(self) -> None:
-    """Threads cannot be killed; this one ends with its process."""
+    """Does nothing: the thread ends with its process."""
 
 
 @dataclasses.dataclass
@@ -237,7 +237,7 @@ class _Node:
   asked_to_stop: bool = False
 
   def ending(self) -> str | None:
-    """How it ended; None while it runs."""
+    """How it ended, '' if well or never started; None while it runs."""
     return '' if self.worker is None else self.worker.poll()
 
   def stop(self) -> None:
@@ -247,19 +247,19 @@ class _Node:
       self.worker.stop()
 
   def kill(self) -> None:
-    """Ends it."""
+    """Kills it if it runs."""
     if self.worker is not None and self.worker.poll() is None:
       self.worker.kill()
 
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-  """What hosts tell each other.
+  """Status of a host or of the whole program, as hosts exchange it.
 
   Attributes:
-    is_running: False once the program stops, for whatever reason.
+    is_running: False once the program stops, for any reason.
     failure: why it failed; empty if it did not.
-    stage: of the stop: the lowest of a node that still runs.
+    stage: the lowest stop stage of a node that still runs.
     has_begun: whether nodes may be started.
   """
 
@@ -270,7 +270,7 @@ class Status:
 
 
 class _Agreement:
-  """What the leader makes of what all hosts tell."""
+  """Combines the statuses of all hosts to that of the program."""
 
   def __init__(
     self, hosts: hosts_lib.Hosts, settings: Settings, command: Mapping[str, Any]
@@ -288,7 +288,7 @@ class _Agreement:
   def report(
     self, index: int, command: Mapping[str, Any], status: Mapping[str, Any]
   ) -> dict[str, Any]:
-    """Takes a host's status and gives that of the whole program."""
+    """Records a host's status; returns that of the whole program."""
     told = Status(**status)
     with self._lock:
       now = time.monotonic()
@@ -313,7 +313,7 @@ class _Agreement:
           self._fail(f'{name} has been silent for {_SILENCE_S:g} s.')
           self._stages[i] = _ALL_LEFT
       has_begun = None not in self._seen
-      # Who has not come need not leave.
+      # Hosts that never joined have no nodes to stop.
       stage = min(
         _ALL_LEFT if seen is None else stage
         for stage, seen in zip(self._stages, self._seen, strict=True)
@@ -323,7 +323,7 @@ class _Agreement:
       )
 
   def all_have_left(self) -> bool:
-    """Whether no host runs nodes any more."""
+    """Whether no host has running nodes."""
     with self._lock:
       return all(
         stage == _ALL_LEFT or seen is None
@@ -337,7 +337,7 @@ class _Agreement:
 
 
 class _Follower:
-  """Asks the leader, several times a second, and never waits for it."""
+  """Exchanges statuses with the leader without waiting for it."""
 
   def __init__(
     self, hosts: hosts_lib.Hosts, settings: Settings, command: Mapping[str, Any]
@@ -350,11 +350,11 @@ class _Follower:
     self._asked = 0.0
     self._question: Any = None
     self._status = Status()
-    # What is to be told, what the open question tells, what was answered.
+    # The newest status, the one sent last and the one last answered.
     self._news = self._asked_with = self._heard = Status()
 
   def report(self, status: Status) -> Status:
-    """The program's status, as far as it is known here."""
+    """Sends this host's status; returns the program's, as known here."""
     now = time.monotonic()
     self._news = status
     if self._question is not None and self._question.done():
@@ -365,7 +365,7 @@ class _Follower:
         self._timeout_s = _SILENCE_S
       self._question = None
     if self._question is not None and now - self._asked > 2:
-      # Courier never says that a server has died.
+      # Courier never reports that a server has died.
       self._question.cancel()
       self._question = None
     if self._question is None:
@@ -385,12 +385,12 @@ class _Follower:
     return self._status
 
   def close(self) -> None:
-    """Makes sure that the last status is known, for others wait for it."""
+    """Waits until the leader has the last status, which others wait for."""
     deadline = time.monotonic() + _KILL_S
     while self._heard != self._news and time.monotonic() < deadline:
       self.report(self._news)
       time.sleep(_POLL_S / 4)
-    # A question that stays open keeps this process alive.
+    # An open call would keep this process alive.
     if self._question is not None:
       self._question.cancel()
 
@@ -406,14 +406,14 @@ class Launcher:
     folder: pathlib.Path,
     command: Mapping[str, Any],
   ):
-    """Prepares the nodes; starts nothing yet.
+    """Prepares the nodes of this host; starts nothing yet.
 
     Args:
       program: made for as many hosts.
-      hosts: and which of them this is.
-      settings: how it is run.
+      hosts: with the index of this one.
+      settings: of the launch.
       folder: of the run.
-      command: settings that must be the same on all hosts.
+      command: settings that must be equal on all hosts.
     """
     self._hosts = hosts
     self._settings = settings
@@ -423,7 +423,7 @@ class Launcher:
       for label, group in program.program.groups.items():
         serialization.check_nodes_are_serializable(label, group)
     if settings.launch_type != PROCESSES:
-      # The first one takes the signals, of which the last handlers win.
+      # The first manager handles signals; handlers set later replace its own.
       worker_manager.WorkerManager(kill_main_thread=False)
     self._scratch = tempfile.TemporaryDirectory(prefix='skills-')
     self._bind(program)
@@ -434,14 +434,14 @@ class Launcher:
     ]
 
   def _bind(self, program: program_lib.Program) -> None:
-    """Gives every node its addresses: every host comes to the same."""
-    # What tells a node how to ask for the program's end.
+    """Binds the addresses of all nodes, equally on every host."""
+    # Tells a node how to request the program's end.
     launch_type, config = lp_context.LaunchType.LOCAL_MULTI_THREADING, None
     if self._settings.launch_type == PROCESSES:
       launch_type = lp_context.LaunchType.LOCAL_MULTI_PROCESSING
       config = local_multi_processing.PythonProcess()
-    # The first one is for the hosts themselves. All are different, so that
-    # hosts may be addresses of one machine.
+    # The first port is the leader's own. All ports differ, so that hosts may be
+    # addresses of one machine.
     ports = itertools.count(self._settings.base_port + 1)
     taken: set[int] = set()
     for name, node in program_lib.node_names(program.program).items():
@@ -482,9 +482,9 @@ class Launcher:
     """Runs until the program stops.
 
     Args:
-      received: signals that this process got, which stop the program.
+      received: signals received by this process, which stop the program.
       show: called several times a second.
-      say: tells the user of restarts.
+      say: informs the user of restarts.
 
     Raises:
       ProgramError: if it failed.
@@ -501,7 +501,7 @@ class Launcher:
   def _exchange(
     self, stack: contextlib.ExitStack
   ) -> Callable[[Status], Status]:
-    """How this host tells its status and learns the program's."""
+    """Makes the function from this host's status to the program's."""
     arguments = (self._hosts, self._settings, self._command)
     if not self._hosts.is_leader:
       follower = _Follower(*arguments)
@@ -600,7 +600,7 @@ class Launcher:
       if time.monotonic() > deadline or is_impatient:
         for node in running:
           node.kill()
-        # Servers have nothing to save, and nobody needs them any more.
+        # Servers have nothing to save and are no longer needed.
         late = [n.name for n in running if n.stage < program_lib.SERVERS]
         if late and not failure:
           failure = (
@@ -617,6 +617,6 @@ class Launcher:
     return failure
 
   def _kill(self) -> None:
-    """Leaves no process behind, whatever happened."""
+    """Kills all nodes that still run."""
     for node in self._nodes:
       node.kill()

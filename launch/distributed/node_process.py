@@ -1,6 +1,6 @@
-"""The first thing that a node's process does.
+"""Prepares the process of a node.
 
-Only the standard library is imported before the process has its name.
+Only the standard library is imported before the process has its title.
 """
 
 import atexit
@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def prepare(title: str, launcher: int) -> None:
-  """Makes this process a node's; arguments as for `tie`."""
+  """Prepares this process for a node; arguments as for `tie`."""
   tie(title, launcher)
   _leave_without_finalizing()
   # Repairs Acme before a node's class is looked for.
@@ -22,10 +22,10 @@ def prepare(title: str, launcher: int) -> None:
 
 
 def tie(title: str, launcher: int) -> None:
-  """Names this process and ties its life to its launcher's.
+  """Sets this process's title and makes it end with its launcher.
 
   Args:
-    title: as `ps` shall show it.
+    title: shown by `ps`.
     launcher: id of the launcher's process.
   """
   import setproctitle
@@ -33,15 +33,15 @@ def tie(title: str, launcher: int) -> None:
   setproctitle.setproctitle(title)
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
   if os.getppid() != launcher:
-    # It died before it could have been noticed.
+    # The launcher died before the signal was requested.
     os._exit(1)
 
 
 def _leave_without_finalizing() -> None:
   """Ends this process after its exit handlers, before Python takes itself down.
 
-  An answer of Courier's or Reverb's that comes while it does aborts the
-  process, as if the node had failed.
+  An answer of Courier or Reverb that arrives while the interpreter finalizes
+  aborts the process, as if the node had failed.
   """
   status = 0
   show = sys.excepthook

@@ -1,8 +1,8 @@
-"""What the nodes of a distributed program do.
+"""The kinds of nodes of a distributed program, a class each.
 
-Each class is one kind of node. A node is made in its own process (or thread),
-finds there whatever an earlier one of its name left behind, and works until
-the program stops: it looks at Launchpad's stop event wherever it may wait.
+A node is initialized in its own process (or thread), where it continues from
+what an earlier one of its name saved, and runs until the program stops: it
+checks Launchpad's stop event wherever it may wait.
 """
 
 from collections.abc import Callable
@@ -42,26 +42,32 @@ from skills.agents.replay import tables as replay_tables
 
 _POLL_S = 0.5
 
-# A call to the learner or to an inference server is made anew after this long.
+# Seconds after which a call to learner or inference server is repeated.
 _RETRY_AFTER_S = 5.0
 
-# How often an actor tells how many steps it made, and how often the counter
-# looks whether these are enough: runs are longer than asked for by as much.
+# Seconds between an actor's reports of its steps, and between the counter's
+# checks whether these are enough: runs are longer than asked for by as much.
 _COUNT_EVERY_S = 0.2
 
-# How long an inference server waits for the rest of a batch.
+# Seconds that an inference server waits for the rest of a batch.
 _BATCHING_S = 0.002
 
 lp = acme_api.launchpad
 
+# Makes an environment from a seed.
 EnvironmentFactory = Callable[[int], dm_env.Environment]
 
 
 class Node:
-  """What all nodes have: the experiment, and when to stop."""
+  """The common part of nodes: experiment, stop event and connections.
+
+  Constructors of nodes take the experiment, the `index` of the node among those
+  of its kind, and clients of the nodes that it calls. The `learner` serves
+  variables, the `counter` counts steps.
+  """
 
   def __init__(self, experiment: experiment_lib.Experiment):
-    """Initialises the node, in its own thread or process."""
+    """Initializes the node, in its own thread or process."""
     self._experiment = experiment
     self._config = experiment.config
     self._folder = pathlib.Path(experiment.output_dir)
@@ -82,19 +88,19 @@ class Node:
     )
 
   def _connect_to_counter(self, client: lp.CourierClient) -> Any:
-    # Counting twice would be wrong.
+    # A repeated call might count twice.
     return self._connect(client, 'counter', retry_after_s=None)
 
 
 class Counter(acme_api.counting.Counter):
-  """Counts for everybody, stops the program, and knows the newest numbers."""
+  """Sums up all nodes' counts, keeps numbers and stops the program."""
 
   def __init__(self, experiment: experiment_lib.Experiment, linger_s: float):
-    """Continues where the newest checkpoint was.
+    """Continues from the counts of the newest checkpoint.
 
     Args:
       experiment: what is run.
-      linger_s: seconds that it counts after the stop, for others to leave.
+      linger_s: seconds that it counts after the stop, while others leave.
     """
     super().__init__()
     self._stop: threading.Event = lp.stop_event()
@@ -106,7 +112,7 @@ class Counter(acme_api.counting.Counter):
     )
 
   def publish(self, numbers: Mapping[str, float]) -> None:
-    """Keeps numbers for whoever shows progress."""
+    """Keeps numbers for the progress display."""
     self._numbers = {**self._numbers, **numbers}
 
   def status(self) -> dict[str, Any]:
@@ -114,7 +120,7 @@ class Counter(acme_api.counting.Counter):
     return {'counts': self.get_counts(), 'numbers': self._numbers}
 
   def run(self) -> None:
-    """Stops the program when it has made all its steps."""
+    """Stops the program once all steps are made."""
     while not self._stop.wait(_COUNT_EVERY_S):
       if self.get_counts()['actor_steps'] >= self._num_steps:
         lp.stop()
@@ -132,14 +138,14 @@ class Replay(lp.ReverbNode):
     make_tables: Callable[[], list[acme_api.reverb.Table]],
     linger_s: float | None,
   ):
-    """Initialises the node, not yet in its own process.
+    """Initializes the node, not yet in its own process.
 
     Args:
       experiment: what is run.
       shard: number of the server.
-      make_tables: makes what it serves.
-      linger_s: seconds that it serves after the stop, for others to leave;
-        None for as long as its process lives.
+      make_tables: makes its tables.
+      linger_s: seconds that it serves after the stop, while others leave; None
+        for as long as its process lives.
     """
     super().__init__(make_tables)
     self._folder = pathlib.Path(experiment.output_dir)
@@ -160,7 +166,7 @@ class Replay(lp.ReverbNode):
 
 
 class _Published(acme_api.loggers.Logger):
-  """Tells the counter how far behind the actors' parameters are."""
+  """Publishes the parameters' age and replay's counts at the counter."""
 
   def __init__(
     self,
@@ -179,7 +185,7 @@ class _Published(acme_api.loggers.Logger):
       inserts = sum(each.inserts for each in stats)
       samples = sum(each.samples for each in stats)
       numbers['samples_per_insert'] = samples / max(inserts, 1)
-    # Nobody waits for the answer.
+    # The answer is not waited for.
     self._counter.futures.publish(numbers)
 
   def close(self) -> None:
@@ -187,9 +193,10 @@ class _Published(acme_api.loggers.Logger):
 
 
 class Learner(Node):
-  """Learns, hands out variables, and writes the run's checkpoints.
+  """Learns, serves variables, and writes the run's checkpoints.
 
-  Several of them share each update's batch; the first one speaks for all.
+  Several of them share each update's batch; the first one counts, logs and
+  saves for all.
   """
 
   def __init__(
@@ -201,16 +208,7 @@ class Learner(Node):
     replay_clients: Sequence[acme_api.reverb.Client],
     counter: lp.CourierClient,
   ):
-    """Initialises the node.
-
-    Args:
-      experiment: what is run.
-      environment_spec: of its environment.
-      index: which learner this is.
-      addresses: of each learner, where learners meet; empty if there is one.
-      replay_clients: of all replay servers.
-      counter: counts updates.
-    """
+    """Initializes the node; several learners meet at `addresses`."""
     super().__init__(experiment)
     num_learners = max(len(addresses), 1)
     if addresses:
@@ -252,7 +250,7 @@ class Learner(Node):
       self._learner.restore(state)
       self._earlier_s = meta['wall_time_s']
     if self._is_first:
-      # What a learner that died had learned since then is lost.
+      # Updates of a killed learner after its last checkpoint do not count.
       steps = int(self._learner.save().steps)
       counted = self._counter.get_counts()['learner_steps']
       self._counter.increment(learner_steps=steps - counted)
@@ -262,13 +260,13 @@ class Learner(Node):
     return self._learner.get_variables(names)
 
   def run(self) -> None:
-    """Learns until the program stops; saves now and then, and at the end."""
+    """Learns until the program stops; saves periodically and at the end."""
     try:
       self._learn()
     except Exception:
       if not self._is_one_of_several:
         raise
-      # On its way out JAX would wait for the others, who wait for this one.
+      # At exit JAX would wait for the other learners, which wait for this one.
       traceback.print_exc()
       sys.stderr.flush()
       os._exit(1)
@@ -285,7 +283,7 @@ class Learner(Node):
           last_save = time.monotonic()
           self._save()
     except stalls.StoppedError:
-      # If it was another learner that ended, the launcher will say why.
+      # If another learner ended, the launcher reports why.
       self._stop.wait()
     finally:
       self._iterator.close()
@@ -305,7 +303,7 @@ class Learner(Node):
 class InferenceServer(Node):
   """Selects actions for several actors at once.
 
-  It keeps nothing between calls: an actor sends the state of its policy along.
+  It is stateless: an actor sends the state of its policy along.
   """
 
   def __init__(
@@ -316,15 +314,7 @@ class InferenceServer(Node):
     learner: lp.CourierClient,
     num_actors: int,
   ):
-    """Initialises the node.
-
-    Args:
-      experiment: what is run.
-      environment_spec: of its environment.
-      index: which server this is.
-      learner: where variables are.
-      num_actors: that it serves.
-    """
+    """Initializes the node, which serves `num_actors` actors."""
     super().__init__(experiment)
     policy = builder_lib.make_agent(self._config, environment_spec).policy
     [device] = jax.local_devices()[index % jax.local_device_count() :][:1]
@@ -344,7 +334,7 @@ class InferenceServer(Node):
     self._requests: queue.Queue[
       tuple[tuple[Any, ...], futures.Future[tuple[Any, ...]]]
     ] = queue.Queue()
-    # Compiled before the first actor waits for it.
+    # Compiles before the first actor waits.
     self._select_actions([tuple(np.zeros(x.shape, x.dtype) for x in like)])
 
   def select_action(self, request: bytes) -> bytes:
@@ -352,7 +342,7 @@ class InferenceServer(Node):
 
     Args:
       request: an observation and the leaves of the policy's state, pickled:
-        Courier takes arrays as results but hangs on those among arguments.
+        Courier returns arrays but hangs on arrays among arguments.
 
     Returns:
       The action and the leaves of the next state, pickled.
@@ -381,7 +371,7 @@ class InferenceServer(Node):
     self, requests: list[tuple[Any, ...]]
   ) -> list[tuple[Any, ...]]:
     self._variables.update()
-    # Batches of one size are compiled once.
+    # All batches have the same size, for which the policy is compiled once.
     missing = self._num_actors - len(requests)
     padded = requests + requests[-1:] * missing
     batch = [np.stack(leaves) for leaves in zip(*padded, strict=True)]
@@ -394,7 +384,7 @@ class InferenceServer(Node):
 def _request_like(
   policy: acting.ActorCore, environment_spec: acme_api.specs.EnvironmentSpec
 ) -> Any:
-  """Shapes of an observation and of a policy's state."""
+  """An observation and a policy's state, as values or shapes."""
   state = jax.eval_shape(policy.init, jax.random.PRNGKey(0))
   return environment_spec.observations.generate_value(), state
 
@@ -431,17 +421,7 @@ class Actor(Node):
     counter: lp.CourierClient,
     inference: lp.CourierClient | None,
   ):
-    """Initialises the node.
-
-    Args:
-      experiment: what is run.
-      make_environment: seed -> environment.
-      index: which actor this is.
-      replay_client: of its replay server.
-      learner: where variables are.
-      counter: counts episodes and steps.
-      inference: selects its actions; None if it does that itself.
-    """
+    """Initializes the node; without `inference` it selects actions itself."""
     super().__init__(experiment)
     remote_counter = self._connect_to_counter(counter)
     started_at = remote_counter.get_counts()['actor_steps']
@@ -492,22 +472,22 @@ class Actor(Node):
         result = self._loop.run_episode()
         self._logger.write(result)
         if result['actor_steps'] >= self._experiment.num_steps:
-          # Of these, some have not been told to the counter yet.
+          # Some of these have not been reported to the counter yet.
           while not self._stop.wait(_COUNT_EVERY_S):
             self._counts.get_counts()
     except stalls.StoppedError:
-      # What was done of the episode counts too.
+      # Steps of the interrupted episode count as well.
       self._counts.increment(steps=self._environment.steps)
     finally:
       self._adder.close()
       self._logger.close()
-    # Brings the last counts home.
+    # Reports the last counts.
     self._counts.restore(self._counts.save())
     self._counts.get_counts()
 
 
 class Evaluator(Node):
-  """Measures skills in an environment of its own, now and then."""
+  """Measures skills periodically in an environment of its own."""
 
   def __init__(
     self,
@@ -517,15 +497,7 @@ class Evaluator(Node):
     learner: lp.CourierClient,
     counter: lp.CourierClient,
   ):
-    """Initialises the node.
-
-    Args:
-      experiment: what is run.
-      make_environment: seed -> environment.
-      index: which evaluator this is; the first one's numbers are shown.
-      learner: where variables are.
-      counter: says when to evaluate.
-    """
+    """Initializes the node; the numbers of the first evaluator are shown."""
     super().__init__(experiment)
     self._index = index
     self._counter = self._connect_to_counter(counter)

@@ -1,11 +1,11 @@
 """The nodes of an experiment, as a Launchpad program.
 
-  replay/i   Reverb servers; each actor writes to one, learners read from all
-  counter    counts, stops the program at its last step
-  learner    one, or several that share each batch
-  inference/i  optional: selects the actions of many actors at once
-  actor/i    act
-  evaluator/i  measure skills in worlds of their own
+  replay/i     Reverb servers; each actor writes to one, learners read from all
+  counter      counts steps, and stops the program at the last one
+  learner      one, or several that share each batch
+  inference/i  optional: select the actions of many actors at once
+  actor/i      act in environments of their own and write to replay
+  evaluator/i  measure skills in environments of their own
 
 `make` gives the program and a `Placement` for each node. The suite's own
 launcher (`launch.distributed.launcher`) heeds both; `launchpad.launch` runs the
@@ -30,17 +30,17 @@ from skills.agents import builder as builder_lib
 
 lp = acme_api.launchpad
 
-# How 1, 2 or 4 neighbouring TPU chips of a host lie.
+# Layout of 1, 2 or 4 adjacent TPU chips of a host.
 _TPU_BOUNDS = {1: '1,1,1', 2: '1,2,1', 4: '2,2,1'}
 
-# Stages of a stop. Nodes of one leave before those of the next are asked to,
-# so that nobody loses whom it is talking to.
+# Stages of a stop. Nodes of a stage are asked to leave once those of the
+# stages before have left, which call them until then.
 FIRST, LEARNERS, SERVERS = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Topology:
-  """How many nodes of each kind there are, and what they may use.
+  """Number of nodes of each kind, and their threads and devices.
 
   Attributes:
     num_actors: processes that act.
@@ -50,12 +50,12 @@ class Topology:
     num_replay_shards: Reverb servers.
     num_evaluators: processes that measure skills.
     colocate_learner_and_replay: whether they share a process.
-    threads: of a node's computations on the CPU.
-    learner_threads: the same of a learner; None for half of the cores, shared
-      out among the learners of a host.
-    learner_devices: numbers of the GPUs or TPU chips of a host that its
-      learners share out; empty for all.
-    inference_devices: the same of inference servers; empty for the CPU.
+    threads: CPU threads of a node's computations.
+    learner_threads: the same for a learner; None for half of the cores, divided
+      among the learners of a host.
+    learner_devices: numbers of the GPUs or TPU chips of a host that are divided
+      among its learners; empty for all.
+    inference_devices: the same for inference servers; empty for the CPU.
   """
 
   num_actors: int = 2
@@ -105,7 +105,7 @@ class Topology:
   def check(
     self, config: config_lib.SkillAgentConfig, num_hosts: int = 1
   ) -> None:
-    """Refuses what does not fit the agent or the hosts.
+    """Refuses a topology that does not fit the agent or the hosts.
 
     Raises:
       ValueError: naming the setting.
@@ -137,13 +137,13 @@ class Topology:
 
 
 class Placement(NamedTuple):
-  """Where a node runs, and how.
+  """Host, stop stage and environment variables of a node.
 
   Attributes:
     host: number of the host.
-    stage: of the stop at which it is asked to leave.
-    env: variables of its process.
-    may_restart: whether one that was killed is started again.
+    stage: of the stop, at which it is asked to leave.
+    env: environment variables of its process.
+    may_restart: whether it is started again if it was killed.
   """
 
   host: int
@@ -153,11 +153,11 @@ class Placement(NamedTuple):
 
 
 class Program(NamedTuple):
-  """A Launchpad program and more.
+  """A Launchpad program and the placements of its nodes.
 
   Attributes:
     program: the nodes, by group.
-    placements: of each node, by its name.
+    placements: by the nodes' names.
     counter: handle of the counter.
   """
 
@@ -192,7 +192,7 @@ def make(
     num_hosts: hosts that they are spread over.
     make_environment: seed -> environment; None for the experiment's own.
     linger_s: seconds that replay and counter serve after the stop. Launchpad's
-      launchers tell all nodes at once; one that heeds stages needs none.
+      launchers stop all nodes at once; one that heeds stages needs none.
 
   Raises:
     ValueError: if the topology does not fit the experiment.
@@ -253,7 +253,7 @@ class _Parts:
     ]
 
   def add_replays(self, replays: Sequence[nodes.Replay]) -> None:
-    """Adds servers that have processes of their own."""
+    """Adds the servers, each with a process of its own."""
     for i, node in enumerate(replays):
       self.program.add_node(node, label='replay')
       # Beside the learners, which read all that actors write, and often.
@@ -278,7 +278,7 @@ class _Parts:
     replay_handles: Sequence[Any],
     counter: lp.CourierHandle,
   ) -> lp.CourierHandle:
-    """Adds the learners; gives the handle of the first."""
+    """Adds the learners; returns the handle of the first."""
     topology = self._topology
     addresses = []
     if topology.num_learners > 1:
@@ -348,7 +348,7 @@ class _Parts:
     counter: lp.CourierHandle,
     inference: Sequence[lp.CourierHandle],
   ) -> None:
-    """Adds the actors, in turn at each replay and inference server."""
+    """Adds the actors, assigned to replay and inference servers in turn."""
     for i in range(self._topology.num_actors):
       served_by = i % len(inference) if inference else None
       self.program.add_node(
@@ -371,7 +371,7 @@ class _Parts:
   def add_evaluators(
     self, learner: lp.CourierHandle, counter: lp.CourierHandle
   ) -> None:
-    """Adds those that measure skills."""
+    """Adds the evaluators, beginning on the last host."""
     for i in range(self._topology.num_evaluators):
       self.program.add_node(
         lp.PyClassNode(
@@ -405,11 +405,11 @@ def shard_config(
 
 
 def cpu_env(threads: int) -> dict[str, str]:
-  """Variables of a process that computes on the CPU, with that many threads."""
+  """Environment variables of a process that computes with CPU threads."""
   return {
     **_thread_caps(threads),
     'JAX_PLATFORMS': 'cpu',
-    # Nothing that a library finds by itself either.
+    # Hides GPUs from other libraries as well.
     'CUDA_VISIBLE_DEVICES': '-1',
   }
 
@@ -417,7 +417,7 @@ def cpu_env(threads: int) -> dict[str, str]:
 def learner_env(
   topology: Topology, rank: int, num_hosts: int
 ) -> dict[str, str]:
-  """Variables of a learner's process, the `rank`-th learner of its host."""
+  """Environment variables of the `rank`-th learner of a host."""
   per_host = -(-topology.num_learners // num_hosts)
   threads = topology.learner_threads
   if threads is None:
@@ -428,7 +428,7 @@ def learner_env(
 
 
 def inference_env(topology: Topology, rank: int) -> dict[str, str]:
-  """Variables of an inference server's process, the `rank`-th of its host."""
+  """Environment variables of the `rank`-th inference server of a host."""
   if not topology.inference_devices:
     return cpu_env(topology.threads)
   device = topology.inference_devices[rank % len(topology.inference_devices)]
@@ -436,21 +436,21 @@ def inference_env(topology: Topology, rank: int) -> dict[str, str]:
 
 
 def visible_devices(devices: Sequence[int]) -> dict[str, str]:
-  """Variables that show a process only these GPUs or TPU chips, if any."""
+  """Environment variables that restrict a process to GPUs or TPU chips."""
   if not devices:
     return {}
   numbers = ','.join(map(str, devices))
   env = {'CUDA_VISIBLE_DEVICES': numbers, 'TPU_VISIBLE_CHIPS': numbers}
   if len(devices) in _TPU_BOUNDS:
-    # libtpu also wants to know how the chips of a part lie, and that they are
-    # all that the process will talk to.
+    # libtpu also needs the layout of the chips, and that the process uses no
+    # others.
     env['TPU_CHIPS_PER_PROCESS_BOUNDS'] = _TPU_BOUNDS[len(devices)]
     env['TPU_PROCESS_BOUNDS'] = '1,1,1'
   return env
 
 
 def _thread_caps(threads: int) -> dict[str, str]:
-  # NPROC is XLA's.
+  # NPROC is read by XLA.
   names = (
     'NPROC',
     'OMP_NUM_THREADS',

@@ -1,4 +1,4 @@
-"""One experiment through Launchpad: from start to summary."""
+"""Runs an experiment through Launchpad, from start to summary."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -29,22 +29,22 @@ ALONE = hosts_lib.Hosts(('localhost',), 0)
 
 
 class Frozen(acme_api.core.VariableSource):
-  """The variables of a saved learner."""
+  """A source of the variables of a saved learner."""
 
   def __init__(self, agent: registry.Agent, state: base.LearnerState):
-    """Initialises the source."""
+    """Initializes the source."""
     self._variables = {
       learning.POLICY: learning.to_host(agent.learner.variables(state)),
       learning.OBJECTIVE: state.objective,
     }
 
   def get_variables(self, names: Sequence[str]) -> list[Any]:
-    """The variables, which never change."""
+    """The variables by name."""
     return [self._variables[name] for name in names]
 
 
 class _Display:
-  """Shows how the whole program is doing."""
+  """Shows the progress of the whole program."""
 
   def __init__(
     self,
@@ -56,7 +56,7 @@ class _Display:
     self._question: Any = None
 
   def show(self) -> None:
-    """Draws the newest numbers, and asks for newer ones."""
+    """Shows the newest numbers and requests newer ones."""
     if self._question is not None and self._question.done():
       if self._question.exception() is None:
         status = self._question.result()
@@ -70,7 +70,7 @@ class _Display:
       self._question = self._client.futures.status()
 
   def close(self) -> None:
-    """Asks no more: a question that stays open keeps this process alive."""
+    """Cancels the open request, which would keep this process alive."""
     if self._question is not None:
       self._question.cancel()
 
@@ -81,7 +81,7 @@ def check(
   num_hosts: int = 1,
   settings: launcher_lib.Settings | None = None,
 ) -> None:
-  """Refuses what could not run, or would start but never learn.
+  """Refuses runs that cannot start or would never learn.
 
   Raises:
     ValueError: naming the setting.
@@ -108,20 +108,20 @@ def run(
   settings: launcher_lib.Settings | None = None,
   make_environment: nodes.EnvironmentFactory | None = None,
 ) -> command.Outcome:
-  """Trains, and leaves a complete run's folder behind.
+  """Trains, and writes a complete run folder.
 
-  Ctrl-C and SIGTERM end the run early; what was learned is saved all the same.
-  If the folder has a checkpoint, the run continues from it.
+  Ctrl-C and SIGTERM end the run early, with its state saved. If the folder has
+  a checkpoint, the run continues from it.
 
   Args:
     experiment: what to run.
     topology: by which nodes.
     hosts: on which hosts; each of them calls this.
-    settings: how.
+    settings: of the launcher.
     make_environment: seed -> environment; None for the experiment's own.
 
   Returns:
-    How it ended; other hosts than the first have no summary.
+    How it ended; only the first host has a summary.
 
   Raises:
     ValueError: if the experiment cannot run or cannot be continued.
@@ -166,7 +166,7 @@ def _command(
   topology: program_lib.Topology,
   hosts: hosts_lib.Hosts,
 ) -> dict[str, Any]:
-  """What must be the same on all hosts."""
+  """The settings that must be equal on all hosts."""
   fields = dataclasses.asdict(experiment)
   fields['config'] = settings_lib.flatten(experiment.config)
   described = {**fields, **dataclasses.asdict(topology), 'hosts': hosts.names}
@@ -178,10 +178,10 @@ def _finish(
   make_environment: nodes.EnvironmentFactory,
   received: Sequence[int],
 ) -> command.Outcome:
-  """Measures the final policy from the last checkpoint."""
+  """Evaluates the policy of the last checkpoint."""
   folder = pathlib.Path(experiment.output_dir)
   checkpoint = run_checkpoints.newest(folder)
-  # The counter asks for the end of a complete run by a signal too.
+  # The counter also ends a complete run by a signal.
   is_complete = (
     run_checkpoints.counts(folder)['actor_steps'] >= experiment.num_steps
   )

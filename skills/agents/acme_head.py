@@ -1,7 +1,7 @@
 """The same agents under the signatures of Acme's GitHub HEAD.
 
 HEAD replaced the layouts of dm-acme 0.4.0 by `acme.jax.experiments`, whose
-builders are told more:
+builders take more arguments:
 
     experiments.run_experiment(
       experiments.ExperimentConfig(
@@ -14,8 +14,8 @@ builders are told more:
     )
 
 HEAD itself wants a newer Reverb than the one that this project installs.
-`run_experiment` acts, learns and evaluates in turns: while it does one, nobody
-does the others, so `replay.timeout_s` must exceed the time of an evaluation.
+`run_experiment` acts, learns and evaluates in turn, so `replay.timeout_s` must
+exceed the time of an evaluation.
 """
 
 from collections.abc import Callable
@@ -45,12 +45,12 @@ _LEARNER = 'learner'
 def make_network_factory(
   config: config_lib.SkillAgentConfig,
 ) -> Callable[[specs.EnvironmentSpec], registry.Agent]:
-  """Makes what HEAD calls a network factory; our networks are an agent."""
+  """Makes what HEAD calls a network factory, with an agent as networks."""
   return lambda environment_spec: builder.make_agent(config, environment_spec)
 
 
 class HeadBuilder:
-  """A `SkillBuilder`, called as HEAD calls builders."""
+  """A `SkillBuilder` with the signatures of HEAD's builders."""
 
   def __init__(
     self,
@@ -58,16 +58,15 @@ class HeadBuilder:
     *,
     should_stop: stalls.ShouldStop = stalls.never_stop,
   ):
-    """Initialises the builder.
+    """Initializes the builder.
 
     Args:
       config: of the agent.
-      should_stop: whether the program is stopping, asked by whoever waits for
-        replay.
+      should_stop: whether the program is stopping; ends waits for replay.
 
     Raises:
-      ValueError: if nothing but the caller would keep the ratio of samples to
-        inserts, as 0.4.0's layouts do and HEAD does not.
+      ValueError: if replay does not keep the ratio of samples to inserts:
+        unlike 0.4.0's layouts, HEAD does not either.
     """
     if config.replay.kind == 'uniform':
       if config.replay.samples_per_insert is None:
@@ -85,7 +84,7 @@ class HeadBuilder:
     environment_spec: specs.EnvironmentSpec,
     evaluation: bool = False,
   ) -> actor_core.ActorCore:
-    """How the agent acts."""
+    """The agent's policy for training or for evaluation."""
     del environment_spec
     return actor_core.ActorCore(
       *self._builder.make_policy(networks, evaluation)
@@ -96,15 +95,15 @@ class HeadBuilder:
     environment_spec: specs.EnvironmentSpec,
     policy: actor_core.ActorCore,
   ) -> list[reverb.Table]:
-    """One table, whose items are skills."""
-    del policy  # What it writes is known from the configuration.
+    """Makes the one replay table, with an item per skill."""
+    del policy  # Its extras follow from the configuration.
     return self._builder.make_replay_tables(environment_spec)
 
   def make_dataset_iterator(
     self, replay_client: reverb.Client
   ) -> Iterator[adders.base.Trajectory]:
-    """Batches for one step of the learner, on its device."""
-    # HEAD reads in a thread of its own, which thus copies ahead of the learner.
+    """Iterates over batches for a step of the learner, on its device."""
+    # HEAD iterates in a thread of its own, which thus copies ahead.
     return map(
       jax.device_put, self._builder.make_dataset_iterator(replay_client)
     )
@@ -115,7 +114,7 @@ class HeadBuilder:
     environment_spec: specs.EnvironmentSpec | None = None,
     policy: actor_core.ActorCore | None = None,
   ) -> adders.SequenceAdder:
-    """Writes one item a skill."""
+    """Makes the adder, which writes one item per skill."""
     del environment_spec, policy
     return self._builder.make_adder(replay_client)
 
@@ -127,7 +126,7 @@ class HeadBuilder:
     variable_source: core.VariableSource | None = None,
     adder: Any = None,
   ) -> core.Actor:
-    """Acts, and fetches the newest variables every few skills."""
+    """Makes an actor, which fetches variables every few skills."""
     del environment_spec
     return self._builder.make_actor(
       random_key,
@@ -146,7 +145,7 @@ class HeadBuilder:
     replay_client: reverb.Client | None = None,
     counter: counting.Counter | None = None,
   ) -> learning.SkillLearner:
-    """Learns from what the iterator gives."""
+    """Makes the learner."""
     del environment_spec
     with_logger = builder.SkillBuilder(
       self._config,
