@@ -14,7 +14,6 @@ from skills.agents import acme_api
 from skills.agents import builder as builder_lib
 from skills.agents.replay import priorities
 from skills.agents.replay import reader as replay_reader
-from skills.agents.replay import stalls
 from skills.agents.replay import writer as replay_writer
 from tests import problems
 from tests import replaying
@@ -151,19 +150,30 @@ def test_a_missing_server_does_not_hold_up_the_priorities_of_others(serve):
   iterator.close()
   gone = acme_api.reverb.Client(f'localhost:{portpicker.pick_unused_port()}')
   writer = priorities.PriorityWriter([client, gone])
-  begin = time.monotonic()
-  for value in range(100):
-    writer.write(np.repeat(keys, 2, axis=0), [np.array([[1.0 + value, 3.0]])])
-    time.sleep(0.01)
-  assert time.monotonic() - begin < 5
+
+  def write():
+    for value in range(100):
+      writer.write(np.repeat(keys, 2, axis=0), [np.array([[1.0 + value, 3.0]])])
+      time.sleep(0.01)
+
+  thread = threading.Thread(target=write, daemon=True)
+  thread.start()
+  thread.join(30)
+  assert not thread.is_alive()
+  # One batch is being sent to the missing server; later ones were dropped.
+  unfinished = writer._waiting[1].unfinished_tasks
+  assert unfinished <= 1 + priorities._MAX_WAITING
   replaying.wait_until(lambda: not writer._waiting[0].unfinished_tasks, 5)
-  begin = time.monotonic()
   writer.close()
-  assert time.monotonic() - begin < 4 * stalls.POLL_S
-  assert all(
-    'priorities' not in t.name or t.name.endswith(gone.server_address)
-    for t in threading.enumerate()
-  )
+
+  def others_have_ended():
+    return all(
+      'priorities' not in t.name or t.name.endswith(gone.server_address)
+      for t in threading.enumerate()
+    )
+
+  # A thread may take a moment on a busy machine.
+  replaying.wait_until(others_have_ended, 10)
 
 
 def test_a_learner_with_priorities_must_know_where_they_go():

@@ -116,7 +116,7 @@ def test_nodes_that_do_not_fit_the_agent_are_refused(
     assert part in str(error.value)
 
 
-def test_what_is_just_allowed_is_not_refused(experiment):
+def test_boundary_values_are_allowed(experiment):
   config = config_io.apply_changes(
     experiment.config,
     {
@@ -136,7 +136,7 @@ def make(experiment, num_hosts=1, **fields):
   )
 
 
-def test_nodes_are_called_by_what_they_do(experiment):
+def test_nodes_are_named_by_their_kind(experiment):
   made = make(experiment)
   names = ['replay/0', 'counter', 'learner', 'actor/0', 'actor/1']
   names.append('evaluator/0')
@@ -207,7 +207,7 @@ def test_nodes_are_spread_over_hosts(experiment):
   }
 
 
-def test_replay_is_beside_learners_and_actors_beside_who_serves_them(
+def test_replay_is_beside_learners_and_actors_beside_inference_servers(
   experiment,
 ):
   hosts = hosts_of(
@@ -243,7 +243,7 @@ def test_actors_leave_before_learners_and_learners_before_servers(experiment):
   }
 
 
-def test_all_that_can_be_is_started_again(experiment):
+def test_all_nodes_but_counter_and_several_learners_may_restart(experiment):
   def not_restarted(made):
     return {n for n, place in made.placements.items() if not place.may_restart}
 
