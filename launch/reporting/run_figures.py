@@ -102,9 +102,10 @@ def _draw(
 ) -> None:
   """Draws the learning curve, and where skills end, into PNG files."""
   folder = pathlib.Path(experiment.output_dir)
+  title = f'{experiment.agent} in {experiment.environment}'
+  title += f', seed {experiment.seed}'
   curve = learning_curve(experiment)
   if curve is not None:
-    title = f'{experiment.environment}, seed {experiment.seed}'
     draw.save(
       draw.figure(curve, title=title), folder / run_files.LEARNING_CURVE
     )
@@ -114,8 +115,6 @@ def _draw(
   caption = f'{summary["skills_learned"]:.1f} of {num_skills} skills learned'
   if 'skills_learned_at_end' in summary:
     caption += f'; {summary["skills_learned_at_end"]:.1f} by where they end'
-  title = f'{experiment.agent} in {experiment.environment}'
-  title += f', seed {experiment.seed}'
   by_title: dict[str, Any] = {each.title: each for each in figures}
   plane = observations.plane_of(final.environment, final.agent.problem)
   if skill_figures.ENDING_SKILLS in by_title:

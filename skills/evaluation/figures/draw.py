@@ -63,6 +63,8 @@ _SMALL_FONT = 8
 _SIDE = 3.4
 # Curves with at most so many points show each of them.
 _FEW_POINTS = 40
+# Characters that fit beside an axis of curves.
+_LABEL_WIDTH = 36
 # Larger maps have no text, and no lines between their cells.
 MAX_CELLS_WITH_TEXT = 1800
 _MAX_FRAMED = 400
@@ -263,8 +265,8 @@ def _draw_curves(axes: mpl_axes.Axes, curves: figure_types.Curves) -> None:
       color=FAINT_INK,
       fontsize=_SMALL_FONT,
     )
-  if curves.levels:
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+  if curves.levels and axes.dataLim.y0 >= 0:
+    axes.set_ylim(bottom=0.0)
   axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
   axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
   axes.margins(x=0.02)
@@ -532,7 +534,9 @@ def _draw_verticals(axes: mpl_axes.Axes, levels: Mapping[str, float]) -> None:
 def _finish(axes: mpl_axes.Axes, xlabel: str, ylabel: str) -> None:
   """Labels and an unobtrusive frame."""
   axes.set_xlabel(xlabel, color=INK, fontsize=_FONT)
-  axes.set_ylabel(ylabel, color=INK, fontsize=_FONT)
+  axes.set_ylabel(
+    textwrap.fill(ylabel, _LABEL_WIDTH), color=INK, fontsize=_FONT
+  )
   axes.grid(color=GRID_COLOR, linewidth=0.8)
   axes.set_axisbelow(True)
   axes.tick_params(colors=INK, length=0, labelsize=_SMALL_FONT)
