@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 T = counting.SKILL_LENGTH
 
 
-def test_it_is_what_acme_calls_a_builder():
+def test_it_is_an_acme_builder():
   builder = builder_lib.SkillBuilder(counting.make_config())
   assert isinstance(builder, builder_lib.builders.GenericActorLearnerBuilder)
 
@@ -120,7 +120,7 @@ def test_an_actor_fetches_variables_every_few_skills_and_acts_by_its_key():
     return source, witness, actor, loop
 
   source, witness, one, loop = actor(0)
-  loop.run(num_episodes=10)  # Of 4 skills each.
+  loop.run(num_episodes=10)  # 4 skills each.
   # Once to begin with; a fetch that is under way is not repeated.
   assert 2 <= source.asked <= 11
 

@@ -234,7 +234,7 @@ class Rooms(acme_api.EnvLoopObserver):
     return {'episode_rooms': self.episodes, 'lifetime_rooms': self.episodes}
 
 
-def test_what_observers_count_is_averaged_or_kept(agent):
+def test_metrics_of_observers_are_averaged_or_kept(agent):
   agent = hand_made(agent, naming_rightly_with(0.5))
   evaluator = evaluation.Evaluator(
     agent,

@@ -59,7 +59,7 @@ def test_the_local_layout_acts_and_learns_in_turns(kind, fields):
     agent,
     builder.make_policy(agent),
     workdir=None,
-    # Of steps; what replay holds are skills.
+    # Counts steps; replay holds skills.
     min_replay_size=(min_size + 2) * T,
     # One update of 3 skills for every 12 steps.
     samples_per_insert=0.25,

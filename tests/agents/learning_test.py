@@ -23,7 +23,7 @@ BATCH = 3
 
 
 def make_agent(name='disdain', problem=problems.TABLE):
-  config = presets.make(name, 'some:world', problem)
+  config = presets.make(name, 'some:environment', problem)
   return registry.make_agent(config, problem)
 
 
@@ -100,7 +100,7 @@ def test_variables_are_there_before_the_first_step(agent):
   chex.assert_trees_all_close(variables, agent.learner.variables(state))
 
 
-def test_what_was_given_out_does_not_change_any_more(agent):
+def test_returned_variables_do_not_change(agent):
   # The state's buffers are donated to the next update.
   learner = make_learner(agent)
   learner.step()

@@ -1,4 +1,4 @@
-"""Who the hosts are: from flags, from an environment, or a named mistake."""
+"""Hosts by flags and by environment variables; mistakes are named."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ import pytest
 
 from launch.distributed import hosts as hosts_lib
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / 'examples'
 
 OPEN_MPI = {
@@ -113,7 +113,7 @@ def refusal(hosts_flag=None, index_flag=None, environ=None):
     (None, None, {**STEP, 'PMI_RANK': '0', 'PMI_SIZE': '1'}, NODES, 2),
   ],
 )
-def test_hosts_and_the_own_index_are_found(
+def test_hosts_and_own_index_are_found(
   hosts_flag, index_flag, environ, names, index
 ):
   found = hosts_lib.detect(hosts_flag, index_flag, environ)
@@ -263,7 +263,7 @@ def test_brackets_are_read_as_slurm_writes_them(pattern, names):
     ('n[²]', "'²'"),
   ],
 )
-def test_what_is_no_list_of_hosts_is_refused(pattern, part):
+def test_malformed_lists_of_hosts_are_refused(pattern, part):
   assert f'got {part}' in refusal(pattern, 0)
 
 

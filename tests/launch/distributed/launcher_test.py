@@ -52,7 +52,7 @@ class Run:
     except launcher.ProgramError as error:
       self.error = str(error)
 
-  def wait_until(self, condition, seconds=40):
+  def wait_until(self, condition, seconds=90):
     deadline = time.monotonic() + seconds
     while not condition():
       assert time.monotonic() < deadline, (fake_nodes.notes(self.folder), self)
@@ -63,16 +63,14 @@ class Run:
     self.wait_until(lambda: set(lines) <= set(fake_nodes.notes(self.folder)))
 
   def stop(self, number=signal.SIGTERM, times=1):
-    """Stops it, as a signal would; says how long that took."""
+    """Stops it, as a signal would, and waits for its end."""
     self.received.extend([number] * times)
-    return self.join()
+    self.join()
 
   def join(self, seconds=40):
-    """Waits for its end; says how long that took."""
-    begin = time.monotonic()
+    """Waits for its end."""
     self._thread.join(seconds)
     assert not self._thread.is_alive()
-    return time.monotonic() - begin
 
   def __repr__(self):
     return f'said {self.said}, {self.error}'
@@ -123,7 +121,7 @@ def test_a_node_that_ends_early_ends_the_program(run):
   assert program.error == 'actor/0 ended before the program did.'
 
 
-def test_killed_nodes_are_started_again_but_not_for_ever(run, tmp_path):
+def test_killed_nodes_are_restarted_a_limited_number_of_times(run, tmp_path):
   program = run(
     {
       'unlucky': (fake_nodes.die, 2),
@@ -142,7 +140,7 @@ def test_killed_nodes_are_started_again_but_not_for_ever(run, tmp_path):
   assert notes.count('other begins') == 1
 
 
-def test_a_node_that_was_started_again_stays_and_others_do_not_notice(
+def test_a_restarted_node_keeps_running_and_others_are_undisturbed(
   run, tmp_path
 ):
   program = run(
@@ -153,13 +151,13 @@ def test_a_node_that_was_started_again_stays_and_others_do_not_notice(
     lambda: fake_nodes.notes(tmp_path).count('unlucky begins') == 2
   )
   program.wait_for_notes('other begins')
-  assert program.stop() < 10
+  program.stop()
   assert program.error is None
   assert program.said == ['unlucky/0 was killed by SIGKILL: starting it again.']
   assert fake_nodes.notes(tmp_path).count('other begins') == 1
 
 
-def test_a_node_that_must_not_be_restarted_is_not(run, tmp_path):
+def test_a_killed_node_that_must_not_restart_ends_the_program(run, tmp_path):
   program = run({'counter': (fake_nodes.die,)}, fixed=['counter'])
   program.join()
   assert program.error == 'counter was killed by SIGKILL'
@@ -192,7 +190,7 @@ def test_nodes_leave_in_stages(run, tmp_path):
     'learner.log',
     'replay-0.log',
   ]
-  assert program.stop() < 15
+  program.stop()
   assert program.error is None
   left = fake_nodes.notes(tmp_path)[4:]
   assert set(left[:2]) == {'actor is asked', 'evaluator is asked'}
@@ -206,7 +204,7 @@ def test_nodes_leave_in_stages(run, tmp_path):
   ]
 
 
-def test_who_is_late_is_killed_and_named(run, tmp_path):
+def test_late_nodes_are_killed_and_named(run, tmp_path):
   program = run(
     {
       'actor': (fake_nodes.stay,),
@@ -217,19 +215,21 @@ def test_who_is_late_is_killed_and_named(run, tmp_path):
     settings={'stop_timeout_s': 2.0},
   )
   program.wait_for_notes('actor begins', 'learner begins', 'other begins')
-  assert 1.5 < program.stop() < 8
+  begin = time.monotonic()
+  program.stop()
+  assert time.monotonic() - begin > 1.5
   # The learner was never asked, for the actor had not left.
   assert program.error == 'actor/0, learner did not stop within 2 s.'
   assert 'other leaves' in fake_nodes.notes(tmp_path)
 
 
-def test_a_second_ctrl_c_waits_for_nobody(run):
-  program = run({'actor': (fake_nodes.stay,)}, settings={'stop_timeout_s': 60})
+def test_a_second_ctrl_c_kills_nodes_before_their_timeout(run):
+  program = run({'actor': (fake_nodes.stay,)}, settings={'stop_timeout_s': 600})
   program.wait_for_notes('actor begins')
-  assert program.stop(signal.SIGINT, times=2) < 5
+  program.stop(signal.SIGINT, times=2)
 
 
-def test_a_node_that_fails_while_it_leaves_is_not_overlooked(run):
+def test_a_node_that_fails_during_the_stop_is_reported(run):
   program = run({'learner': (fake_nodes.fail_at_the_end,)})
   program.wait_for_notes('learner begins')
   program.stop()
@@ -265,7 +265,7 @@ def test_equal_programs_in_two_folders_do_not_disturb_each_other(run, tmp_path):
   assert first.error is None
   assert launchpad_programs.nodes_of(second.folder) == {'actor/0': pid}
   assert fake_nodes.notes(second.folder) == ['actor begins']
-  assert second.stop() < 5
+  second.stop()
   assert second.error is None
   assert not second.said
 
@@ -305,8 +305,8 @@ def test_hosts_run_their_own_nodes_and_stop_in_common_stages(run_two, tmp_path):
     'all hosts are here.',
   ]
   # It is enough to tell one of them.
-  assert other.stop() < 10
-  assert leader.join() < 10
+  other.stop()
+  leader.join()
   assert (leader.error, other.error) == (None, None)
   assert fake_nodes.notes(tmp_path)[2:] == [
     'actor is asked',
@@ -330,7 +330,7 @@ def test_hosts_fail_together(run_two, tmp_path):
       'actor/0 on 127.0.0.2 ended with status 1'
     ), program
     assert 'RuntimeError: actor broke down' in program.error
-  # Nobody waited for those who had failed.
+  # The failed nodes were not waited for.
   assert 'learner leaves' in fake_nodes.notes(tmp_path)
 
 
@@ -406,7 +406,7 @@ def test_a_host_that_falls_silent_ends_the_program(
   ) as other:
     program.wait_for_notes('one begins', 'two begins')
     other.kill()
-    assert program.join() < 20
+    program.join()
   assert program.error == (
     'host 0 (127.0.0.1) has not answered for 3 s.'
     if index
@@ -433,7 +433,7 @@ def agreement(count=3, command=None, **settings):
   return made, report
 
 
-def test_nodes_begin_once_all_hosts_are_here():
+def test_nodes_start_once_all_hosts_have_joined():
   _, report = agreement()
   assert report(0) == launcher.Status(has_begun=False)
   assert not report(1).has_begun
@@ -442,7 +442,7 @@ def test_nodes_begin_once_all_hosts_are_here():
   assert report(0) == launcher.Status(has_begun=True)
 
 
-def test_who_joins_late_is_told_that_it_is_over():
+def test_a_host_that_joins_late_learns_of_the_end():
   _, report = agreement(join_timeout_s=0.05)
   assert report(0).is_running
   report(1)
@@ -505,7 +505,7 @@ def test_silence_is_a_failure_unless_a_host_has_left(monkeypatch):
   time.sleep(0.1)
   status = report(0)
   assert status.failure == 'host 1 (b) has been silent for 0.05 s.'
-  # Nobody waits for it any more.
+  # It is no longer waited for.
   assert report(0, stage=2).stage == 2
 
 
@@ -514,8 +514,8 @@ def test_silence_is_a_failure_unless_a_host_has_left(monkeypatch):
   [
     ({'launch_type': 'vertex_ai'}, "local_mt, test_mt, got 'vertex_ai'"),
     ({'max_restarts': -1}, 'max_restarts must be >= 0, got -1'),
-    ({'base_port': 80}, 'base_port must be from 1024 to 65000, got 80'),
-    ({'base_port': 65_001}, 'base_port must be from 1024 to 65000, got 65001'),
+    ({'base_port': 80}, 'base_port must be in [1024, 65000], got 80'),
+    ({'base_port': 65_001}, 'base_port must be in [1024, 65000], got 65001'),
     ({'join_timeout_s': 0.0}, 'join_timeout_s must be positive, got 0'),
     ({'stop_timeout_s': -1.0}, 'stop_timeout_s must be positive, got -1'),
   ],
