@@ -75,7 +75,7 @@ class ActorCriticConfig:
       nothing is heard as well as one that pays much.
     values_per_step: whether values are 1 - gamma times the usual ones, and so
       of the size of one step's reward. Where every step pays, the usual ones
-      are a hundred times as large, and take an optimiser long to reach; where
+      are a hundred times as large, and take an optimizer long to reach; where
       only a skill's end pays, they are of the reward's size as they are.
     init_stddev: of the Gaussian under the hyperbolic tangent that chooses
       continuous actions; unused for discrete ones, whose policy begins
@@ -145,7 +145,7 @@ class ActorCriticState(NamedTuple):
 
   Attributes:
     params: of policy and values.
-    optimizer: the state of the optimiser of each.
+    optimizer: the state of the optimizer of each.
     objective: the objective's state.
     key: constant; random numbers of update n come from folding n into it.
     steps: number of updates so far.
@@ -170,27 +170,13 @@ class Variables(NamedTuple):
   steps: Int[Array, '']
 
 
-def combine_streams(
-  advantages: Float[Array, 'T B R'], weights: Float[Array, '... R']
-) -> Float[Array, 'T B']:
-  """The one advantage that the policy follows; streams meet only here.
-
-  Args:
-    advantages: of each stream.
-    weights: of the streams, of all alike, `[R]`, or of each, `[T, B, R]`.
-  """
-  if weights.ndim == 1:
-    return advantages @ weights
-  return jnp.sum(advantages * weights, axis=-1)
-
-
 def normalized(
   values: Float[Array, 'T B'], mask: Float[Array, 'T B']
 ) -> Float[Array, 'T B']:
   """Values with mean 0 and deviation 1 over the entries that `mask` marks."""
-  centred = values - objectives.masked_mean(values, mask)
-  variance = objectives.masked_mean(jnp.square(centred), mask)
-  return centred / jnp.sqrt(variance + 1e-8)
+  centered = values - objectives.masked_mean(values, mask)
+  variance = objectives.masked_mean(jnp.square(centered), mask)
+  return centered / jnp.sqrt(variance + 1e-8)
 
 
 def normalized_by_skill(
@@ -203,10 +189,10 @@ def normalized_by_skill(
   member = jax.nn.one_hot(skill, num_skills) * mask[..., None]
   count = jnp.maximum(jnp.sum(member, axis=(0, 1)), 1.0)
   mean = jnp.sum(member * values[..., None], axis=(0, 1)) / count
-  centred = values - mean[skill]
-  squares = member * jnp.square(centred)[..., None]
+  centered = values - mean[skill]
+  squares = member * jnp.square(centered)[..., None]
   variance = jnp.sum(squares, axis=(0, 1)) / count
-  return centred / jnp.sqrt(variance[skill] + 1e-8)
+  return centered / jnp.sqrt(variance[skill] + 1e-8)
 
 
 def acting_policy(
@@ -313,7 +299,7 @@ def _policy_advantages(
   weights: Float[Array, '... R'],
   trajectory: types.Trajectory,
 ) -> Float[Array, 'T B']:
-  """Streams' advantages normalised, mixed and normalised, as `config` says.
+  """Streams' advantages normalized, mixed and normalized, as `config` says.
 
   Args:
     config: of the learner.
@@ -331,7 +317,9 @@ def _policy_advantages(
 
   if config.normalize_streams:
     advantages = jax.vmap(normalize, -1, -1)(advantages)
-  mixed = combine_streams(advantages, objectives.weights_of(weights, skill))
+  mixed = base.combine_streams(
+    advantages, objectives.weights_of(weights, skill)
+  )
   return normalize(mixed) if config.normalize_advantages else mixed
 
 
@@ -480,9 +468,7 @@ def make(
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, jax.random.fold_in(state.key, state.steps)
     )
-    num_skills = trajectory.mask.shape[1]
-    for i, stream in enumerate(objective.streams):
-      metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
+    metrics |= base.stream_rewards(objective.streams, rewards)
     state = ActorCriticState(
       ActorCriticParams(policy, values),
       ActorCriticParams(policy_optimizer, values_optimizer),

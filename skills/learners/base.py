@@ -1,7 +1,9 @@
 """What a learner is, and how its variables act."""
 
 from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
+from typing import Protocol
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -11,9 +13,27 @@ from jaxtyping import Shaped
 
 from skills import types
 
-LearnerState = types.PyTree
 Variables = types.PyTree
 Memory = types.PyTree
+
+
+class LearnerState(Protocol):
+  """What callers use of any learner's state, a NamedTuple of arrays."""
+
+  @property
+  def params(self) -> types.Params:
+    """Parameters that gradients change."""
+    ...
+
+  @property
+  def objective(self) -> types.PyTree:
+    """The objective's state."""
+    ...
+
+  @property
+  def steps(self) -> Int[Array, '']:
+    """Number of updates so far."""
+    ...
 
 
 class Learner(NamedTuple):
@@ -33,20 +53,17 @@ class Learner(NamedTuple):
   """
 
   init: Callable[[types.PRNGKey], LearnerState]
-  update: Callable[
-    [LearnerState, types.Trajectory], tuple[LearnerState, types.Metrics]
-  ]
-  variables: Callable[[LearnerState], Variables]
+  # Each learner takes the class of states that its own `init` makes.
+  update: Callable[[Any, types.Trajectory], tuple[LearnerState, types.Metrics]]
+  variables: Callable[[Any], Variables]
   update_with_priorities: (
     Callable[
-      [LearnerState, types.Trajectory],
+      [Any, types.Trajectory],
       tuple[LearnerState, types.Metrics, Float[Array, 'B']],
     ]
     | None
   ) = None
-  take_policy: Callable[[LearnerState, LearnerState], LearnerState] | None = (
-    None
-  )
+  take_policy: Callable[[Any, Any], LearnerState] | None = None
 
 
 class ActingPolicy(NamedTuple):
@@ -116,3 +133,31 @@ def discounts(
 def has_next_step(mask: Float[Array, 'T B']) -> Float[Array, 'T B']:
   """1 for steps after which the trajectory holds another one."""
   return jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
+
+
+def stream_rewards(
+  streams: tuple[str, ...], rewards: Float[Array, 'T B R']
+) -> types.Metrics:
+  """Each stream's reward summed over a trajectory, mean over the batch."""
+  batch_size = rewards.shape[1]
+  return {
+    f'reward/{stream}': jnp.sum(rewards[..., i]) / batch_size
+    for i, stream in enumerate(streams)
+  }
+
+
+def combine_streams(
+  values: Float[Array, '*axes R'], weights: Float[Array, '... R']
+) -> Float[Array, '*axes']:
+  """Weighted sum over reward streams; they meet where actions are compared.
+
+  Args:
+    values: values or advantages of each stream.
+    weights: of the streams, the same for all, `[R]`, or `[*batch, R]` with the
+      leading axes of `values`.
+  """
+  if weights.ndim == 1:
+    return values @ weights
+  missing = (1,) * (values.ndim - weights.ndim)
+  shape = (*weights.shape[:-1], *missing, weights.shape[-1])
+  return jnp.sum(values * weights.reshape(shape), axis=-1)

@@ -16,8 +16,8 @@ mixed by the objective's weights only where the policy is made. What the model
 and the value of the first stream, the task's, disagree about may be paid as one
 more stream, and be acted by: see `objectives.ive`.
 
-After the world's end the model stays in a state that pays nothing and is worth
-nothing, whatever is done, as in MuZero: what is imagined may go past it.
+After the episode's end the model stays in a state that pays nothing and is
+worth nothing, whatever is done, as in MuZero: what is imagined may go past it.
 
 Departures from the paper: the model's core is a layer or a perceptron, not an
 LSTM; the policy's gradient has no beta-LOO correction of its clipped ratio; the
@@ -25,6 +25,7 @@ divergence from the improved policy is exact, not sampled. Agents with skills
 are refused: a state of the model knows of no skill.
 """
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -63,7 +64,7 @@ class ModelValueConfig:
     discount: gamma per environment step, in [0, 1].
     lambda_: mixing of Retrace's returns, in [0, 1].
     num_unrolled: steps that the model is unrolled with the actions taken, K.
-    advantage_clip: of normalised advantages in the improved policy, in nats.
+    advantage_clip: of normalized advantages in the improved policy, in nats.
     improvement_weight: of the divergence from the improved policy.
     reward_weight: of the model's loss of rewards.
     value_weight: of the loss of values, the model's included.
@@ -75,7 +76,7 @@ class ModelValueConfig:
     optimizer: 'sgd', 'adam' or 'rmsprop'.
     max_gradient_norm: gradients are scaled down to this global norm; None for
       no limit.
-    model: sizes of the model. Its states are normalised, and its rewards,
+    model: sizes of the model. Its states are normalized, and its rewards,
       values and policy begin at 0, so that nothing is taken for an advantage
       before something was learned; for IVE they should begin at random.
     self_consistency: a loss on imagined rollouts beside these; weight 0 for
@@ -122,7 +123,7 @@ class ModelValueState(NamedTuple):
   Attributes:
     params: of model, value and policy.
     target_params: the slower ones.
-    optimizer: the optimiser's state.
+    optimizer: the optimizer's state.
     size: of advantages.
     objective: the objective's state.
     key: constant; random numbers of update n come from folding n into it.
@@ -156,7 +157,7 @@ class Targets(NamedTuple):
   """What is learned towards; constants.
 
   Attributes:
-    value: of each state that was seen; 0 in one that ended the world.
+    value: of each state that was seen; 0 in one that ended the episode.
     advantage: of each action that was taken, of all streams as they are mixed,
       in units of their usual size.
     log_policy: the improved policy in each state.
@@ -260,7 +261,7 @@ def _longer(
 def is_over(
   trajectory: types.Trajectory, rows: int
 ) -> Float[Array, 'T_and_more B']:
-  """1 for times after the step with which the world ended.
+  """1 for times after the step that ended the episode.
 
   Args:
     trajectory: what was seen.
@@ -299,7 +300,7 @@ def losses(
       model_policy  KL(improved(s_{t+k}), pi(s^k)), 1 <= k <= K,
 
   where s^k is the model's state after k of the actions taken, and the last
-  three are means over k. After the world's end rewards and values are 0 for
+  three are means over k. After the episode's end rewards and values are 0 for
   whatever is done. Those of several streams are added up.
 
   Args:
@@ -309,11 +310,9 @@ def losses(
     aim: the targets.
     trajectory: what was done.
     rewards: of each step.
-    drawn: actions for the times after the world's end, T + K + 1 of them.
+    drawn: actions for the times after the episode's end, T + K + 1 of them.
   """
   mask, action = trajectory.mask, trajectory.action
-  length = len(mask)
-  rows = length + config.num_unrolled + 1
   state = model.encode(params, trajectory.observation[:-1])
   log_policy = jax.nn.log_softmax(model.policy(params, state))
   log_prob = categorical.log_prob(log_policy, action)
@@ -321,6 +320,45 @@ def losses(
     1.0, jnp.exp(log_prob - trajectory.extras[policies.LOG_PROB])
   )
   gain = jax.lax.stop_gradient(ratio) * aim.advantage * log_prob
+  aims = aim.log_policy[: len(mask)]
+  divergence = jnp.sum(jnp.exp(aims) * (aims - log_policy), axis=-1)
+  reward, value, model_policy = _model_losses(
+    config, model, params, state, aim, trajectory, rewards, drawn
+  )
+  return Losses(
+    policy=-objectives.masked_mean(gain, mask),
+    improvement=objectives.masked_mean(divergence, mask),
+    reward=reward,
+    value=value,
+    model_policy=model_policy,
+  )
+
+
+def _model_losses(
+  config: ModelValueConfig,
+  model: models.Model,
+  params: models.Params,
+  state: Any,
+  aim: Targets,
+  trajectory: types.Trajectory,
+  rewards: Float[Array, 'T B R'],
+  drawn: Int[Array, 'T_and_more B'],
+) -> tuple[Float[Array, ''], Float[Array, ''], Float[Array, '']]:
+  """Losses of reward, value and policy along the unrolled model.
+
+  Args:
+    config: the learner's settings.
+    model: its functions.
+    params: that learn.
+    state: the model's states before each step.
+    aim: the targets.
+    trajectory: what was done.
+    rewards: of each step.
+    drawn: as in `losses`.
+  """
+  mask = trajectory.mask
+  length = len(mask)
+  rows = length + config.num_unrolled + 1
   over = is_over(trajectory, rows)
   aims = _longer(aim.log_policy, rows)
   values = _longer(aim.value, rows) * (1 - over[..., None])
@@ -330,7 +368,7 @@ def losses(
   steps = _longer(mask, rows)
   made = jnp.maximum(steps, over)
   paid = _longer(rewards * mask[..., None], rows)
-  actions = jnp.where(over > 0, drawn, _longer(action, rows))
+  actions = jnp.where(over > 0, drawn, _longer(trajectory.action, rows))
 
   def ahead(x: Shaped[Array, 'T_and_more *rest'], k: int):
     return x[k : k + length]
@@ -363,12 +401,10 @@ def losses(
       outputs = models.of_action(model.reward(params, state), next_actions)
       of_reward.append(each(outputs, ahead(paid, k), mask * ahead(made, k)))
       state = model.transition(params, state, next_actions)
-  return Losses(
-    policy=-objectives.masked_mean(gain, mask),
-    improvement=objectives.masked_mean(divergence(0, log_policy), mask),
-    reward=jnp.mean(jnp.stack(of_reward)),
-    value=jnp.mean(jnp.stack(of_value)),
-    model_policy=jnp.mean(jnp.stack(of_policy)),
+  return (
+    jnp.mean(jnp.stack(of_reward)),
+    jnp.mean(jnp.stack(of_value)),
+    jnp.mean(jnp.stack(of_policy)),
   )
 
 
@@ -461,8 +497,10 @@ def make_model(
 def _streams(
   config: ModelValueConfig, objective: objectives.IntrinsicReward
 ) -> tuple[str, ...]:
-  """Of the objective, and of what the learner pays itself."""
-  return objective.streams + (ive_lib.STREAM,) * (config.ive.bonus_weight > 0)
+  """The objective's streams and, if it has a weight, that of the IVE bonus."""
+  if config.ive.bonus_weight > 0:
+    return (*objective.streams, ive_lib.STREAM)
+  return objective.streams
 
 
 def _estimates(
@@ -551,6 +589,97 @@ def evaluating_by_estimates(
   return base.ActingPolicy(1, lambda: (), select_action, lambda memory: {})
 
 
+def _make_loss(
+  config: ModelValueConfig,
+  model: models.Model,
+  objective: objectives.IntrinsicReward,
+) -> Callable[..., tuple[Float[Array, ''], types.Metrics]]:
+  """Makes the weighted sum of all losses."""
+  # Self-consistency is asked of what the objective pays, not of the bonus.
+  auxiliary = [
+    self_consistency_lib.make(
+      config.self_consistency, models.sampled(model, stream), config.discount
+    )
+    for stream in range(len(objective.streams))
+    if config.self_consistency.weight > 0
+  ]
+
+  def loss(params, state, aim, trajectory, rewards, key):
+    drawn_key, *keys = jax.random.split(key, 1 + len(auxiliary))
+    length, batch = trajectory.mask.shape
+    drawn = jax.random.randint(
+      drawn_key,
+      (length + config.num_unrolled + 1, batch),
+      0,
+      aim.log_policy.shape[-1],
+    )
+    parts = losses(config, model, params, aim, trajectory, rewards, drawn)
+    total = (
+      parts.policy
+      + config.improvement_weight * parts.improvement
+      + config.reward_weight * parts.reward
+      + config.value_weight * parts.value
+      + parts.model_policy
+    )
+    metrics = {f'loss/{k}': v for k, v in parts._asdict().items()}
+    for each, each_key in zip(auxiliary, keys):
+      extra, found = each.loss(
+        params, state.target_params, trajectory, each_key
+      )
+      # Metrics are the first stream's.
+      total, metrics = total + each.weight * extra, found | metrics
+    return total, metrics
+
+  return loss
+
+
+def _with_bonus(
+  config: ModelValueConfig,
+  model: models.Model,
+  state: ModelValueState,
+  trajectory: types.Trajectory,
+  rewards: Float[Array, 'T B R'],
+  weights: Float[Array, 'R'],
+  key: types.PRNGKey,
+) -> tuple[Float[Array, 'T B R_plus_1'], Float[Array, 'R_plus_1']]:
+  """Rewards and weights with the IVE bonus as one more stream."""
+  bonus = ive_lib.bonus(
+    config.ive,
+    models.sampled(model),
+    state.params,
+    trajectory,
+    key,
+    config.discount,
+  )
+  return (
+    jnp.concatenate([rewards, bonus[..., None]], axis=-1),
+    jnp.append(weights, config.ive.bonus_weight),
+  )
+
+
+def _make_init(
+  model: models.Model,
+  optimizer: optax.GradientTransformation,
+  objective: objectives.IntrinsicReward,
+) -> Callable[[types.PRNGKey], ModelValueState]:
+  """Makes the function that gives the state to begin with."""
+
+  def init(key: types.PRNGKey) -> ModelValueState:
+    params_key, objective_key, key = jax.random.split(key, 3)
+    params = model.init(params_key)
+    return ModelValueState(
+      params=params,
+      target_params=jax.tree.map(jnp.copy, params),
+      optimizer=optimizer.init(params),
+      size=moments.init_square(),
+      objective=objective.init(objective_key),
+      key=key,
+      steps=jnp.zeros((), jnp.int32),
+    )
+
+  return init
+
+
 def make(
   config: ModelValueConfig,
   model: models.Model,
@@ -569,53 +698,7 @@ def make(
   )
   streams = _streams(config, objective)
   has_bonus = len(streams) > len(objective.streams)
-  # Of what the objective pays. The bonus is nobody's to make consistent.
-  auxiliary = [
-    self_consistency_lib.make(
-      config.self_consistency, models.sampled(model, stream), config.discount
-    )
-    for stream in range(len(objective.streams))
-    if config.self_consistency.weight > 0
-  ]
-
-  def init(key: types.PRNGKey) -> ModelValueState:
-    params_key, objective_key, key = jax.random.split(key, 3)
-    params = model.init(params_key)
-    return ModelValueState(
-      params=params,
-      target_params=jax.tree.map(jnp.copy, params),
-      optimizer=optimizer.init(params),
-      size=moments.init_square(),
-      objective=objective.init(objective_key),
-      key=key,
-      steps=jnp.zeros((), jnp.int32),
-    )
-
-  def total(params, state, aim, trajectory, rewards, key):
-    drawn_key, *keys = jax.random.split(key, 1 + len(auxiliary))
-    length, batch = trajectory.mask.shape
-    drawn = jax.random.randint(
-      drawn_key,
-      (length + config.num_unrolled + 1, batch),
-      0,
-      aim.log_policy.shape[-1],
-    )
-    parts = losses(config, model, params, aim, trajectory, rewards, drawn)
-    loss = (
-      parts.policy
-      + config.improvement_weight * parts.improvement
-      + config.reward_weight * parts.reward
-      + config.value_weight * parts.value
-      + parts.model_policy
-    )
-    metrics = {f'loss/{k}': v for k, v in parts._asdict().items()}
-    for each, each_key in zip(auxiliary, keys):
-      extra, found = each.loss(
-        params, state.target_params, trajectory, each_key
-      )
-      # Of several streams the first one's is reported.
-      loss, metrics = loss + each.weight * extra, found | metrics
-    return loss, metrics
+  loss = _make_loss(config, model, objective)
 
   def update(
     state: ModelValueState, trajectory: types.Trajectory
@@ -626,16 +709,9 @@ def make(
     rewards = objective.reward(state.objective, trajectory)
     weights = objective.weights(state.objective)
     if has_bonus:
-      bonus = ive_lib.bonus(
-        config.ive,
-        models.sampled(model),
-        state.params,
-        trajectory,
-        bonus_key,
-        config.discount,
+      rewards, weights = _with_bonus(
+        config, model, state, trajectory, rewards, weights, bonus_key
       )
-      rewards = jnp.concatenate([rewards, bonus[..., None]], axis=-1)
-      weights = jnp.append(weights, config.ive.bonus_weight)
     found = prior(
       model, state.target_params, trajectory.observation, config.discount
     )
@@ -650,7 +726,7 @@ def make(
     )
     params, optimizer_state, metrics = optimizers.gradient_step(
       optimizer,
-      total,
+      loss,
       state.params,
       state.optimizer,
       state,
@@ -665,8 +741,7 @@ def make(
     objective_state, objective_metrics = objective.update(
       state.objective, trajectory, objective_key
     )
-    for i, stream in enumerate(streams):
-      metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / rewards.shape[1]
+    metrics |= base.stream_rewards(streams, rewards)
     metrics['advantage_size'] = jnp.sqrt(size.mean)
     state = ModelValueState(
       params=params,
@@ -682,4 +757,5 @@ def make(
   def variables(state: ModelValueState) -> actor_critic.Variables:
     return actor_critic.Variables(state.params, state.steps)
 
+  init = _make_init(model, optimizer, objective)
   return base.Learner(init, update, variables)

@@ -15,9 +15,11 @@ Departures from R2D2: lambda-returns in place of n-step double Q-learning, no
 dueling heads, and the network does not see the last action and reward.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import functools
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -92,7 +94,7 @@ class QLearningState(NamedTuple):
   Attributes:
     params: of the action values.
     target_params: of their slow copy; empty if there is none.
-    optimizer: the optimiser's state.
+    optimizer: the optimizer's state.
     objective: the objective's state.
     key: constant; random numbers of update n come from folding n into it.
     steps: number of updates so far.
@@ -118,20 +120,6 @@ class Variables(NamedTuple):
   params: types.Params
   weights: Float[Array, '*skills R']
   steps: Int[Array, '']
-
-
-def combine_streams(
-  values: Float[Array, '*batch A R'], weights: Float[Array, '... R']
-) -> Float[Array, '*batch A']:
-  """The one value by which actions are compared.
-
-  Args:
-    values: of each stream.
-    weights: of the streams, of all alike, `[R]`, or of each, `[*batch, R]`.
-  """
-  if weights.ndim == 1:
-    return values @ weights
-  return jnp.sum(values * weights[..., None, :], axis=-1)
 
 
 def epsilon_greedy(
@@ -185,7 +173,7 @@ def targets(
       all observations, `[R]`, or of each, `[T + 1, B, R]`.
     lambda_: mixing, of all steps or of each.
   """
-  greedy = jnp.argmax(combine_streams(values, weights), axis=-1)
+  greedy = jnp.argmax(base.combine_streams(values, weights), axis=-1)
   v = jnp.take_along_axis(values, greedy[..., None, None], axis=-2)[..., 0, :]
   discounts = jnp.broadcast_to(discounts[..., None], rewards.shape)
   return returns.lambda_returns(rewards, discounts, v[1:], lambda_)
@@ -301,7 +289,9 @@ def acting_policy(
     if rescale_values:
       values = returns.signed_parabolic(values)
     actions = epsilon_greedy(
-      combine_streams(values, objectives.weights_of(variables.weights, skill)),
+      base.combine_streams(
+        values, objectives.weights_of(variables.weights, skill)
+      ),
       uniform[..., 0],
       epsilon,
       random_ties=random_ties,
@@ -358,20 +348,13 @@ def make_agent_functions(
   )
 
 
-def make(
+def _make_loss(
   config: QLearningConfig,
-  network: types.Network | types.RecurrentNetwork,
+  network: types.RecurrentNetwork,
   objective: objectives.IntrinsicReward,
-) -> base.Learner:
-  """Makes the learner.
-
-  Args:
-    config: its settings.
-    network: observations `[*batch, ...]`, skills `[*batch]` -> action values
-      `[*batch, A, R]`.
-    objective: what it learns from; R streams.
-  """
-  network = build.recurrent(network)
+) -> Callable[..., Any]:
+  """Makes the loss, whose auxiliary outputs are metrics and priorities."""
+  has_target = config.target_update_period is not None
   if config.rescale_values:
     transform, inverse_transform = (
       returns.signed_hyperbolic,
@@ -379,22 +362,6 @@ def make(
     )
   else:
     transform = inverse_transform = lambda x: x
-  optimizer = optimizers.make(
-    config.optimizer, config.learning_rate, config.max_gradient_norm
-  )
-  has_target = config.target_update_period is not None
-
-  def init(key: types.PRNGKey) -> QLearningState:
-    params_key, objective_key, key = jax.random.split(key, 3)
-    params = network.init(params_key)
-    return QLearningState(
-      params=params,
-      target_params=jax.tree.map(jnp.copy, params) if has_target else (),
-      optimizer=optimizer.init(params),
-      objective=objective.init(objective_key),
-      key=key,
-      steps=jnp.zeros((), jnp.int32),
-    )
 
   def loss(
     params: types.Params,
@@ -442,6 +409,41 @@ def make(
       priorities(error, trajectory.mask, config.max_error_weight),
     )
 
+  return loss
+
+
+def make(
+  config: QLearningConfig,
+  network: types.Network | types.RecurrentNetwork,
+  objective: objectives.IntrinsicReward,
+) -> base.Learner:
+  """Makes the learner.
+
+  Args:
+    config: its settings.
+    network: observations `[*batch, ...]`, skills `[*batch]` -> action values
+      `[*batch, A, R]`.
+    objective: what it learns from; R streams.
+  """
+  network = build.recurrent(network)
+  optimizer = optimizers.make(
+    config.optimizer, config.learning_rate, config.max_gradient_norm
+  )
+  loss = _make_loss(config, network, objective)
+  has_target = config.target_update_period is not None
+
+  def init(key: types.PRNGKey) -> QLearningState:
+    params_key, objective_key, key = jax.random.split(key, 3)
+    params = network.init(params_key)
+    return QLearningState(
+      params=params,
+      target_params=jax.tree.map(jnp.copy, params) if has_target else (),
+      optimizer=optimizer.init(params),
+      objective=objective.init(objective_key),
+      key=key,
+      steps=jnp.zeros((), jnp.int32),
+    )
+
   def update(
     state: QLearningState, trajectory: types.Trajectory
   ) -> tuple[QLearningState, types.Metrics, Float[Array, 'B']]:
@@ -460,9 +462,7 @@ def make(
       target_params = optax.periodic_update(
         params, target_params, steps, config.target_update_period
       )
-    num_skills = trajectory.mask.shape[1]
-    for i, stream in enumerate(objective.streams):
-      metrics[f'reward/{stream}'] = jnp.sum(rewards[..., i]) / num_skills
+    metrics |= base.stream_rewards(objective.streams, rewards)
     state = QLearningState(
       params, target_params, optimizer_state, objective_state, state.key, steps
     )
@@ -475,7 +475,7 @@ def make(
 
   return base.Learner(
     init=init,
-    # Nobody computes priorities that nobody asks for.
+    # Compiled without the priorities, which only prioritized replay needs.
     update=lambda state, trajectory: update(state, trajectory)[:2],
     variables=variables,
     update_with_priorities=update,

@@ -93,7 +93,7 @@ class TableDiscriminator(hk.Module):
     pinned_state: int | None,
     name: str = 'table_discriminator',
   ):
-    """Initialises the module.
+    """Initializes the module.
 
     Args:
       factored_states: sizes of the parts of a state; their product is S.

@@ -1,4 +1,4 @@
-"""Models of the world in which an agent imagines what it would do.
+"""Latent and tabular models, and rollouts under a policy.
 
 A model and what goes with it has five parts, named by `Params`, so that a loss
 can say which of them it trains.
@@ -222,7 +222,7 @@ class LatentConfig:
 
 
 class Model(NamedTuple):
-  """A latent model of a world with A actions, for R reward streams.
+  """A latent model of an environment with A actions, for R reward streams.
 
   Attributes:
     init: random key -> parameters.
@@ -244,40 +244,16 @@ class Model(NamedTuple):
   head: Head
 
 
-def latent(
+def _latent_networks(
   config: LatentConfig,
   network: torsos.NetworkConfig,
   problem: types.ProblemSpec,
-  num_streams: int = 1,
-) -> Model:
-  """Makes a model whose states are vectors in [-1, 1].
-
-  The encoder is a torso and a layer, of indices a table; the transition, layers
-  on a state and an action. Nothing ties a state to what is seen but what is
-  predicted from it: reward, value and policy, each linear.
-
-  Args:
-    config: sizes of the model.
-    network: of the encoder's torso.
-    problem: the environment's shapes; actions are discrete.
-    num_streams: of rewards, R, each with a reward and a value of its own.
-
-  Raises:
-    ValueError: if the torso does not fit the observations, or actions are
-      continuous.
-  """
-  network.check(problem)
-  if problem.num_actions is None:
-    raise ValueError(
-      'a latent model needs discrete actions, got vectors of shape '
-      f'{problem.action_shape}.'
-    )
-  num_actions: int = problem.num_actions
-  head = (
-    scalar_head()
-    if config.num_atoms is None
-    else two_hot_head(config.support_max, config.num_atoms)
-  )
+  num_streams: int,
+  head: Head,
+) -> Params:
+  """The networks of a latent model, each in the place of its parameters."""
+  num_actions = problem.num_actions
+  assert num_actions is not None
 
   def bounded(features):
     if config.normalize:
@@ -317,14 +293,50 @@ def latent(
     return outputs.reshape(*state.shape[:-1], num_streams, head.size)
 
   state = jnp.zeros((1, config.size))
-  # In the order of `Params`.
-  networks = Params(
+  return Params(
     build.pure(encode, build.example_observation(problem)),
     build.pure(transition, state, jnp.zeros((1,), jnp.int32)),
     build.pure(reward, state),
     build.pure(value, state),
     build.pure(lambda state: linear(num_actions, state), state),
   )
+
+
+def latent(
+  config: LatentConfig,
+  network: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  num_streams: int = 1,
+) -> Model:
+  """Makes a model whose states are vectors in [-1, 1].
+
+  The encoder is a torso and a layer, of indices a table; the transition, layers
+  on a state and an action. Nothing ties a state to what is seen but what is
+  predicted from it: reward, value and policy, each linear.
+
+  Args:
+    config: sizes of the model.
+    network: of the encoder's torso.
+    problem: the environment's shapes; actions are discrete.
+    num_streams: of rewards, R, each with a reward and a value of its own.
+
+  Raises:
+    ValueError: if the torso does not fit the observations, or actions are
+      continuous.
+  """
+  network.check(problem)
+  if problem.num_actions is None:
+    raise ValueError(
+      'a latent model needs discrete actions, got vectors of shape '
+      f'{problem.action_shape}.'
+    )
+  head = (
+    scalar_head()
+    if config.num_atoms is None
+    else two_hot_head(config.support_max, config.num_atoms)
+  )
+
+  networks = _latent_networks(config, network, problem, num_streams, head)
 
   def init(key: types.PRNGKey) -> Params:
     keys = jax.random.split(key, len(networks))

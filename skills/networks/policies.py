@@ -1,7 +1,7 @@
 """From a network's outputs to actions: categorical and squashed Gaussian.
 
-A plain Gaussian, whose samples a world clips, is not offered: beyond the bounds
-it is rewarded for what it did not do.
+A plain Gaussian, whose samples an environment clips, is not offered: beyond the
+bounds it is rewarded for what it did not do.
 """
 
 from collections.abc import Callable

@@ -32,7 +32,7 @@ class TableQ(hk.Module):
     init_range: float = 1.0,
     name: str = 'table_q',
   ):
-    """Initialises the module.
+    """Initializes the module.
 
     Args:
       factored_states: sizes of the parts of a state; their product is S.
@@ -77,7 +77,7 @@ class MLPQ(hk.Module):
     squash: bool = False,
     name: str = 'mlp_q',
   ):
-    """Initialises the module.
+    """Initializes the module.
 
     Args:
       problem: what observations and actions are.
@@ -136,7 +136,7 @@ class TorsoQ(hk.Module):
     num_streams: int,
     name: str = 'torso_q',
   ):
-    """Initialises the module.
+    """Initializes the module.
 
     Args:
       config: of torso and core. The head has one hidden layer, as large as the

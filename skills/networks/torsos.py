@@ -31,19 +31,19 @@ class TorsoConfig:
   Attributes:
     torso: 'mlp' for a perceptron on the flattened observation; 'resnet' for
       IMPALA's residual network on pictures, whose hidden layers come after it.
-    hidden_sizes: units of each hidden layer. None makes tables, for worlds
-      whose observations are state indices.
-    factored_states: of tables, for worlds whose states are combinations, such
-      as those of row and column: the sizes of a state's parts, in the order in
-      which `numpy.unravel_index` splits its index. What is looked up is then a
-      sum over parts, f(row) + g(column), and of pairs of states f(row_0, row_T)
-      + g(column_0, column_T), so that what is learned in one row holds in all
-      columns. None for one table of all states.
+    hidden_sizes: units of each hidden layer. None makes tables, for
+      environments whose observations are state indices.
+    factored_states: of tables, for environments whose states are combinations,
+      such as those of row and column: the sizes of a state's parts, in the
+      order in which `numpy.unravel_index` splits its index. What is looked up
+      is then a sum over parts, f(row) + g(column), and of pairs of states
+      f(row_0, row_T) + g(column_0, column_T), so that what is learned in one
+      row holds in all columns. None for one table of all states.
     input_scale: factor on what perceptrons see. They learn fastest from numbers
-      of size about one, and some worlds measure in tenths of metres.
+      of size about one, and some environments measure in tenths of meters.
     squash_inputs: whether perceptrons see sign(x) log(1 + |x|) of these numbers
-      x, for worlds in which some are large at times, as the speeds of a body
-      that falls are.
+      x, for environments in which some are large at times, as the speeds of a
+      body that falls are.
     channels: of each section of the residual network.
     num_blocks: residual blocks in each of its sections.
   """
@@ -151,7 +151,7 @@ class MLPTorso(hk.Module):
     squash: bool = False,
     name: str = 'torso',
   ):
-    """Initialises the module.
+    """Initializes the module.
 
     Args:
       problem: says how to flatten an observation.
@@ -193,7 +193,7 @@ class ResNetTorso(hk.Module):
   """
 
   def __init__(self, config: TorsoConfig, name: str = 'torso'):
-    """Initialises the module.
+    """Initializes the module.
 
     Args:
       config: 'channels', 'num_blocks', and 'hidden_sizes' of the perceptron,

@@ -12,6 +12,7 @@ import pytest
 
 from skills import registry
 from skills import types
+from skills.learners import base as learner_base
 from skills.learners import q_learning
 from skills.networks import discriminators
 from skills.networks import q_networks
@@ -73,7 +74,8 @@ def table_of(state):
 def test_mix_is_the_weighted_sum_over_streams():
   values = jnp.array([[[1.0, 10.0], [2.0, 0.0], [3.0, -1.0]]])
   np.testing.assert_allclose(
-    q_learning.combine_streams(values, jnp.array([2.0, 0.5])), [[7.0, 4.0, 5.5]]
+    learner_base.combine_streams(values, jnp.array([2.0, 0.5])),
+    [[7.0, 4.0, 5.5]],
   )
 
 

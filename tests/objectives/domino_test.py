@@ -12,6 +12,7 @@ from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.learners import actor_critic
+from skills.learners import base as learner_base
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import base
@@ -460,11 +461,11 @@ def test_streams_are_mixed_by_each_skill_s_own_weights():
   weights = jnp.array([[1.0, 0.0], [0.5, 0.1]])
   per_step = base.weights_of(weights, skill)
   np.testing.assert_allclose(
-    actor_critic.combine_streams(advantages, per_step), [[1.5, 2.0]]
+    learner_base.combine_streams(advantages, per_step), [[1.5, 2.0]]
   )
   same = base.weights_of(weights[1], skill)
   np.testing.assert_allclose(
-    actor_critic.combine_streams(advantages, same), [[1.5, 3.0]]
+    learner_base.combine_streams(advantages, same), [[1.5, 3.0]]
   )
 
 
