@@ -240,7 +240,7 @@ def targets(
     moments.divide_by_size(size, (found.q - found.v[..., None, :]) @ weights),
     config.advantage_clip,
   )
-  # The state after the last step has no action of its own; after the world's
+  # The state after the last step has no action of its own; after the episode's
   # end there is nothing to come.
   starts = jnp.concatenate([mask, jnp.zeros_like(mask[:1])])[..., None]
   value = jnp.concatenate([g, jnp.zeros_like(g[:1])])
@@ -273,7 +273,7 @@ def is_over(
 
 
 class Losses(NamedTuple):
-  """Of each part, the mean over real steps."""
+  """Losses, each a mean over real steps."""
 
   policy: Float[Array, '']
   improvement: Float[Array, '']
@@ -442,8 +442,7 @@ def make_agent_functions(
     warnings.warn(
       'learner.ive is used with learner.self_consistency.weight='
       f'{config.self_consistency.weight:g}: self-consistency trains away the '
-      'very '
-      'disagreement of model and value that it reads, also where there were '
+      'very disagreement of model and value that it reads, also where there were '
       'no data, so that it is no sign of ignorance any more. Set one of the '
       'two to 0.',
       stacklevel=2,

@@ -107,7 +107,7 @@ class TableDiscriminator(hk.Module):
     self._pinned_state = pinned_state
 
   def __call__(self, *states: Int[Array, '*batch']) -> Float[Array, '*batch K']:
-    """Unnormalised log q(z|s), or log q(z|s_0, s)."""
+    """Unnormalized log q(z|s), or log q(z|s_0, s)."""
     parts = [factored_states.split(state, self._factors) for state in states]
     highest = 1.0 / len(self._factors)
     logits = jnp.zeros(())

@@ -22,7 +22,7 @@ from skills.networks import build
 from skills.networks import torsos
 from skills.ops import two_hot
 
-# Of a model: indices' distributions in tables, features in networks.
+# States of a model: indices' distributions in tables, features in networks.
 State = Array
 
 
