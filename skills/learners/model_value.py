@@ -442,9 +442,9 @@ def make_agent_functions(
     warnings.warn(
       'learner.ive is used with learner.self_consistency.weight='
       f'{config.self_consistency.weight:g}: self-consistency trains away the '
-      'very disagreement of model and value that it reads, also where there were '
-      'no data, so that it is no sign of ignorance any more. Set one of the '
-      'two to 0.',
+      'very disagreement of model and value that it reads, also where there '
+      'were no data, so that it is no sign of ignorance any more. Set one of '
+      'the two to 0.',
       stacklevel=2,
     )
   if config.ive.reads_spread and config.model.init_scale == 0:
