@@ -28,7 +28,7 @@ MakeEnvironment = Callable[[int], dm_env.Environment]
 """Number of an episode -> a new environment that begins as it does."""
 
 
-# Of observations that are kept. Large pictures would fill the memory.
+# Limit of the observations kept: large pictures would fill the memory.
 _MAX_ENTRIES = 4096
 
 
@@ -193,7 +193,7 @@ class Player:
         for recorder, action in zip(recorders, np.asarray(actions)):
           recorder.step(action)
         steps += 1
-    # Of the longest; all films run at the same speed.
+    # The longest decides; all films run at the same speed.
     every = max(recorder.every for recorder in recorders)
     return [recorder.finish(every) for recorder in recorders]
 
