@@ -6,6 +6,7 @@ when its suite is used, so that a grid does not wait for a physics engine.
 
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Sequence
 import importlib
 import inspect
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import cast
 
 import dm_env
 
+from envs import batched
 from skills import checks
 
 SUITES = {
@@ -92,3 +94,42 @@ def make(
   for option in chosen_options:
     checks.one_of(f'environment {name!r}: option', option, options(suite))
   return load(suite).make(task, seed=seed, **chosen_options)
+
+
+def make_batch(
+  name: str,
+  num_environments: int,
+  *,
+  seeds: Sequence[int],
+  first_lengths: Sequence[int] | None = None,
+  **chosen_options: object,
+) -> batched.BatchedEnvironment:
+  """Makes N environments of a name, which are stepped together.
+
+  Environment i has the episodes of `make(name, seed=seeds[i], ...)`.
+
+  Args:
+    name: 'suite:task', one of `names()`.
+    num_environments: N, at least 1.
+    seeds: of all the randomness of each environment, N integers >= 0.
+    first_lengths: steps after which the first episode of each environment is
+      truncated, as in `batched.Serial`.
+    **chosen_options: options of the suite, as its module's `make` takes them.
+
+  Returns:
+    The suite's own batch where it has one for this task and these options, else
+    the environments of `make`, one after another.
+
+  Raises:
+    ValueError: as `make` does, or if there are not N seeds.
+  """
+  checks.integer('num_environments', num_environments, 1)
+  if len(seeds) != num_environments:
+    raise ValueError(
+      f'seeds must be one for each of {num_environments} environments, got'
+      f' {len(seeds)}.'
+    )
+  return batched.Serial(
+    [make(name, seed=seed, **chosen_options) for seed in seeds],
+    first_lengths=first_lengths,
+  )
