@@ -13,10 +13,10 @@ NEWEST_TESTS = $(filter-out %/draw_test.py %/policy_plots_test.py, \
 # What `make test` runs: the pure half, environments, files and flags of runs, and
 # one run from end to end for each way to train. `make test-all` also runs all
 # the rest: Reverb and Acme, faults, several hosts, pages in a browser, the wheel.
-QUICK_TESTS = $(filter-out tests/packaging_test.py tests/examples_test.py, \
+QUICK_TESTS = tests/launch/ways_to_train_test.py \
+  $(filter-out tests/packaging_test.py tests/examples_test.py, \
   $(wildcard tests/*_test.py)) tests/envs tests/evaluation tests/learners \
-  tests/networks tests/objectives tests/ops tests/launch/cli \
-  tests/launch/runs tests/launch/ways_to_train_test.py
+  tests/networks tests/objectives tests/ops tests/launch/cli tests/launch/runs
 REST = tests $(addprefix --ignore=,$(QUICK_TESTS))
 # All tests but those of Launchpad's programs, which use several cores each, and
 # those that watch a clock run side by side. A file stays in one process, where
