@@ -75,7 +75,7 @@ _CAMERAS = {'dog': 'y-axis', 'quadruped': 'y'}
 # MuJoCo's way to say that an actuator has no limit.
 _UNLIMITED = 1e10
 # The largest seed of NumPy's older generator, which the suite uses.
-_MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 
 class NamedVector(specs.BoundedArray):
@@ -181,7 +181,7 @@ class ControlEnvironment(base.Environment):
         wanted where nothing can draw them.
     """
     checks.one_of('control task', name, TASKS)
-    checks.integer('seed', seed, 0, _MAX_SEED)
+    checks.integer('seed', seed, 0, MAX_SEED)
     checks.one_of('observation', observation, OBSERVATIONS)
     checks.integer('size', size, 1)
     checks.integer('action_repeat', action_repeat, 1)
@@ -228,6 +228,23 @@ class ControlEnvironment(base.Environment):
     except to what the task itself draws for each episode.
     """
     return self._environment.physics
+
+  @property
+  def suite_environment(self) -> Any:
+    """The environment of dm_control inside."""
+    return self._environment
+
+  @property
+  def action_repeat(self) -> int:
+    """Control steps for which each action is held."""
+    return self._action_repeat
+
+  @property
+  def step_limit(self) -> float:
+    """Control steps of an episode; infinite without a time limit."""
+    # dm_control tells its limit nowhere else.
+    limit = self._environment._step_limit
+    return math.ceil(limit) if math.isfinite(limit) else math.inf
 
   @property
   def observation_slices(self) -> dict[str, slice]:
@@ -301,6 +318,12 @@ class ControlEnvironment(base.Environment):
     # MuJoCo would only warn, and go on from a state that is no longer one.
     if not np.isfinite(action).all():
       raise ValueError(f'action must be finite, got {action}.')
+    return self.rescaled(action)
+
+  def rescaled(
+    self, action: Float[np.ndarray, '*batch A']
+  ) -> Float[np.ndarray, '*batch A']:
+    """What the actuators are given for actions, after clipping; float64."""
     clipped = np.clip(action, self._minimum, self._maximum)
     return self._center + self._scale * clipped.astype(np.float64)
 
@@ -353,15 +376,13 @@ class PortedControlEnvironment(ControlEnvironment):
   def functional(self) -> functional_lib.FunctionalEnvironment:
     """The task as JAX functions, with this environment's options."""
     timestep = self.physics.timestep()
-    # dm_control tells its limit of control steps nowhere else.
-    num_steps = self._environment._step_limit
     horizon = None
-    if math.isfinite(num_steps):
-      horizon, rest = divmod(math.ceil(num_steps), self._action_repeat)
+    if math.isfinite(self.step_limit):
+      horizon, rest = divmod(int(self.step_limit), self._action_repeat)
       if rest:
         raise ValueError(
           'action_repeat must divide the control steps of an episode '
-          f'({math.ceil(num_steps)}) on device, got {self._action_repeat}.'
+          f'({self.step_limit}) on device, got {self._action_repeat}.'
         )
     return control_ports.make(
       control_ports.PORTS[self._name](self.physics.model.ptr),

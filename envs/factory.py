@@ -26,6 +26,12 @@ SUITES = {
 }
 """Name of a suite -> its module, which is a `Suite`."""
 
+BATCHES = {'control': 'envs.control_batch'}
+"""Name of a suite -> the module that batches its tasks, which is a `Batches`.
+
+The tasks of other suites are batched by `batched.Serial`.
+"""
+
 
 class Suite(Protocol):
   """What the module of a suite offers.
@@ -38,6 +44,18 @@ class Suite(Protocol):
 
   TASKS: Collection[str]
   make: Callable[..., dm_env.Environment]
+
+
+class Batches(Protocol):
+  """What a module offers that batches the tasks of a suite.
+
+  Attributes:
+    supports: (task, **options) -> whether there is a batch for them.
+    make_batch: (task, *, seeds, first_lengths, **options) -> batch.
+  """
+
+  supports: Callable[..., bool]
+  make_batch: Callable[..., batched.BatchedEnvironment]
 
 
 def load(suite: str) -> Suite:
@@ -79,6 +97,12 @@ def make(
     ValueError: if the suite, the task, an option or its value is unknown; the
       message is one line with what is allowed.
   """
+  suite, task = _parse(name, chosen_options)
+  return load(suite).make(task, seed=seed, **chosen_options)
+
+
+def _parse(name: str, chosen_options: Collection[str]) -> tuple[str, str]:
+  """Suite and task of a name, which must be known, as options must."""
   suite, colon, task = name.partition(':')
   if not colon:
     # A task alone is not near to its name with a suite in front of it.
@@ -93,7 +117,7 @@ def make(
   checks.one_of(f'environment {name!r}: task', task, load(suite).TASKS)
   for option in chosen_options:
     checks.one_of(f'environment {name!r}: option', option, options(suite))
-  return load(suite).make(task, seed=seed, **chosen_options)
+  return suite, task
 
 
 def make_batch(
@@ -129,6 +153,13 @@ def make_batch(
       f'seeds must be one for each of {num_environments} environments, got'
       f' {len(seeds)}.'
     )
+  suite, task = _parse(name, chosen_options)
+  if suite in BATCHES:
+    module = cast(Batches, importlib.import_module(BATCHES[suite]))
+    if module.supports(task, **chosen_options):
+      return module.make_batch(
+        task, seeds=seeds, first_lengths=first_lengths, **chosen_options
+      )
   return batched.Serial(
     [make(name, seed=seed, **chosen_options) for seed in seeds],
     first_lengths=first_lengths,
