@@ -212,6 +212,8 @@ def test_it_learns_when_it_is_called_as_head_calls_it(kind, fields):
       'capacity': 500,
       'min_size': 8,
       'samples_per_insert': 1.0,
+      # Nothing is written while the learner compiles.
+      'timeout_s': 120.0,
     },
     **fields,
   )
