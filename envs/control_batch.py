@@ -74,6 +74,7 @@ class ControlBatch:
       )
     for seed in seeds:
       checks.integer('seed', seed, 0, control.MAX_SEED)
+    self._action_shape = starter.action_spec().shape
     self._random_states = [
       np.random.RandomState(seed).get_state() for seed in seeds
     ]
@@ -117,8 +118,7 @@ class ControlBatch:
     """Begins an episode in every environment."""
     self._steps_left = self._first_lengths.copy()
     self._needs_reset[:] = True
-    num = self.num_environments
-    return self._step(np.zeros((num, *self.action_spec().shape)))
+    return self._step(np.zeros((self.num_environments, *self._action_shape)))
 
   def step(self, action: Float[np.ndarray, 'N A']) -> dm_env.TimeStep:
     """Holds actions, or begins an episode where none is under way.
@@ -134,10 +134,9 @@ class ControlBatch:
     """
     action = np.asarray(action)
     batched.check_count(action, self.num_environments)
-    shape = self.action_spec().shape
-    if action.shape[1:] != shape:
+    if action.shape[1:] != self._action_shape:
       raise ValueError(
-        f'environment 0: action must have shape {shape}, got'
+        f'environment 0: action must have shape {self._action_shape}, got'
         f' {action.shape[1:]}.'
       )
     # MuJoCo would only warn, and go on from a state that is no longer one.
@@ -281,7 +280,7 @@ class _Simulations:
     if not is_active.all():
       steps = [steps[i] for i in np.flatnonzero(is_active)]
     self._advance(steps)
-    if self._warnings[is_active].max() > 0:
+    if self._warnings.any():
       self._refuse_warnings(is_active)
     reward = self._task.reward(self._fields, self._control)
     return np.where(is_active, reward, 0.0)

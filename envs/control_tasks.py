@@ -14,11 +14,11 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import functools
+import math
 import types
 from typing import Any
 from typing import NamedTuple
 
-from dm_control.utils import rewards
 from jaxtyping import Float
 from jaxtyping import Int
 import numpy as np
@@ -68,7 +68,7 @@ def _acrobot(model: Any, *, is_sparse: bool) -> Task:
     del control
     to_target = data.site_xpos[:, target] - data.site_xpos[:, tip]
     return _tolerance(
-      np.linalg.norm(to_target, axis=1),
+      _lengths(to_target),
       bounds=(0, model.site_size[target, 0]),
       margin=0 if is_sparse else 1,
     )
@@ -150,7 +150,7 @@ def _finger(model: Any, *, is_spin: bool) -> Task:
 
   def distance(data: Data) -> Vector:
     to_target = relative(data, target) - relative(data, tip)
-    return np.linalg.norm(to_target, axis=1) - model.site_size[target_site, 0]
+    return _lengths(to_target) - model.site_size[target_site, 0]
 
   def observe(data: Data) -> Sequence[np.ndarray]:
     common = (
@@ -234,7 +234,7 @@ def _humanoid(model: Any, *, speed: float, is_pure_state: bool = False) -> Task:
       movement = _tolerance(horizontal, margin=2).mean(axis=1)
     else:
       movement = _tolerance(
-        np.linalg.norm(horizontal, axis=1),
+        _lengths(horizontal),
         bounds=(speed, np.inf),
         margin=speed,
         value_at_margin=0,
@@ -268,9 +268,7 @@ def _point_mass(model: Any, *, draws_gains: bool) -> Task:
   def reward(data: Data, control: np.ndarray) -> Vector:
     to_target = data.geom_xpos[:, target] - data.geom_xpos[:, mass]
     size = model.geom_size[target, 0]
-    near_target = _tolerance(
-      np.linalg.norm(to_target, axis=1), bounds=(0, size), margin=size
-    )
+    near_target = _tolerance(_lengths(to_target), bounds=(0, size), margin=size)
     return near_target * _small_control(control)
 
   drawn = ('wrap_prm',) if draws_gains else ()
@@ -330,7 +328,7 @@ def _reacher(model: Any) -> Task:
 
   def reward(data: Data, control: np.ndarray) -> Vector:
     del control
-    distance = np.linalg.norm(to_target(data), axis=1)
+    distance = _lengths(to_target(data))
     radii = model.geom_size[[target, finger], 0].sum()
     return _tolerance(distance, (0, radii))
 
@@ -366,9 +364,44 @@ def _walker(model: Any, *, speed: float) -> Task:
   return Task(('qvel', 'xpos', 'xmat', 'sensordata'), observe, reward)
 
 
-def _tolerance(x: np.ndarray, *args: Any, **settings: Any) -> np.ndarray:
-  """The suite's reward of values near to bounds, in [0, 1]; as `x` in shape."""
-  return np.asarray(rewards.tolerance(x, *args, **settings))
+def _tolerance(
+  x: np.ndarray,
+  bounds: tuple[float, float] = (0.0, 0.0),
+  margin: float = 0.0,
+  sigmoid: str = 'gaussian',
+  value_at_margin: float = 0.1,
+) -> np.ndarray:
+  """Rewards of values near to bounds: `dm_control.utils.rewards.tolerance`.
+
+  The suite's own function does the same, but takes four times as long for
+  arrays as short as these.
+
+  Args:
+    x: values of any shape.
+    bounds: lowest and highest value for which the reward is 1.
+    margin: distance from them at which the reward is `value_at_margin`; 0 for
+      no reward outside of the bounds.
+    sigmoid: 'gaussian', 'linear' or 'quadratic' in the distance.
+    value_at_margin: in [0, 1), and above 0 for 'gaussian'.
+
+  Returns:
+    Rewards in [0, 1].
+  """
+  distance = np.maximum(np.maximum(bounds[0] - x, x - bounds[1]), 0.0)
+  if margin == 0:
+    return np.equal(distance, 0.0).astype(float)
+  distance /= margin
+  if sigmoid == 'linear':
+    return np.maximum(1.0 - (1.0 - value_at_margin) * distance, 0.0)
+  distance *= distance
+  if sigmoid == 'quadratic':
+    return np.maximum(1.0 - (1.0 - value_at_margin) * distance, 0.0)
+  return np.exp(math.log(value_at_margin) * distance)
+
+
+def _lengths(vectors: Float[np.ndarray, 'N D']) -> Vector:
+  """Euclidean lengths."""
+  return np.sqrt(np.square(vectors).sum(axis=1))
 
 
 def _positions_and_velocities(data: Data) -> Sequence[np.ndarray]:
