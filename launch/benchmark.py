@@ -4,7 +4,7 @@
   python -m launch.benchmark --only=distributed
 
 The device is the CPU, but for the last part, and the environment the release
-grid, but for the last three. Parts, and their time on two cores:
+grid, but for the last four. Parts, and their time on two cores:
 
   on_device    the full update (16 trajectories of 8 steps, two value streams,
                two discriminators) on one core, where its time goes, and many
@@ -15,6 +15,9 @@ grid, but for the last three. Parts, and their time on two cores:
   control      DIAYN on control:walker_stand in one process: 16 skills, two
                hidden layers of 256, an update of 256 transitions (4 skills of
                64 steps) for every two environment steps; a minute
+  batches      control tasks in batches of 64, stepped by MuJoCo's functions,
+               beside dm_control's environments one by one; no agent, and per
+               CPU second of one core; half a minute
   pixels       DIAYN on atari:pong and DISDAIN on atari:montezuma_revenge, from
                pictures, as their presets are; four minutes
   model_value  the update of the learner with a model, with perceptrons and
@@ -39,6 +42,7 @@ import pathlib
 from absl import flags
 from rich import table as rich_table
 
+from launch.benchmarking import batches
 from launch.benchmarking import control
 from launch.benchmarking import model_value
 from launch.benchmarking import on_device
@@ -55,6 +59,7 @@ PARTS = (
   'local',
   'distributed',
   'control',
+  'batches',
   'pixels',
   'model_value',
 )
@@ -90,6 +95,9 @@ def _sections(parts: set[str], tries: int) -> Iterator[tuple[str, Rows]]:
     every = on_cores(cores, control.measure_limits, tries)
     rows = on_cores(cores, control.rows, one, every)
     yield f'DIAYN on {control.TASK}, {on_all}', rows
+  if 'batches' in parts:
+    rows = on_cores(one_core, batches.rows, tries)
+    yield 'control tasks in batches, one core', rows
   if 'pixels' in parts:
     for agent, game in pixels.GAMES:
       rows = on_cores(cores, pixels.rows, agent, game, tries)
