@@ -152,7 +152,10 @@ class Serial:
     return self._stacked([each.reset() for each in self._environments])
 
   def step(self, action: Num[np.ndarray, 'N *action']) -> dm_env.TimeStep:
-    """Takes a step, or begins an episode; see `BatchedEnvironment.step`."""
+    """Takes a step, or begins an episode; see `BatchedEnvironment.step`.
+
+    Where an action is refused, the environments before it have taken a step.
+    """
     check_count(action, self.num_environments)
     timesteps = []
     for i, environment in enumerate(self._environments):

@@ -1,6 +1,6 @@
 """Control tasks in batches, stepped by MuJoCo's own functions.
 
-    environments = control_batch.make_batch('walker_stand', seeds=range(64))
+    environments = control_batch.ControlBatch('walker_stand', seeds=range(64))
 
 Environment i has the episodes of `control.make(task, seed=seeds[i])`, number by
 number: dm_control itself begins each episode, with a random generator of the
@@ -37,6 +37,17 @@ def supports(
   """Whether there is a batch for a task and the options of `control.make`."""
   del options
   return task in control_tasks.TASKS and observation == 'features'
+
+
+def make_batch(
+  task: str,
+  *,
+  seeds: Sequence[int],
+  first_lengths: Sequence[int] | None = None,
+  **options: Any,
+) -> batched.BatchedEnvironment:
+  """A batch for `factory.make_batch`, with the arguments of `ControlBatch`."""
+  return ControlBatch(task, seeds=seeds, first_lengths=first_lengths, **options)
 
 
 class ControlBatch:
@@ -142,7 +153,8 @@ class ControlBatch:
     # MuJoCo would only warn, and go on from a state that is no longer one.
     if not np.isfinite(action).all():
       is_wrong = ~np.isfinite(action).all(axis=1) & ~self._needs_reset
-      for i in np.flatnonzero(is_wrong):
+      if is_wrong.any():
+        i = is_wrong.argmax()
         raise ValueError(
           f'environment {i}: action must be finite, got {action[i]}.'
         )
@@ -189,10 +201,6 @@ class ControlBatch:
   def close(self) -> None:
     """Frees the simulations."""
     self._starter.close()
-
-
-make_batch = ControlBatch
-"""Makes a batch, as `factory.make_batch` does."""
 
 
 def _mujoco() -> Any:
@@ -294,8 +302,8 @@ class _Simulations:
     for data, before, after in steps:
       for to, of in before:
         to[...] = of
-      # The state's positions and velocities have been evaluated, and are to be
-      # so after the step. Only with RK4 they are evaluated a second time.
+      # What follows from positions and velocities has been computed by the
+      # step before, and RK4 alone computes it anew.
       if not is_rk4:
         step2(model, data)
       if num_whole:

@@ -77,6 +77,15 @@ def test_objectives_combine_and_are_learned_from_without_acme(capsys):
   assert "'loss/skill'" in third
 
 
+def test_program_for_many_environments_steps_all_of_them(capsys):
+  [program] = programs('docs/control.md')
+  exec(compile(program, 'control.md', 'exec'), {'__name__': 'control'})
+  total, ends = capsys.readouterr().out.split(maxsplit=1)
+  # A step of two is paid at most 2. First episodes are 8, 16, 24, ... long.
+  assert 0 < float(total) < 40
+  assert ends == '[0 1]\n'
+
+
 def test_program_for_trained_skills_goes_through_all_of_them(
   tmp_path, monkeypatch, capsys
 ):

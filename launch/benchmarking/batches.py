@@ -37,7 +37,7 @@ def rows(tries: int) -> list[timing.Row]:
 
 def _task_rows(task: str, tries: int) -> list[timing.Row]:
   """Speeds of one task, of which the best of all tries count."""
-  batch = control_batch.make_batch(
+  batch = control_batch.ControlBatch(
     task,
     seeds=range(NUM_ENVIRONMENTS),
     # Episodes begin evenly spread, as many as there are in so many steps.

@@ -57,7 +57,7 @@ def assert_same(mine, theirs):
 
 
 def assert_same_as_serial(task, seeds, num_steps, **options):
-  mine = control_batch.make_batch(task, seeds=seeds, **options)
+  mine = control_batch.ControlBatch(task, seeds=seeds, **options)
   theirs = serial(task, seeds, **options)
   actions = actions_for(mine, num_steps)
   timesteps = play(mine, actions)
@@ -153,9 +153,9 @@ def test_options_are_those_of_one_environment(options):
 def test_environments_do_not_depend_on_their_neighbors():
   # Each draws its target from its own generator, and MuJoCo's model is shared.
   options = {'time_limit': 0.2, 'first_lengths': (3, 5, 10)}
-  batch = control_batch.make_batch('reacher_easy', seeds=(4, 8, 9), **options)
+  batch = control_batch.ControlBatch('reacher_easy', seeds=(4, 8, 9), **options)
   options['first_lengths'] = (5,)
-  alone = control_batch.make_batch('reacher_easy', seeds=(8,), **options)
+  alone = control_batch.ControlBatch('reacher_easy', seeds=(8,), **options)
   actions = actions_for(batch, 60)
   theirs = play(alone, actions[:, 1:2])
   for mine, their in zip(play(batch, actions), theirs, strict=True):
@@ -163,14 +163,14 @@ def test_environments_do_not_depend_on_their_neighbors():
       np.testing.assert_array_equal(one[1:2], other)
   # The same seed and other neighbors that change the order of resets.
   options['first_lengths'] = (10, 1, 5)
-  other = control_batch.make_batch('reacher_easy', seeds=(1, 2, 8), **options)
+  other = control_batch.ControlBatch('reacher_easy', seeds=(1, 2, 8), **options)
   shuffled = play(other, actions[:, [0, 2, 1]])
   for mine, their in zip(shuffled, theirs, strict=True):
     np.testing.assert_array_equal(mine.observation[2:], their.observation)
 
 
 def test_after_a_last_step_the_action_is_ignored_and_an_episode_begins():
-  batch = control_batch.make_batch(
+  batch = control_batch.ControlBatch(
     'pendulum_swingup', seeds=(0, 1), time_limit=0.06, first_lengths=(1, 3)
   )
   action = np.zeros((2, 1))
@@ -193,7 +193,8 @@ def test_after_a_last_step_the_action_is_ignored_and_an_episode_begins():
 
 def test_a_refused_action_changes_nothing():
   batch, other = (
-    control_batch.make_batch('pendulum_swingup', seeds=(0, 1)) for _ in range(2)
+    control_batch.ControlBatch('pendulum_swingup', seeds=(0, 1))
+    for _ in range(2)
   )
   actions = actions_for(batch, 3)
   play(batch, actions[:1]), play(other, actions[:1])
@@ -203,7 +204,7 @@ def test_a_refused_action_changes_nothing():
 
 
 def test_episodes_begin_anew_after_a_reset_in_between():
-  batch = control_batch.make_batch('reacher_hard', seeds=(0, 1))
+  batch = control_batch.ControlBatch('reacher_hard', seeds=(0, 1))
   theirs = serial('reacher_hard', (0, 1))
   actions = actions_for(batch, 5)
   for environments in (batch, theirs):
@@ -212,7 +213,7 @@ def test_episodes_begin_anew_after_a_reset_in_between():
 
 
 def test_time_steps_belong_to_the_caller():
-  batch = control_batch.make_batch('point_mass_easy', seeds=(0, 1))
+  batch = control_batch.ControlBatch('point_mass_easy', seeds=(0, 1))
   actions = actions_for(batch, 2)
   first, second, _ = timesteps = play(batch, actions)
   copies = [np.copy(field) for field in (*first, *second)]
@@ -225,7 +226,7 @@ def test_time_steps_belong_to_the_caller():
 
 def test_all_environments_have_the_perturbed_body():
   changes = ['motor:right_hip=0', 'length:left_leg=1.5']
-  batch = control_batch.make_batch('walker_walk', seeds=(0, 1))
+  batch = control_batch.ControlBatch('walker_walk', seeds=(0, 1))
   perturbations.apply(
     batch.physics,
     [each for text in changes for each in perturbations.parse(text)],
@@ -241,7 +242,7 @@ def test_all_environments_have_the_perturbed_body():
 
 
 def test_a_state_of_which_mujoco_warns_is_refused():
-  batch = control_batch.make_batch('walker_walk', seeds=(0, 1, 2))
+  batch = control_batch.ControlBatch('walker_walk', seeds=(0, 1, 2))
   actions = actions_for(batch, 1)
   play(batch, actions)
   batch._simulations._datas[1].qvel[:] = 1e12
@@ -292,12 +293,12 @@ def test_impossible_batches_are_refused(seeds, options, message):
 
 def test_tasks_without_a_batch_are_refused_by_name():
   with pytest.raises(ValueError, match="control task in batches 'dog_walk' is"):
-    control_batch.make_batch('dog_walk', seeds=(0,))
+    control_batch.ControlBatch('dog_walk', seeds=(0,))
 
 
 @pytest.mark.parametrize('shape', [(2,), (3, 6), (2, 5)])
 def test_actions_of_wrong_shapes_are_refused(shape):
-  batch = control_batch.make_batch('walker_walk', seeds=(0, 1))
+  batch = control_batch.ControlBatch('walker_walk', seeds=(0, 1))
   batch.reset()
   with pytest.raises(ValueError, match='action must have'):
     batch.step(np.zeros(shape))
