@@ -17,6 +17,7 @@ from skills.learners import actor_critic
 from skills.learners import base as learners
 from skills.learners import model_value
 from skills.learners import q_learning
+from skills.learners import soft_actor_critic
 from skills.objectives import base
 from skills.objectives import counts
 from skills.objectives import diayn
@@ -77,6 +78,10 @@ LEARNERS: Mapping[str, Algorithm] = {
   ),
   'q_learning': Algorithm(
     q_learning.QLearningConfig, q_learning.make_agent_functions
+  ),
+  'soft_actor_critic': Algorithm(
+    soft_actor_critic.SoftActorCriticConfig,
+    soft_actor_critic.make_agent_functions,
   ),
 }
 

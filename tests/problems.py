@@ -33,6 +33,13 @@ VECTOR = types.ProblemSpec(
   num_states=None,
   num_actions=3,
 )
+CONTROL = types.ProblemSpec(
+  observation_shape=(3,),
+  observation_dtype='float32',
+  num_states=None,
+  num_actions=None,
+  action_shape=(2,),
+)
 
 
 def trajectory(
@@ -77,11 +84,16 @@ def _noise(problem, seed, lengths, num_steps):
     observation = rng.normal(size=seen).astype(problem.observation_dtype)
   else:
     observation = rng.integers(problem.num_states, size=seen, dtype=np.int32)
+  if problem.num_actions is None:
+    actions = rng.uniform(-1, 1, (*shape, *problem.action_shape))
+    action = jnp.asarray(actions, jnp.float32)
+  else:
+    action = jnp.asarray(
+      rng.integers(problem.num_actions, size=shape, dtype=np.int32)
+    )
   return types.Trajectory(
     observation=jnp.asarray(observation),
-    action=jnp.asarray(
-      rng.integers(problem.num_actions, size=shape, dtype=np.int32)
-    ),
+    action=action,
     reward=jnp.asarray(rng.normal(size=shape).astype(np.float32)),
     discount=jnp.ones(shape),
     # One skill from the first step to the last.

@@ -256,11 +256,13 @@ def skill_features(
   num_skills: int,
   observation: Shaped[Array, '*batch_and_observation'],
   skill: Int[Array, '*batch'],
+  action: Float[Array, '*batch A'] | None = None,
 ) -> Float[Array, '*batch D']:
   """What a network makes of an observation and a skill, below its heads.
 
   Within a Haiku transformation; each call makes modules of its own. A residual
-  network meets the skill behind itself, at a hidden layer as large as its last.
+  network meets skill and action behind itself, at a hidden layer as large as
+  its last.
 
   Args:
     config: of the network, which is no table and has no memory.
@@ -268,6 +270,7 @@ def skill_features(
     num_skills: number of skills K.
     observation: any batch of observations.
     skill: the skill beside each.
+    action: the continuous action beside each; None for functions of states.
   """
   assert config.hidden_sizes is not None
   sizes = config.hidden_sizes
@@ -276,7 +279,10 @@ def skill_features(
   )
   if config.torso == 'resnet':
     seen, sizes = make(config, problem)(observation), sizes[-1:]
-  features = jnp.concatenate([seen, jax.nn.one_hot(skill, num_skills)], axis=-1)
+  parts = [seen, jax.nn.one_hot(skill, num_skills)]
+  if action is not None:
+    parts.append(action)
+  features = jnp.concatenate(parts, axis=-1)
   if not sizes:
     return features
   return hk.nets.MLP(sizes, activate_final=True)(features)

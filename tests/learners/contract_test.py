@@ -19,13 +19,22 @@ from skills.objectives import disdain
 from skills.objectives import extrinsic
 from tests import problems
 
+# Table and perceptron with discrete actions, perceptron with continuous ones.
+KINDS = {
+  'actor_critic': ('table', 'mlp', 'control'),
+  'model_value': ('table', 'mlp'),
+  'q_learning': ('table', 'mlp'),
+  'soft_actor_critic': ('control',),
+}
 CASES = [
   f'{learner}:{kind}'
   for learner in registry.LEARNERS
-  for kind in ('table', 'mlp')
+  for kind in KINDS[learner]
 ]
 # The learner with a model knows no skills.
 WITHOUT_SKILLS = frozenset({'model_value'})
+# Those whose random numbers belong to places in the batch.
+DRAWS_BY_PLACE = ('model_value', 'soft_actor_critic')
 
 
 class Case(NamedTuple):
@@ -43,10 +52,10 @@ def make_case(name):
     disdain.DisdainConfig() if has_skills else extrinsic.ExtrinsicConfig()
   )
   network, problem = torsos.NetworkConfig(), problems.TABLE
-  if kind == 'mlp':
+  if kind != 'table':
     objective = problems.with_networks(objective)
     network = torsos.NetworkConfig(hidden_sizes=(8,))
-    problem = problems.VECTOR
+    problem = problems.VECTOR if kind == 'mlp' else problems.CONTROL
   config = config_lib.SkillAgentConfig(
     objective=objective,
     learner=registry.LEARNERS[learner].config(),
@@ -155,9 +164,8 @@ def test_padding_changes_nothing(case):
   )
 
 
-# Random numbers of the model's rollouts belong to places in the batch.
 @pytest.mark.parametrize(
-  'name', [name for name in CASES if not name.startswith('model_value')]
+  'name', [name for name in CASES if not name.startswith(DRAWS_BY_PLACE)]
 )
 def test_the_order_of_a_batch_does_not_matter(name):
   case = make_case(name)
@@ -197,9 +205,14 @@ def test_actions_are_within_the_problem_s(case, policy):
     memory,
     jax.random.uniform(key(), (size, acting_policy.num_uniforms)),
   )
-  chex.assert_shape(action, (size,))
-  assert action.dtype == jnp.int32
-  assert np.all((action >= 0) & (action < case.agent.problem.num_actions))
+  problem = case.agent.problem
+  chex.assert_shape(action, (size, *problem.action_shape))
+  if problem.num_actions is None:
+    assert action.dtype == jnp.float32
+    assert np.all(np.abs(action) <= 1)
+  else:
+    assert action.dtype == jnp.int32
+    assert np.all((action >= 0) & (action < problem.num_actions))
   chex.assert_trees_all_equal_shapes_and_dtypes(
     acting_policy.get_extras(memory), acting_policy.get_extras(after)
   )
