@@ -36,6 +36,10 @@ _UNROLLED_OF_LONGER = 4
 # multiples of it give the same result however the whole is cut into calls.
 BLOCK = 100
 
+# Environment steps of a rollout up to which an update is so quick that its
+# metrics would cost a part of it.
+SMALL_ROLLOUT = 2**11
+
 
 # States of environments, and the memory of the acting policy in each.
 ActingState = tuple[functional_lib.State, base.Memory]
@@ -337,6 +341,7 @@ def _make_train(
   """Many updates; random numbers are drawn a block of them at a time."""
   config = agent.config
   batch = config.num_environments
+  is_large = batch * config.skill_length > SMALL_ROLLOUT
 
   def block(
     state: OnDeviceState, size: int
@@ -353,11 +358,18 @@ def _make_train(
       jax.random.split(update_key, size),
     )
     state = state._replace(key=key)
+    if is_large:
+      # Compiled once, which for networks takes most of the time there is.
+      _, metrics = jax.eval_shape(update, state, _at(inputs, 0))
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+      carry, _ = jax.lax.scan(
+        lambda carry, x: (update(carry[0], x), None), (state, zeros), inputs
+      )
+      return carry
     # All but the last update drop their metrics, and so do not compute them.
     first = jax.tree.map(lambda x: x[:-1], inputs)
-    last = jax.tree.map(lambda x: x[-1], inputs)
     state, _ = jax.lax.scan(lambda s, x: (update(s, x)[0], None), state, first)
-    return update(state, last)
+    return update(state, _at(inputs, -1))
 
   def train(
     state: OnDeviceState, num_rollouts: int
@@ -365,12 +377,17 @@ def _make_train(
     if num_rollouts < 1:
       raise ValueError(f'num_rollouts must be >= 1, got {num_rollouts}.')
     num_blocks = (num_rollouts - 1) // BLOCK
-    state = jax.lax.fori_loop(
-      0, num_blocks, lambda _, state: block(state, BLOCK)[0], state
-    )
+    if num_blocks:
+      state = jax.lax.fori_loop(
+        0, num_blocks, lambda _, state: block(state, BLOCK)[0], state
+      )
     return block(state, num_rollouts - num_blocks * BLOCK)
 
   return train
+
+
+def _at(tree: Any, index: int) -> Any:
+  return jax.tree.map(lambda x: x[index], tree)
 
 
 def _make_chains(

@@ -26,7 +26,6 @@ from skills.evaluation import measure
 # also where networks are large. Small rollouts make more at once.
 _STEPS_PER_CALL = 2**15
 _BLOCKS_PER_CALL = 10
-_SMALL_ROLLOUT = 2**11
 
 # Enough to count which skill leads from where to where.
 _COUNTED_SKILLS = 2**17
@@ -87,7 +86,7 @@ def run(
 
 def rollouts_per_call(steps_per_rollout: int) -> int:
   """Rollouts in one compiled call; the same for the same settings."""
-  if steps_per_rollout <= _SMALL_ROLLOUT:
+  if steps_per_rollout <= on_device.SMALL_ROLLOUT:
     return _BLOCKS_PER_CALL * on_device.BLOCK
   return max(_STEPS_PER_CALL // steps_per_rollout, 1)
 
