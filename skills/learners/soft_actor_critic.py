@@ -356,26 +356,14 @@ def _make_loss(
   return loss
 
 
-def make(
+def _make_init(
   config: SoftActorCriticConfig,
   policy: types.Network,
   critic: types.Network,
-  distribution: policies.ActionDistribution,
   objective: objectives.IntrinsicReward,
-) -> base.Learner:
-  """Makes the learner.
-
-  Args:
-    config: its settings.
-    policy: observations `[*batch, ...]`, skills `[*batch]` -> what the
-      distribution takes, `[*batch, D]`.
-    critic: observations, actions `[*batch, A]`, skills -> values of both
-      critics, `[2, *batch, R + 1]`.
-    distribution: of actions.
-    objective: what it learns from; R streams.
-  """
+) -> Callable[[types.PRNGKey], SoftActorCriticState]:
+  """Makes the function from a random key to the state before any update."""
   optimizer = _make_optimizers(config)
-  loss = _make_loss(config, policy, critic, distribution)
 
   def init(key: types.PRNGKey) -> SoftActorCriticState:
     policy_key, critic_key, objective_key, key = jax.random.split(key, 4)
@@ -395,6 +383,14 @@ def make(
       key=key,
       steps=jnp.zeros((), jnp.int32),
     )
+
+  return init
+
+
+def _make_draw(
+  config: SoftActorCriticConfig, objective: objectives.IntrinsicReward
+) -> Callable[..., tuple[Transitions, Float[Array, '... R_plus_1']]]:
+  """Makes the function that draws transitions and weights of their streams."""
 
   def draw(
     state: SoftActorCriticState,
@@ -417,6 +413,31 @@ def make(
     # The entropy's own weight is in its temperature.
     padding = ((0, 0),) * (weights.ndim - 1) + ((0, 1),)
     return batch, jnp.pad(weights, padding, constant_values=1.0)
+
+  return draw
+
+
+def make(
+  config: SoftActorCriticConfig,
+  policy: types.Network,
+  critic: types.Network,
+  distribution: policies.ActionDistribution,
+  objective: objectives.IntrinsicReward,
+) -> base.Learner:
+  """Makes the learner.
+
+  Args:
+    config: its settings.
+    policy: observations `[*batch, ...]`, skills `[*batch]` -> what the
+      distribution takes, `[*batch, D]`.
+    critic: observations, actions `[*batch, A]`, skills -> values of both
+      critics, `[2, *batch, R + 1]`.
+    distribution: of actions.
+    objective: what it learns from; R streams.
+  """
+  optimizer = _make_optimizers(config)
+  loss = _make_loss(config, policy, critic, distribution)
+  draw = _make_draw(config, objective)
 
   def update(
     state: SoftActorCriticState, trajectory: types.Trajectory
@@ -458,4 +479,5 @@ def make(
     policy = trained.params.policy
     return state._replace(params=state.params._replace(policy=policy))
 
+  init = _make_init(config, policy, critic, objective)
   return base.Learner(init, update, variables, take_policy=take_policy)

@@ -78,3 +78,24 @@ def test_more_entropy_is_neither_at_the_bounds_nor_in_a_wide_gaussian():
     end = jax.lax.fori_loop(0, 3000, climb, jnp.array(start))
     assert abs(end[0]) < 0.05
     assert abs(entropy(end) - math.log(2)) < 0.05
+
+
+def test_squashed_density_integrates_to_one():
+  action = np.linspace(-1, 1, 200_001)[1:-1].astype(np.float64)
+  latent = jnp.asarray(np.arctanh(action), jnp.float32)
+  mean = jnp.full((len(action), 1), 0.4)
+  log_p = gaussian.log_prob(mean, 2 * mean, latent[:, None])
+  density = np.exp(log_p - gaussian.tanh_log_slope(latent))
+  assert np.sum(density) * 1e-5 == pytest.approx(1.0, abs=1e-3)
+
+
+def test_tanh_log_slope_is_finite_where_tanh_is_one():
+  latent = jnp.array([-30.0, -1.0, 0.0, 1.0, 30.0])
+  # log(1 - tanh(u)^2) -> log 4 - 2 |u|.
+  expected = [np.log(4) - 60, np.log(1 - np.tanh(1) ** 2), 0.0]
+  np.testing.assert_allclose(
+    gaussian.tanh_log_slope(latent),
+    [*expected, expected[1], expected[0]],
+    rtol=1e-5,
+    atol=1e-6,
+  )
