@@ -140,14 +140,14 @@ def test_policy_goes_where_its_weighted_streams_pay(weight):
   )
   parts = make(
     objective,
+    torsos.NetworkConfig(hidden_sizes=(32, 32)),
     discount=0.0,
     temperature_learning_rate=None,
-    init_temperature=0.05,
     policy_learning_rate=3e-3,
     critic_learning_rate=1e-2,
   )
   batch = problems.trajectory(problems.CONTROL, lengths=(5,) * 400, num_steps=5)
-  state = trained(parts, one_skill(batch), 400)
+  state = trained(parts, one_skill(batch), 900)
   memory = parts.evaluation_acting_policy.init()
   action, _ = parts.evaluation_acting_policy.select_action(
     parts.learner.variables(state),
