@@ -144,6 +144,7 @@ def test_rewards_and_observations_of_any_state_are_those_of_dm_control(task):
     {'control_timestep': 0.05, 'time_limit': 0.5},
     {'action_repeat': 3, 'time_limit': 0.25},  # 10 steps: the last is cut.
     {'time_limit': 0.26, 'first_lengths': (1, 4)},  # 10.4 steps make 11.
+    {'time_limit': 0.26, 'first_lengths': (11, 14)},  # Whole episodes.
   ],
 )
 def test_options_are_those_of_one_environment(options):
@@ -204,8 +205,9 @@ def test_a_refused_action_changes_nothing():
 
 
 def test_episodes_begin_anew_after_a_reset_in_between():
-  batch = control_batch.ControlBatch('reacher_hard', seeds=(0, 1))
-  theirs = serial('reacher_hard', (0, 1))
+  options = {'seeds': (0, 1), 'first_lengths': (2, 5)}
+  batch = control_batch.ControlBatch('reacher_hard', **options)
+  theirs = serial('reacher_hard', **options)
   actions = actions_for(batch, 5)
   for environments in (batch, theirs):
     play(environments, actions)
