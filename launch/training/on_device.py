@@ -390,6 +390,32 @@ def _at(tree: Any, index: int) -> Any:
   return jax.tree.map(lambda x: x[index], tree)
 
 
+def episode_returns(
+  trajectory: types.Trajectory, num_links: int
+) -> Float[Array, 'E']:
+  """Sums of the environment's rewards over whole episodes.
+
+  Args:
+    trajectory: of `Program.evaluate`, where trajectory i + E follows i.
+    num_links: skills in an episode.
+
+  Returns:
+    The return of the episode that begins each chain, up to where the
+    environment ended it.
+  """
+
+  def by_chain(values: Float[Array, 'T B']) -> Float[Array, 'L_T E']:
+    num_steps, size = values.shape
+    links = values.reshape(num_steps, num_links, size // num_links)
+    return links.swapaxes(0, 1).reshape(num_links * num_steps, -1)
+
+  alive = jnp.cumprod(by_chain(trajectory.discount), axis=0) > 0
+  is_first = jnp.concatenate([jnp.ones_like(alive[:1]), alive[:-1]])
+  return jnp.sum(
+    by_chain(trajectory.reward * trajectory.mask) * is_first, axis=0
+  )
+
+
 def _make_chains(
   agent: registry.Agent,
   environment: functional_lib.FunctionalEnvironment,

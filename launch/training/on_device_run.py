@@ -32,11 +32,12 @@ _COUNTED_SKILLS = 2**17
 
 
 class _Built(NamedTuple):
-  """The parts of an experiment on device."""
+  """The parts of an experiment on device, and the skills in an episode."""
 
   environment: Any
   agent: registry.Agent
   program: on_device.Program
+  num_links: int | None
 
 
 def build(experiment: experiment_lib.Experiment) -> _Built:
@@ -57,8 +58,13 @@ def build(experiment: experiment_lib.Experiment) -> _Built:
       'cannot run on device; use launch.run_local.'
     )
   agent = registry.make_agent(experiment.config, problem)
-  program = on_device.make(agent, environment.functional())
-  return _Built(environment, agent, program)
+  functional = environment.functional()
+  return _Built(
+    environment,
+    agent,
+    on_device.make(agent, functional),
+    on_device.links_of(agent, functional),
+  )
 
 
 def run(
@@ -97,7 +103,7 @@ class _Run:
   def __init__(self, experiment: experiment_lib.Experiment, resume: bool):
     self.experiment = experiment
     self.folder = pathlib.Path(experiment.output_dir)
-    self.environment, self.agent, program = build(experiment)
+    self.environment, self.agent, program, self.num_links = build(experiment)
     key, self.evaluation_key = jax.random.split(
       jax.random.PRNGKey(experiment.seed)
     )
@@ -186,6 +192,9 @@ class _Run:
       self.state.learner.params, self.experiment.config.learner
     )
     numbers = self._measure(self.state.learner.objective, trajectory)
+    if self.num_links is not None:
+      returns = on_device.episode_returns(trajectory, self.num_links)
+      numbers |= {'episode_return': returns.mean()}
     return trajectory, {name: float(value) for name, value in numbers.items()}
 
   def information(self) -> dict[str, float]:

@@ -139,7 +139,7 @@ def test_the_same_actions_after_a_run_through_acme(tmp_path):
 def test_the_same_actions_after_a_run_on_device(tmp_path):
   experiment = make(tmp_path, num_steps=16 * 8 * 500)
   on_device_run.run(experiment)
-  _, agent, program = on_device_run.build(experiment)
+  _, agent, program, _ = on_device_run.build(experiment)
   like = jax.eval_shape(program.init, jax.random.PRNGKey(0))
   state, _ = checkpoints.load(run_checkpoints.newest(tmp_path), like._asdict())
   variables = agent.learner.variables(jax.device_put(state['learner']))
