@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
   """Reads the flags and trains."""
   with command.exit_on_user_error():
     experiment, resume = training_flags.experiment_from_flags(
-      argv, _DEFAULT_NUM_STEPS
+      argv, _DEFAULT_NUM_STEPS, on_device=True
     )
     on_device_run.build(experiment)
     if training_flags.show_settings(experiment, is_continued=resume):

@@ -16,6 +16,12 @@ al., 2019), made smaller: a core of 256 units, of 512; a burn-in of half a
 trajectory; batches of 16, of 64; its exponents of priorities and of importance.
 Tasks of large rewards are learned in its rescaled values.
 
+Where actions are continuous and observations are vectors, tasks are learned by
+soft actor-critic from replay, skills by the actor-critic. On device both are
+learned by the actor-critic, which sweeps over fresh batches of many
+environments. `launch.sweep` chose sizes and rates; BUILD_NOTES.md has the
+results.
+
 DOMiNO's policies last an episode, and replay is larger, so that it holds
 episodes of most of them. Its settings are those that are known of the paper but
 for the rate of the multipliers, which is higher, since runs are shorter.
@@ -35,6 +41,7 @@ from skills import types
 from skills.learners import actor_critic
 from skills.learners import model_value
 from skills.learners import q_learning
+from skills.learners import soft_actor_critic
 from skills.networks import discriminators
 from skills.networks import models
 from skills.networks import torsos
@@ -158,6 +165,23 @@ _HIDDEN_SIZES = (256, 256)
 
 _CONTROL = _Sizes(16, 50)
 
+# Bodies that are measured in tenths of meters are seen in units of that size.
+_INPUT_SCALES = {'control:point_mass_easy': 5.0, 'control:point_mass_hard': 5.0}
+
+# On two cores a layer of 256 costs six times one of 64.
+_DEVICE_HIDDEN_SIZES = (64, 64)
+_DEVICE = config_lib.DeviceConfig(environments=64, epochs=4, minibatches=4)
+# Updates after which a policy moves little, and no longer falls back.
+_DEVICE_DECAY = 12_000
+
+# Trajectories of a task are short, so that transitions of an update come from
+# many places: 32 of 8 steps are the 256 that the literature takes.
+_SAC = 'soft_actor_critic'
+_SAC_STEPS = 200_000
+_SAC_LENGTH = 8
+_SAC_BATCH_SIZE = 32
+_SAC_HIDDEN_SIZES = (128, 128)
+
 _ATARI = _Sizes(16, 20, {'disdain': 180.0})
 _ATARI_HEADS = 40
 
@@ -205,7 +229,12 @@ class _Parts(NamedTuple):
 
 
 def make(
-  agent: str, environment: str, problem: types.ProblemSpec
+  agent: str,
+  environment: str,
+  problem: types.ProblemSpec,
+  *,
+  learner: str | None = None,
+  on_device: bool = False,
 ) -> config_lib.SkillAgentConfig:
   """The settings to start from.
 
@@ -213,6 +242,9 @@ def make(
     agent: one of `AGENTS`. That of an objective's name learns from it.
     environment: its name, 'suite:task'.
     problem: the environment's shapes.
+    learner: the learner that the user chose, for which some settings are then
+      made; None for the agent's own.
+    on_device: whether environment and learner are one compiled program.
   """
   if agent in _VARIANTS:
     config = make(_DOMINO, environment, problem)
@@ -250,7 +282,73 @@ def make(
   )
   if agent == _DOMINO:
     return _domino(config, environment, problem)
-  return config
+  is_vector = problem.num_states is None and len(problem.observation_shape) < 3
+  if problem.num_actions is not None or not is_vector:
+    return config
+  is_off_policy = agent == _EXTRINSIC and not on_device
+  if learner == _SAC or (learner is None and is_off_policy):
+    return _soft_actor_critic(config, is_task=agent == _EXTRINSIC)
+  return _control_on_device(config, environment) if on_device else config
+
+
+def _control_on_device(
+  config: config_lib.SkillAgentConfig, environment: str
+) -> config_lib.SkillAgentConfig:
+  """Many environments of a small body, and small networks."""
+  torso = {
+    'hidden_sizes': _DEVICE_HIDDEN_SIZES,
+    'input_scale': _INPUT_SCALES.get(environment, 1.0),
+  }
+  objective = config.objective
+  discriminator = objectives.discriminator_of(objective)
+  if discriminator is not None:
+    objective = objectives.with_discriminator(
+      objective, dataclasses.replace(discriminator, **torso)
+    )
+  return dataclasses.replace(
+    config,
+    objective=objective,
+    network=dataclasses.replace(config.network, **torso),
+    learner=dataclasses.replace(config.learner, policy_decay=_DEVICE_DECAY),
+    device=_DEVICE,
+  )
+
+
+def _soft_actor_critic(
+  config: config_lib.SkillAgentConfig, *, is_task: bool
+) -> config_lib.SkillAgentConfig:
+  """Off-policy, by one update of 256 transitions for each environment step."""
+  learner = soft_actor_critic.SoftActorCriticConfig(
+    policy_learning_rate=1e-3,
+    critic_learning_rate=1e-3,
+    temperature_learning_rate=1e-3,
+  )
+  length, batch_size = _SAC_LENGTH, _SAC_BATCH_SIZE
+  if is_task:
+    learner = dataclasses.replace(learner, transitions=None)
+  else:
+    # What discriminators pay changes, and a learned temperature would follow.
+    learner = dataclasses.replace(
+      learner,
+      temperature_learning_rate=None,
+      init_temperature=0.05,
+      skill_bias_std=1.0,
+    )
+    length, batch_size = config.skill_length, config.batch_size
+  return dataclasses.replace(
+    config,
+    skill_length=length,
+    batch_size=batch_size,
+    updates_per_step=16,
+    network=dataclasses.replace(config.network, hidden_sizes=_SAC_HIDDEN_SIZES),
+    learner=learner,
+    replay=dataclasses.replace(
+      config.replay,
+      capacity=_SAC_STEPS // length,
+      min_size=1000 // length,
+      samples_per_insert=float(length * batch_size),
+    ),
+  )
 
 
 def _domino(

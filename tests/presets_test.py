@@ -165,15 +165,62 @@ def continuous(environment):
   )
 
 
-@pytest.mark.parametrize('name', sorted(set(registry.OBJECTIVES) - {'counts'}))
+@pytest.mark.parametrize(
+  'name', sorted(set(registry.OBJECTIVES) - {'counts', 'domino'})
+)
 def test_continuous_actions_get_a_learner_that_can_choose_them(name):
   problem = continuous('control:point_mass_easy')
   assert problem.num_actions is None
   assert problem.action_shape == (2,)
-  config = presets.make(name, 'control:point_mass_easy', problem)
+  made = {
+    learner: presets.make(
+      name, 'control:point_mass_easy', problem, learner=learner
+    )
+    for learner in (None, 'actor_critic', 'soft_actor_critic')
+  }
+  off_policy = name == 'extrinsic'
+  assert registry.name_of(made[None].learner) == (
+    'soft_actor_critic' if off_policy else 'actor_critic'
+  )
+  for learner, config in made.items():
+    if learner is not None:
+      assert registry.name_of(config.learner) == learner
+    agent = registry.make_agent(config, problem)
+    jax.eval_shape(agent.learner.init, jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize('agent', ['extrinsic', 'diayn'])
+def test_soft_actor_critic_makes_one_update_for_each_step(agent):
+  config = presets.make(
+    agent,
+    'control:walker_stand',
+    continuous('control:walker_stand'),
+    learner='soft_actor_critic',
+  )
+  steps = config.batch_size * config.skill_length
+  assert config.replay.samples_per_insert / steps == pytest.approx(1.0)
+  assert config.replay.capacity * config.skill_length >= 100_000
+  assert config.learner.transitions in (None, 256)
+  # The temperature is learned for tasks, whose rewards stay what they are.
+  is_learned = config.learner.temperature_learning_rate is not None
+  assert is_learned == (agent == 'extrinsic')
+
+
+def test_control_on_device_sweeps_over_many_environments():
+  problem = continuous('control:point_mass_easy')
+  config = presets.make(
+    'disdain', 'control:point_mass_easy', problem, on_device=True
+  )
   assert registry.name_of(config.learner) == 'actor_critic'
-  agent = registry.make_agent(config, problem)
-  jax.eval_shape(agent.learner.init, jax.random.PRNGKey(0))
+  assert config.num_environments == 64
+  assert config.device.epochs * config.device.minibatches == 16
+  # Positions are tenths of meters.
+  discriminator = config.objective.over.discriminator
+  assert discriminator.input_scale == config.network.input_scale == 5.0
+  assert discriminator.hidden_sizes == config.network.hidden_sizes == (64, 64)
+  elsewhere = presets.make('disdain', 'control:cartpole_swingup', problem)
+  assert elsewhere.num_environments == elsewhere.batch_size
+  assert elsewhere.network.input_scale == 1.0
 
 
 def test_actions_without_bounds_are_refused_in_one_line():

@@ -121,7 +121,7 @@ def read(folder: str | os.PathLike[str], *, with_figures: bool = True) -> Run:
     ) from error
   missing: list[str] = []
   flat = config_io.flatten(config)
-  changes = _changes(flat, agent, environment, problem, missing)
+  changes = _changes(flat, fields, problem, missing)
   record = _record(folder, missing)
   summary = _summary(folder, missing)
   curves, steps = _curves(folder, missing)
@@ -165,18 +165,25 @@ def read(folder: str | os.PathLike[str], *, with_figures: bool = True) -> Run:
 
 def _changes(
   flat: Mapping[str, Any],
-  agent: str,
-  environment: str,
+  fields: Mapping[str, Any],
   problem: types.ProblemSpec,
   missing: list[str],
 ) -> dict[str, tuple[Any, Any]]:
   """Settings that differ from the preset: path -> value, and the preset's."""
   try:
-    preset = config_io.flatten(presets.make(agent, environment, problem))
+    preset = config_io.flatten(
+      presets.make(
+        str(fields['agent']),
+        str(fields['environment']),
+        problem,
+        learner=flat['learner'],
+        on_device=bool(fields.get('on_device', False)),
+      )
+    )
   except (KeyError, ValueError):
     missing.append(
       f'How the settings differ from the preset: this version has none for '
-      f'the agent {agent!r}.'
+      f'the agent {fields["agent"]!r}.'
     )
     return {}
   return {

@@ -39,6 +39,7 @@ class Experiment:
     skills: folder of the run whose skills the agent 'hierarchy' chooses among;
       None for every other agent.
     skills_discount: discount per step while they run.
+    on_device: whether it is trained on device, which has presets of its own.
     seed: seed of all random numbers.
     num_steps: environment steps of training; with `skills`, choices.
     config: the agent's settings.
@@ -60,6 +61,7 @@ class Experiment:
   )
   skills: str | None = None
   skills_discount: float = 0.99
+  on_device: bool = False
   seed: int = 0
   num_steps: int
   config: config_lib.SkillAgentConfig
@@ -156,6 +158,7 @@ def make(
   settings: Mapping[str, Any] | None = None,
   skills: str | None = None,
   skills_discount: float = Experiment.skills_discount,
+  on_device: bool = False,
   **fields: Any,
 ) -> Experiment:
   """Makes an experiment from names, and refuses one that cannot run.
@@ -167,6 +170,7 @@ def make(
     settings: changes to the agent's settings for this environment.
     skills: folder of a run whose skills the agent chooses among.
     skills_discount: gamma per step while they run.
+    on_device: whether it is to be trained on device.
     **fields: the other fields of `Experiment`.
 
   Raises:
@@ -180,7 +184,13 @@ def make(
   problem = problem_of(
     _with_skills(factory.make(environment, **options), skills, skills_discount)
   )
-  config = presets.make(agent, environment, problem)
+  config = presets.make(
+    agent,
+    environment,
+    problem,
+    learner=(settings or {}).get('learner'),
+    on_device=on_device,
+  )
   config = config_io.apply_changes(config, settings or {})
   # Refuses now what the parts would refuse.
   _check_agent(agent, config, problem)
@@ -190,6 +200,7 @@ def make(
     environment_options=options,
     skills=skills,
     skills_discount=skills_discount,
+    on_device=on_device,
     config=config,
     problem=problem,
     **fields,

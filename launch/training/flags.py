@@ -148,13 +148,17 @@ def environment_options() -> dict[str, Any]:
 
 
 def experiment_from_flags(
-  argv: Sequence[str], default_num_steps: int = DEFAULT_NUM_STEPS
+  argv: Sequence[str],
+  default_num_steps: int = DEFAULT_NUM_STEPS,
+  *,
+  on_device: bool = False,
 ) -> tuple[experiment_lib.Experiment, bool]:
   """Makes the experiment that the flags describe.
 
   Args:
     argv: the command line without its flags.
     default_num_steps: environment steps without --num_steps.
+    on_device: whether it is to be trained on device.
 
   Returns:
     The experiment, and whether it continues a run.
@@ -178,6 +182,7 @@ def experiment_from_flags(
     settings=config_io.parse_assignments(_SET.value),
     skills=_SKILLS.value,
     skills_discount=_SKILLS_DISCOUNT.value,
+    on_device=on_device,
     seed=_SEED.value,
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value

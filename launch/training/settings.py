@@ -65,7 +65,13 @@ def resolve(
   preset = values
   if is_continued:
     preset = config_io.flatten(
-      presets.make(experiment.agent, experiment.environment, experiment.problem)
+      presets.make(
+        experiment.agent,
+        experiment.environment,
+        experiment.problem,
+        learner=registry.name_of(experiment.config.learner),
+        on_device=experiment.on_device,
+      )
     )
   for path, value in values.items():
     if value == defaults[path]:
