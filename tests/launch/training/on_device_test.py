@@ -502,3 +502,25 @@ def test_vector_actions_move_a_body():
 def test_parts_of_a_batch_must_be_equal():
   with pytest.raises(ValueError, match=r'minibatches must divide.*\(6\).*4'):
     chained(device=config_lib.DeviceConfig(minibatches=4))
+
+
+def test_episode_returns_end_where_the_environment_does():
+  # Two chains of two links of two steps: trajectory i + 2 follows i.
+  reward = jnp.array([[1.0, 10.0, 100.0, 1000.0], [2.0, 20.0, 200.0, 2000.0]])
+  # The second chain ends with its first step, and its second link begins anew.
+  discount = jnp.ones((2, 4)).at[0, 1].set(0.0)
+  ones = jnp.ones((2, 4))
+  trajectory = types.Trajectory(
+    observation=jnp.zeros((3, 4), jnp.int32),
+    action=jnp.zeros((2, 4), jnp.int32),
+    reward=reward,
+    discount=discount,
+    skill=jnp.zeros((2, 4), jnp.int32),
+    mask=ones.at[1, 1].set(0.0),
+  )
+  returns = on_device.episode_returns(trajectory, 2)
+  np.testing.assert_array_equal(returns, [303.0, 10.0])
+  whole = on_device.episode_returns(
+    trajectory._replace(discount=ones, mask=ones), 2
+  )
+  np.testing.assert_array_equal(whole, [303.0, 3030.0])
