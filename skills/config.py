@@ -25,7 +25,8 @@ class ReplayConfig:
       ratio; None for the larger of a tenth of `min_size *
       samples_per_insert` and two of the learner's fetches.
     timeout_s: seconds that a learner or actor may wait for replay before the
-      run ends with an error.
+      run ends with an error. An actor also waits while the learner compiles its
+      update, which takes minutes for large networks on a busy machine.
     burn_in: steps before a skill that its trajectory brings along, by which a
       recurrent network's memory is brought up to date.
     priority_exponent: trajectories are drawn in proportion to their priority to
@@ -40,7 +41,7 @@ class ReplayConfig:
   min_size: int = 256
   samples_per_insert: float | None = 8.0
   error_buffer: float | None = None
-  timeout_s: float = 60.0
+  timeout_s: float = 300.0
   burn_in: int = 0
   priority_exponent: float | None = None
   importance_exponent: float = 0.6
