@@ -28,7 +28,7 @@ from launch.distributed import remote
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_checkpoints
 from launch.runs import run_loggers
-from launch.training import finish
+from launch.training import divergence
 from launch.training import interruptible
 from launch.training import observers
 from skills import acting
@@ -542,7 +542,7 @@ class Evaluator(Node):
         )
         _, numbers = self._evaluator.run(*self._experiment.evaluation_size)
         self._logger.write({**numbers, **counts})
-        finish.check_finite(
+        divergence.check_finite(
           self._source.get_variables([learning.POLICY]),
           self._experiment.config.learner,
         )

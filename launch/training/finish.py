@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import dataclasses
 import os
 import pathlib
 from typing import Any
@@ -11,8 +10,6 @@ from typing import NamedTuple
 
 from absl import logging
 import dm_env
-import jax
-import numpy as np
 
 from launch.cli import command
 from launch.reporting import report_pages
@@ -24,7 +21,6 @@ from launch.runs import run_files
 from launch.runs import run_record
 from skills import files
 from skills import registry
-from skills import types
 from skills.agents import acme_api
 from skills.agents import evaluation
 from skills.agents import learning
@@ -63,29 +59,6 @@ class Ending(NamedTuple):
       'wall_time_s': self.wall_time_s,
     }
     return command.Outcome(summary, self.interrupted_by)
-
-
-def check_finite(parameters: types.Params, learner_config: Any) -> None:
-  """Ends a run whose parameters have diverged.
-
-  Args:
-    parameters: of the policy.
-    learner_config: settings of the learner.
-
-  Raises:
-    FloatingPointError: if one is infinite or no number, with what to change.
-  """
-  if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
-    return
-  rates = [
-    f'learner.{field.name}'
-    for field in dataclasses.fields(learner_config)
-    if field.name.endswith('learning_rate')
-  ]
-  raise FloatingPointError(
-    'learning diverged: parameters of the policy are no longer finite. Lower '
-    f'{" or ".join(rates)}, or raise batch_size.'
-  )
 
 
 def finish(

@@ -22,6 +22,7 @@ from launch.cli import progress as progress_lib
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_checkpoints
 from launch.runs import run_loggers
+from launch.training import divergence
 from launch.training import finish
 from launch.training import interruptible
 from launch.training import observers
@@ -274,7 +275,7 @@ class Run:
     counts = self.counts()
     _, numbers = self.evaluator.run(*self.experiment.evaluation_size)
     self.loggers['evaluator'].write({**numbers, **counts})
-    finish.check_finite(
+    divergence.check_finite(
       self.learner.get_variables([learning.POLICY]),
       self.experiment.config.learner,
     )

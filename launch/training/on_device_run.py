@@ -15,6 +15,7 @@ from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_checkpoints
 from launch.runs import run_loggers
+from launch.training import divergence
 from launch.training import finish
 from launch.training import on_device
 from skills import checkpoints
@@ -188,7 +189,7 @@ class _Run:
     # The state stays as it is: evaluating does not change the run.
     key = jax.random.fold_in(self.evaluation_key, self.updates)
     trajectory = self._evaluate(self.state, key, episodes)
-    finish.check_finite(
+    divergence.check_finite(
       self.state.learner.params, self.experiment.config.learner
     )
     numbers = self._measure(self.state.learner.objective, trajectory)
