@@ -92,13 +92,14 @@ def on_world(*, bootstrap_at_skill_end, **settings):
   """A learner of the world's own reward, with tables, and one skill."""
   objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
   config = actor_critic.ActorCriticConfig(**{**PLAIN, **settings})
-  return actor_critic.make_agent_functions(
+  parts = actor_critic.make_agent_functions(
     config,
     torsos.NetworkConfig(),
     WORLD,
     1,
     objective._replace(bootstrap_at_skill_end=bootstrap_at_skill_end),
   )
+  return parts._replace(learner=problems.compiled(parts.learner))
 
 
 def with_tables(state, logits=None, values=None):
@@ -321,13 +322,14 @@ def streams_learner(values, weights, **settings):
     heads.make(torsos.NetworkConfig(), WORLD, 1, size)
     for size in (A, len(weights))
   )
-  return actor_critic.make(
+  learner = actor_critic.make(
     actor_critic.ActorCriticConfig(**{**PLAIN, **settings}),
     policy,
     critic,
     distribution,
     paying(values, weights),
   )
+  return problems.compiled(learner)
 
 
 def test_streams_have_values_of_their_own_and_meet_in_the_policy_alone():
@@ -443,7 +445,7 @@ def test_a_policy_that_has_moved_far_enough_goes_no_further(
 
 
 def agent(problem, network=TABLES, objective=None, **settings):
-  return registry.make_agent(
+  made = registry.make_agent(
     config_lib.SkillAgentConfig(
       objective=objective or vic.VicConfig(),
       num_skills=problems.NUM_SKILLS,
@@ -453,6 +455,7 @@ def agent(problem, network=TABLES, objective=None, **settings):
     ),
     problem,
   )
+  return problems.compiled_agent(made)
 
 
 VECTORS = dataclasses.replace(
@@ -664,6 +667,7 @@ def test_it_learns_to_come_where_it_is_told_with_continuous_actions():
     )
     return -jnp.mean(batch.reward[-1])
 
+  mean_distance = jax.jit(mean_distance)
   state = learner.init(KEY)
   before = mean_distance(state)
   state, _ = jax.jit(

@@ -63,7 +63,7 @@ def make_case(name):
     num_skills=problems.NUM_SKILLS if has_skills else 1,
     skill_length=problems.NUM_STEPS,
   )
-  agent = registry.make_agent(config, problem)
+  agent = problems.compiled_agent(registry.make_agent(config, problem))
   return Case(agent, problems.jit_once(agent.learner.update))
 
 
@@ -198,7 +198,7 @@ def test_actions_are_within_the_problem_s(case, policy):
   memory = jax.tree.map(
     lambda x: jnp.broadcast_to(x, (size, *jnp.shape(x))), acting_policy.init()
   )
-  action, after = jax.jit(acting_policy.select_action)(
+  action, after = acting_policy.select_action(
     case.agent.learner.variables(trained(case)),
     batch.observation[0],
     batch.skill[0],
@@ -223,7 +223,7 @@ def test_priorities_are_positive_and_belong_to_the_same_update(case):
   if update is None:
     pytest.skip('gives no priorities')
   state, batch = trained(case), make_batch(case)
-  *rest, priorities = jax.jit(update)(state, batch)
+  *rest, priorities = update(state, batch)
   chex.assert_shape(priorities, (batch.mask.shape[1],))
   assert np.all(priorities > 0)
   chex.assert_trees_all_close(

@@ -1,6 +1,7 @@
 """Tests of skills/learners/model_value.py."""
 
 import dataclasses
+import functools
 import warnings
 
 import jax
@@ -34,19 +35,28 @@ CONFIG = model_value.ModelValueConfig(
 )
 
 
+# Compiled, as in the learner.
+prior = jax.jit(model_value.prior, static_argnums=(0, 3))
+targets = jax.jit(model_value.targets, static_argnums=0)
+losses = jax.jit(model_value.losses, static_argnums=(0, 1))
+
+
 def line(in_a, in_b):
   """A linear layer on a state that is 1 in A and -1 in B."""
   in_a, in_b = jnp.asarray(in_a), jnp.asarray(in_b)
   return {'linear': {'w': (in_a - in_b)[None] / 2, 'b': (in_a + in_b) / 2}}
 
 
+@functools.cache
 def two_states():
   """Action 0 leads to A and action 1 to B, from either.
 
   The model knows that, and says r(A, .) = (1, 0), r(B, .) = (0, 3), v(A) = 4,
   v(B) = 2, pi(.|A) = (1/4, 3/4) and pi(.|B) = (1/2, 1/2).
   """
-  model = models.latent(CONFIG.model, torsos.NetworkConfig(), WORLD)
+  model = problems.compiled(
+    models.latent(CONFIG.model, torsos.NetworkConfig(), WORLD)
+  )
   # tanh(20) is 1.
   rows = jnp.array([[20.0], [-20.0]])
   params = models.Params(
@@ -86,8 +96,8 @@ def trajectory(discount=1.0):
 def aim(discount=1.0):
   model, params = two_states()
   batch = trajectory(discount)
-  found = model_value.prior(model, params, batch.observation, 0.5)
-  return model_value.targets(
+  found = prior(model, params, batch.observation, 0.5)
+  return targets(
     CONFIG,
     found,
     batch,
@@ -100,7 +110,7 @@ def aim(discount=1.0):
 
 def test_one_step_in_the_model_by_hand():
   model, params = two_states()
-  found = model_value.prior(model, params, jnp.array([[0, 1]]), 0.5)
+  found = prior(model, params, jnp.array([[0, 1]]), 0.5)
   # 1 + .5 * 4, 0 + .5 * 2; 0 + .5 * 4, 3 + .5 * 2.
   np.testing.assert_allclose(found.q[..., 0], [[[3, 1], [2, 4]]], rtol=1e-6)
   np.testing.assert_allclose(found.v[..., 0], [[4, 2]], rtol=1e-6)
@@ -154,7 +164,7 @@ def test_after_the_world_s_end_nothing_is_worth_anything():
 def test_losses_by_hand():
   model, params = two_states()
   batch = trajectory()
-  found = model_value.losses(
+  found = losses(
     CONFIG,
     model,
     params,
@@ -195,7 +205,7 @@ def test_after_the_end_whatever_is_done_pays_nothing_and_is_worth_nothing():
   # The model goes on to A, where action 1 pays 0 by its own account.
   arguments = CONFIG, model, params, aim(discount=0.0)[0], batch
   rewards = (batch.reward * batch.mask)[..., None]
-  found = model_value.losses(*arguments, rewards, jnp.ones((5, 2), jnp.int32))
+  found = losses(*arguments, rewards, jnp.ones((5, 2), jnp.int32))
   # Rewards at once: 1, 1 and 1 off; one step ahead those of the step that was
   # made and of the one after the end, which the model begins in B: 3 for 0.
   of_reward = (0.5 + (1 + 3**2) / 2 / 2) / 2
@@ -209,7 +219,7 @@ def test_after_the_end_whatever_is_done_pays_nothing_and_is_worth_nothing():
   ) / 3
   np.testing.assert_allclose(found.value, of_value, rtol=1e-5)
   # After the drawn action 0 the model is in A, which it says is worth 4.
-  other = model_value.losses(*arguments, rewards, jnp.zeros((5, 2), jnp.int32))
+  other = losses(*arguments, rewards, jnp.zeros((5, 2), jnp.int32))
   np.testing.assert_allclose(
     other.value - found.value, (4**2 - 2**2) / 4 / 3, rtol=1e-4
   )
@@ -218,7 +228,7 @@ def test_after_the_end_whatever_is_done_pays_nothing_and_is_worth_nothing():
 def test_streams_are_mixed_where_the_policy_is_made_and_nowhere_else():
   model, params = two_states()
   batch = trajectory()
-  found = model_value.prior(model, params, batch.observation, 0.5)
+  found = prior(model, params, batch.observation, 0.5)
   # The second stream is the first one three times as large.
   twice = found._replace(
     q=jnp.concatenate([found.q, 3 * found.q], -1),
@@ -226,7 +236,7 @@ def test_streams_are_mixed_where_the_policy_is_made_and_nowhere_else():
   )
   paid = (batch.reward * batch.mask)[..., None]
   discounts = 0.5 * batch.discount * batch.mask
-  made, size = model_value.targets(
+  made, size = targets(
     CONFIG,
     twice,
     batch,
@@ -254,11 +264,11 @@ def test_padding_changes_nothing():
   )
   found = []
   for each in (batch, other):
-    prior = model_value.prior(model, params, each.observation, 0.5)
+    found_prior = prior(model, params, each.observation, 0.5)
     rewards = (each.reward * each.mask)[..., None]
-    made, _ = model_value.targets(
+    made, _ = targets(
       CONFIG,
-      prior,
+      found_prior,
       each,
       rewards,
       0.5 * each.discount * each.mask,
@@ -266,18 +276,17 @@ def test_padding_changes_nothing():
       moments.init_square(),
     )
     drawn = jnp.zeros((5, 2), jnp.int32)
-    found.append(
-      model_value.losses(CONFIG, model, params, made, each, rewards, drawn)
-    )
+    found.append(losses(CONFIG, model, params, made, each, rewards, drawn))
   np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
 
 
 def agent(**settings):
   objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
   config = model_value.ModelValueConfig(**settings)
-  return model_value.make_agent_functions(
+  parts = model_value.make_agent_functions(
     config, torsos.NetworkConfig(), WORLD, 1, objective
   )
+  return parts._replace(learner=problems.compiled(parts.learner))
 
 
 @pytest.mark.parametrize('weight', [0.0, 0.3])
@@ -456,6 +465,7 @@ def test_the_bonus_is_one_more_stream_of_the_task_s_own_disagreement():
     num_streams=2,
   )
 
+  @jax.jit
   def paid(params):
     bonus = ive.bonus(
       ive.IveConfig(num_steps=1, num_rollouts=1),

@@ -55,7 +55,8 @@ def make(objective, problem=problems.TABLE, num_skills=K, **settings):
     torsos.NetworkConfig(), problem, num_skills, len(objective.streams)
   )
   config = q_learning.QLearningConfig(**settings)
-  return network, q_learning.make(config, network, objective)
+  learner = q_learning.make(config, network, objective)
+  return network, problems.compiled(learner)
 
 
 def one_step(skills, states, actions, following):
@@ -257,7 +258,7 @@ def table_agent(objective, **settings):
     skill_length=problems.NUM_STEPS,
     learner=q_learning.QLearningConfig(**settings),
   )
-  return registry.make_agent(config, problems.TABLE)
+  return problems.compiled_agent(registry.make_agent(config, problems.TABLE))
 
 
 PAIR = vic.VicConfig(
@@ -305,7 +306,8 @@ def test_random_numbers_of_updates_differ_and_depend_on_the_state_alone():
     return state, {}
 
   objective = paying(np.ones((K, S, 1)), [1.0])._replace(update=update)
-  _, learner = make(objective)
+  network, _ = make(objective)
+  learner = q_learning.make(q_learning.QLearningConfig(), network, objective)
   first = learner.init(KEY)
   batch = one_step([0], [0], [0], [1])
   second, _ = learner.update(first, batch)
@@ -623,7 +625,7 @@ def test_what_counts_less_moves_less():
 
 
 def recurrent_agent(**fields):
-  return registry.make_agent(
+  agent = registry.make_agent(
     registry.config_lib.SkillAgentConfig(
       objective=PAIR_OF_NETWORKS,
       num_skills=K,
@@ -633,6 +635,7 @@ def recurrent_agent(**fields):
     ),
     problems.VECTOR,
   )
+  return problems.compiled_agent(agent)
 
 
 PAIR_OF_NETWORKS = vic.VicConfig(
@@ -660,8 +663,10 @@ def with_prefix(num_steps=3, lengths=problems.LENGTHS):
 
 
 def network_of(agent):
-  return q_networks.make(
-    agent.config.network, agent.problem, K, len(agent.objective.streams)
+  return problems.compiled(
+    q_networks.make(
+      agent.config.network, agent.problem, K, len(agent.objective.streams)
+    )
   )
 
 

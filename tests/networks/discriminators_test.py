@@ -16,11 +16,13 @@ S = problems.TABLE.num_states
 
 
 def make(problem=problems.TABLE, sees_start=False, **settings):
-  return discriminators.make(
-    discriminators.DiscriminatorConfig(**settings),
-    problem,
-    K,
-    sees_start=sees_start,
+  return problems.compiled(
+    discriminators.make(
+      discriminators.DiscriminatorConfig(**settings),
+      problem,
+      K,
+      sees_start=sees_start,
+    )
   )
 
 
@@ -219,10 +221,12 @@ VECTOR = types.ProblemSpec(
 
 
 def test_a_network_sees_the_entries_that_it_is_told_and_no_others():
-  network = discriminators.make(
-    discriminators.DiscriminatorConfig(hidden_sizes=(16,), entries=(3, 0)),
-    VECTOR,
-    4,
+  network = problems.compiled(
+    discriminators.make(
+      discriminators.DiscriminatorConfig(hidden_sizes=(16,), entries=(3, 0)),
+      VECTOR,
+      4,
+    )
   )
   params = network.init(jax.random.PRNGKey(0))
   seen = jax.random.normal(jax.random.PRNGKey(1), (6, 5))
@@ -244,7 +248,7 @@ def test_entries_are_those_of_a_vector(entries, problem, part):
     hidden_sizes=(8,), entries=entries
   )
   with pytest.raises(ValueError, match=f'entries must be .*{part}'):
-    discriminators.make(config, problem, 4)
+    problems.compiled(discriminators.make(config, problem, 4))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ KEY = jax.random.PRNGKey(0)
 
 
 def test_a_table_has_a_row_for_each_skill_and_state():
-  network = heads.make(torsos.NetworkConfig(), problems.TABLE, K, 2)
+  network = problems.compiled(
+    heads.make(torsos.NetworkConfig(), problems.TABLE, K, 2)
+  )
   params = network.init(KEY)
   np.testing.assert_array_equal(problems.content(params), np.zeros((24, 2)))
   values = np.arange(48.0).reshape(K, 6, 2)
@@ -27,7 +29,7 @@ def test_a_table_has_a_row_for_each_skill_and_state():
 
 def test_a_network_begins_near_zero_and_sees_both_inputs():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
-  network = heads.make(config, problems.VECTOR, K, 3)
+  network = problems.compiled(heads.make(config, problems.VECTOR, K, 3))
   params = network.init(KEY)
   observation = jax.random.normal(KEY, (5, 7, 2, 3))
   skill = jnp.zeros((5, 7), jnp.int32)
@@ -43,7 +45,7 @@ def test_a_network_begins_near_zero_and_sees_both_inputs():
 
 def test_a_table_needs_states():
   with pytest.raises(ValueError, match='state indices'):
-    heads.make(torsos.NetworkConfig(), problems.VECTOR, K, 1)
+    problems.compiled(heads.make(torsos.NetworkConfig(), problems.VECTOR, K, 1))
 
 
 def test_a_spread_of_one_is_a_hundred_times_that_of_a_hundredth():
@@ -51,9 +53,11 @@ def test_a_spread_of_one_is_a_hundred_times_that_of_a_hundredth():
   observation = jax.random.normal(KEY, (5, 2, 3))
   skill = jnp.arange(5) % K
   small, large = (
-    (network := heads.make(config, problems.VECTOR, K, 3, spread)).apply(
-      network.init(KEY), observation, skill
-    )
+    (
+      network := problems.compiled(
+        heads.make(config, problems.VECTOR, K, 3, spread)
+      )
+    ).apply(network.init(KEY), observation, skill)
     for spread in (0.01, 1.0)
   )
   np.testing.assert_allclose(100 * small, large, rtol=1e-4)
@@ -62,8 +66,14 @@ def test_a_spread_of_one_is_a_hundred_times_that_of_a_hundredth():
 def test_a_table_begins_as_wide_as_wanted():
   narrow, wide = (
     problems.content(
-      heads.make(
-        torsos.NetworkConfig(), problems.TABLE, K, 50, table_init_stddev=spread
+      problems.compiled(
+        heads.make(
+          torsos.NetworkConfig(),
+          problems.TABLE,
+          K,
+          50,
+          table_init_stddev=spread,
+        )
       ).init(KEY)
     )
     for spread in (0.0, 2.0)
@@ -75,8 +85,15 @@ def test_a_table_begins_as_wide_as_wanted():
 def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
   deviations = np.float32([2.0, 0.0])
-  network = heads.make(
-    config, problems.VECTOR, 400, 2, init_scale=1e-6, skill_bias_std=deviations
+  network = problems.compiled(
+    heads.make(
+      config,
+      problems.VECTOR,
+      400,
+      2,
+      init_scale=1e-6,
+      skill_bias_std=deviations,
+    )
   )
   params = network.init(KEY)
   observation = jax.random.normal(KEY, (5, 400, 2, 3))
@@ -91,11 +108,15 @@ def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
 
 def test_habits_are_learned_like_all_else():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
-  network = heads.make(config, problems.VECTOR, K, 2, skill_bias_std=np.ones(2))
+  network = problems.compiled(
+    heads.make(config, problems.VECTOR, K, 2, skill_bias_std=np.ones(2))
+  )
   params = network.init(KEY)
   observation = jnp.zeros((1, 2, 3))
-  grads = jax.grad(
-    lambda params: network.apply(params, observation, jnp.array([1]))[0, 0]
+  grads = jax.jit(
+    jax.grad(
+      lambda params: network.apply(params, observation, jnp.array([1]))[0, 0]
+    )
   )(params)
   # Of the skill that ran, and of the output that was asked for.
   expected = np.zeros((K, 2))

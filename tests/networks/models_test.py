@@ -61,10 +61,12 @@ def test_a_scalar_head_is_trained_by_half_the_square():
 
 @pytest.mark.parametrize('num_atoms', [None, 5])
 def test_every_part_of_a_latent_model_uses_its_own_parameters_alone(num_atoms):
-  model = models.latent(
-    models.LatentConfig(size=4, hidden_sizes=(5,), num_atoms=num_atoms),
-    torsos.NetworkConfig(),
-    PROBLEM,
+  model = problems.compiled(
+    models.latent(
+      models.LatentConfig(size=4, hidden_sizes=(5,), num_atoms=num_atoms),
+      torsos.NetworkConfig(),
+      PROBLEM,
+    )
   )
   params = model.init(KEY)
   state = model.encode(params, jnp.arange(3))
@@ -82,7 +84,7 @@ def test_every_part_of_a_latent_model_uses_its_own_parameters_alone(num_atoms):
     def loss(p, call=call):
       return jnp.sum(jnp.square(call(p)))
 
-    grads = jax.grad(loss)(params)
+    grads = jax.jit(jax.grad(loss))(params)
     for part, leaves in grads._asdict().items():
       size = sum(float(jnp.abs(x).sum()) for x in jax.tree.leaves(leaves))
       assert (size > 0) == (part == name), (name, part)
@@ -92,10 +94,12 @@ def test_every_part_of_a_latent_model_uses_its_own_parameters_alone(num_atoms):
 
 
 def test_actions_are_drawn_from_the_acting_policy_and_pay_their_own_reward():
-  model = models.latent(
-    models.LatentConfig(size=4, num_atoms=None),
-    torsos.NetworkConfig(),
-    PROBLEM,
+  model = problems.compiled(
+    models.latent(
+      models.LatentConfig(size=4, num_atoms=None),
+      torsos.NetworkConfig(),
+      PROBLEM,
+    )
   )
   params = model.init(KEY)
   # Biases alone: action 1 pays 7 and action 0 pays 3, wherever.
@@ -125,11 +129,13 @@ def test_actions_are_drawn_from_the_acting_policy_and_pay_their_own_reward():
 
 
 def test_streams_of_a_model_have_rewards_and_values_of_their_own():
-  model = models.latent(
-    models.LatentConfig(size=4, num_atoms=None),
-    torsos.NetworkConfig(),
-    PROBLEM,
-    num_streams=2,
+  model = problems.compiled(
+    models.latent(
+      models.LatentConfig(size=4, num_atoms=None),
+      torsos.NetworkConfig(),
+      PROBLEM,
+      num_streams=2,
+    )
   )
   params = jax.tree.map(jnp.zeros_like, model.init(KEY))
   # Biases alone, of two actions and of two streams each.
@@ -157,7 +163,7 @@ def test_what_a_latent_model_cannot_be_made_of_is_refused():
   )
   network = torsos.NetworkConfig(hidden_sizes=(8,))
   with pytest.raises(ValueError, match='needs discrete actions'):
-    models.latent(models.LatentConfig(), network, continuous)
+    problems.compiled(models.latent(models.LatentConfig(), network, continuous))
   for change, message in (
     ({'size': 0}, 'size must be >= 1, got 0'),
     ({'num_atoms': 1}, 'num_atoms must be >= 2 or None, got 1'),
@@ -179,10 +185,12 @@ def test_normalised_states_do_not_saturate_however_large_a_layer_has_grown(
     num_states=None,
     num_actions=2,
   )
-  model = models.latent(
-    models.LatentConfig(size=16, normalize=normalize),
-    torsos.NetworkConfig(hidden_sizes=(8,)),
-    problem,
+  model = problems.compiled(
+    models.latent(
+      models.LatentConfig(size=16, normalize=normalize),
+      torsos.NetworkConfig(hidden_sizes=(8,)),
+      problem,
+    )
   )
   params = model.init(KEY)
 

@@ -10,6 +10,7 @@ import pytest
 from skills import types
 from skills.networks import policies
 from skills.ops import gaussian
+from tests import problems
 
 VECTORS = types.ProblemSpec(
   observation_shape=(3,),
@@ -23,19 +24,21 @@ VECTORS = types.ProblemSpec(
 @pytest.fixture(params=['indices', 'vectors'])
 def distribution(request):
   if request.param == 'indices':
-    return policies.of_indices(3)
-  return policies.make(VECTORS, 0.5)
+    return problems.compiled(policies.of_indices(3))
+  return problems.compiled(policies.make(VECTORS, 0.5))
 
 
 def test_logits_and_means_choose_and_deviations_do_not():
-  np.testing.assert_array_equal(policies.of_indices(3).chooses, [1, 1, 1])
+  np.testing.assert_array_equal(
+    problems.compiled(policies.of_indices(3)).chooses, [1, 1, 1]
+  )
   np.testing.assert_array_equal(
     policies.of_vectors(2, 0.5).chooses, [1, 1, 0, 0]
   )
 
 
 def test_vectors_are_squashed_gaussians_of_the_asked_deviation():
-  distribution = policies.make(VECTORS, 0.5)
+  distribution = problems.compiled(policies.make(VECTORS, 0.5))
   # Two means, then two raw deviations; 0 stands for the initial one.
   outputs = jnp.array([0.2, -1.0, 0.0, 0.0])
   one_deviation_up = jnp.array([0.8413447, 0.5])
@@ -59,7 +62,7 @@ def test_vectors_are_squashed_gaussians_of_the_asked_deviation():
 
 
 def test_a_deviation_has_a_smallest_value():
-  distribution = policies.make(VECTORS, 0.5)
+  distribution = problems.compiled(policies.make(VECTORS, 0.5))
   _, extras = distribution.sample(
     jnp.array([0.0, 0.0, -1e3, -1e3]), jnp.array([0.8413447, 0.5])
   )
@@ -67,7 +70,7 @@ def test_a_deviation_has_a_smallest_value():
 
 
 def test_indices_are_drawn_by_their_probabilities():
-  distribution = policies.of_indices(3)
+  distribution = problems.compiled(policies.of_indices(3))
   outputs = jnp.log(jnp.array([1.0, 2.0, 1.0])) + 5.0
   # Sums are 1/4, 3/4 and 1.
   uniform = jnp.array([[0.2], [0.7], [0.8]])
@@ -122,7 +125,7 @@ def test_ratios_of_densities_average_to_one(distribution):
 
 
 def test_continuous_actions_stay_within_their_bounds():
-  distribution = policies.make(VECTORS, 2.0)
+  distribution = problems.compiled(policies.make(VECTORS, 2.0))
   action, extras = distribution.sample(
     jnp.array([[30.0, -30.0, 9.0, 9.0]]), jnp.array([[0.0, 0.999]])
   )

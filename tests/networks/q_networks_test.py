@@ -21,7 +21,7 @@ def make(problem, hidden_sizes=None, factored_states=None):
   config = torsos.NetworkConfig(
     hidden_sizes=hidden_sizes, factored_states=factored_states
   )
-  return q_networks.make(config, problem, K, R)
+  return problems.compiled(q_networks.make(config, problem, K, R))
 
 
 def test_a_table_tells_skills_states_actions_and_streams_apart():
@@ -40,7 +40,7 @@ def test_a_table_tells_skills_states_actions_and_streams_apart():
 def test_tables_begin_within_their_spread():
   for spread in (0.0, 0.5):
     config = torsos.NetworkConfig(table_init_range=spread)
-    network = q_networks.make(config, problems.TABLE, K, R)
+    network = problems.compiled(q_networks.make(config, problems.TABLE, K, R))
     table = problems.content(network.init(KEY))
     assert table.min() >= 0
     assert 0.9 * spread <= table.max() <= spread
@@ -77,7 +77,7 @@ def test_a_table_of_what_is_no_index_is_refused():
 
 def make_recurrent(problem=problems.VECTOR):
   config = torsos.NetworkConfig(hidden_sizes=(8,), lstm_size=5)
-  network = q_networks.make(config, problem, K, R)
+  network = problems.compiled(q_networks.make(config, problem, K, R))
   batch = problems.trajectory(problem)
   memory = jax.tree.map(
     lambda x: jnp.broadcast_to(x, (batch.skill.shape[1], *x.shape)),
@@ -149,7 +149,7 @@ def test_pictures_and_the_skill_both_count():
   config = torsos.NetworkConfig(
     torso='resnet', hidden_sizes=(8,), channels=(2,), num_blocks=1
   )
-  network = q_networks.make(config, problem, K, R)
+  network = problems.compiled(q_networks.make(config, problem, K, R))
   params = network.init(KEY)
   picture = jax.random.randint(KEY, (3, 2, 4, 5, 3), 0, 256).astype(jnp.uint8)
   skill = jnp.array([[0, 1], [2, 3], [0, 2]])

@@ -39,9 +39,11 @@ def test_bytes_become_numbers_up_to_one():
 
 
 def test_a_torso_without_layers_is_the_encoding():
-  network = build.pure(
-    lambda x: torsos.MLPTorso(problems.TABLE, ())(x),
-    build.example_observation(problems.TABLE),
+  network = problems.compiled(
+    build.pure(
+      lambda x: torsos.MLPTorso(problems.TABLE, ())(x),
+      build.example_observation(problems.TABLE),
+    )
   )
   params = network.init(jax.random.PRNGKey(0))
   assert not params
@@ -53,9 +55,11 @@ def test_a_torso_without_layers_is_the_encoding():
 
 
 def test_every_layer_of_a_torso_is_followed_by_a_rectifier():
-  network = build.pure(
-    lambda x: torsos.MLPTorso(problems.VECTOR, (16, 8))(x),
-    build.example_observation(problems.VECTOR),
+  network = problems.compiled(
+    build.pure(
+      lambda x: torsos.MLPTorso(problems.VECTOR, (16, 8))(x),
+      build.example_observation(problems.VECTOR),
+    )
   )
   params = network.init(jax.random.PRNGKey(0))
   features = network.apply(
@@ -80,9 +84,11 @@ def resnet(problem, **settings):
   config = torsos.TorsoConfig(
     **{'torso': 'resnet', 'hidden_sizes': (), **settings}
   )
-  return build.pure(
-    lambda x: torsos.make(config, problem)(x),
-    build.example_observation(problem),
+  return problems.compiled(
+    build.pure(
+      lambda x: torsos.make(config, problem)(x),
+      build.example_observation(problem),
+    )
   )
 
 
@@ -150,9 +156,9 @@ def test_every_pixel_reaches_the_features(problem):
   picture = jax.random.uniform(
     jax.random.PRNGKey(1), (1, *problem.observation_shape)
   )
-  grads = jax.grad(lambda x: jnp.sum(jnp.square(network.apply(params, x))))(
-    picture
-  )
+  grads = jax.jit(
+    jax.grad(lambda x: jnp.sum(jnp.square(network.apply(params, x))))
+  )(picture)
   assert jnp.all(jnp.any(grads != 0, axis=-1))
 
 
@@ -218,8 +224,10 @@ def test_networks_squash_what_they_are_told_to():
   large = 100.0 * jnp.arange(6.0).reshape(1, 2, 3)
   skill = jnp.zeros((1,), jnp.int32)
   for make in (
-    lambda config: heads.make(config, problems.VECTOR, 4, 2),
-    lambda config: q_networks.make(config, problems.VECTOR, 4, 2),
+    lambda config: problems.compiled(heads.make(config, problems.VECTOR, 4, 2)),
+    lambda config: problems.compiled(
+      q_networks.make(config, problems.VECTOR, 4, 2)
+    ),
   ):
     params = make(plain).init(jax.random.PRNGKey(0))
     np.testing.assert_allclose(
@@ -235,8 +243,10 @@ def test_a_scale_is_as_if_the_world_had_other_units():
   scaled = torsos.NetworkConfig(**sizes, input_scale=4.0)
   observation = jnp.arange(6.0).reshape(1, 2, 3)
   for make in (
-    lambda config: heads.make(config, problems.VECTOR, 4, 2),
-    lambda config: q_networks.make(config, problems.VECTOR, 4, 2),
+    lambda config: problems.compiled(heads.make(config, problems.VECTOR, 4, 2)),
+    lambda config: problems.compiled(
+      q_networks.make(config, problems.VECTOR, 4, 2)
+    ),
   ):
     params = make(plain).init(jax.random.PRNGKey(0))
     skill = jnp.zeros((1,), jnp.int32)

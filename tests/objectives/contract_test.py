@@ -86,7 +86,7 @@ def make_case(name):
     objective,
     problem,
     config,
-    objective.init,
+    jax.jit(objective.init),
     problems.jit_once(objective.reward),
     problems.jit_once(objective.update),
   )
@@ -113,8 +113,8 @@ def trained(case, num_updates=3):
 def test_initial_state_depends_on_the_key_and_on_nothing_else(case):
   first = case.init(key(0))
   trained(case)
-  again = registry.make_objective(
-    case.config, case.problem, problems.NUM_SKILLS
+  again = problems.compiled(
+    registry.make_objective(case.config, case.problem, problems.NUM_SKILLS)
   ).init(key(0))
   chex.assert_trees_all_close(first, again, rtol=1e-6)
   other = case.init(key(1))
@@ -228,9 +228,9 @@ def test_updates_lower_the_objective_s_own_loss_on_a_fixed_batch(case):
     assert history[-1][name] < history[0][name], name
 
 
-# Compositions add nothing here, and plain calls take their time.
+# Compositions and networks add nothing here, and plain calls take their time.
 @pytest.mark.parametrize(
-  'name', [name for name in CASES if '-' not in name.split(':')[0]]
+  'name', [name for name in CASES if '-' not in name and ':table' in name]
 )
 def test_compiled_functions_compute_what_the_plain_ones_do(name):
   case = make_case(name)

@@ -70,7 +70,9 @@ def test_updates_raise_counts_and_lower_the_bonus():
 
 def test_the_registered_objective_weighs_the_bonus_beside_the_skill_reward():
   config = counts.CountsConfig(bonus_weight=5.0)
-  objective = registry.make_objective(config, problems.TABLE, 4)
+  objective = problems.compiled(
+    registry.make_objective(config, problems.TABLE, 4)
+  )
   assert objective.streams == ('skill', 'counts')
   np.testing.assert_array_equal(
     objective.weights(objective.init(KEY)), [1.0, 5.0]

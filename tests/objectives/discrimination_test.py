@@ -31,7 +31,7 @@ def make(config, **settings):
   config = type(config)(
     discriminator=discriminator, clip_at_zero=config.clip_at_zero
   )
-  return registry.make_objective(config, problems.TABLE, K)
+  return problems.compiled(registry.make_objective(config, problems.TABLE, K))
 
 
 def with_logits(objective, logits):

@@ -31,7 +31,7 @@ disagreement = jax.jit(disdain.disagreement)
 
 
 def make(config):
-  return registry.make_objective(config, problems.TABLE, K)
+  return problems.compiled(registry.make_objective(config, problems.TABLE, K))
 
 
 def logits_strategy(limit):

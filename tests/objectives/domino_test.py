@@ -27,8 +27,10 @@ VDW = {'attractive_coeff': domino.VAN_DER_WAALS}
 
 
 def make(problem=problems.TABLE, num_skills=K, **settings):
-  return registry.make_objective(
-    domino.DominoConfig(**settings), problem, num_skills
+  return problems.compiled(
+    registry.make_objective(
+      domino.DominoConfig(**settings), problem, num_skills
+    )
   )
 
 

@@ -19,8 +19,10 @@ KEY = jax.random.PRNGKey(0)
 
 
 def make(**settings):
-  return registry.make_objective(
-    extrinsic.ExtrinsicConfig(**settings), problems.TABLE, 1
+  return problems.compiled(
+    registry.make_objective(
+      extrinsic.ExtrinsicConfig(**settings), problems.TABLE, 1
+    )
   )
 
 
@@ -50,7 +52,9 @@ def test_it_learns_nothing_and_has_no_skills_to_tell_apart():
 
 
 def test_returns_that_go_on_cannot_be_added_to_those_that_do_not():
-  skill = registry.make_objective(vic.VicConfig(), problems.TABLE, 4)
+  skill = problems.compiled(
+    registry.make_objective(vic.VicConfig(), problems.TABLE, 4)
+  )
   with pytest.raises(ValueError, match="past a skill's end for both"):
     base.add(skill, make())
   assert base.add(

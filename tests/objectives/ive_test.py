@@ -15,15 +15,17 @@ KEY = jax.random.PRNGKey(0)
 
 
 def members(params, under_policy, observation, num_steps=2, num_rollouts=1):
-  return ive.estimates(
-    under_policy,
-    params,
-    under_policy.encode(params, observation),
-    KEY,
-    num_steps=num_steps,
-    num_rollouts=num_rollouts,
-    discount=0.5,
-  )
+  return jax.jit(
+    lambda params: ive.estimates(
+      under_policy,
+      params,
+      under_policy.encode(params, observation),
+      KEY,
+      num_steps=num_steps,
+      num_rollouts=num_rollouts,
+      discount=0.5,
+    )
+  )(params)
 
 
 def test_predicted_values_of_two_steps_by_hand():
@@ -129,9 +131,11 @@ def test_the_bonus_is_the_spread_where_a_step_led_and_0_where_all_ended():
 def test_no_gradient_leaves_the_bonus():
   params, under_policy = problems.tables_of_a_model()
   batch = problems.ending_in(problems.TABLE, [0, 0], [0, 1])
-  grads = jax.grad(
-    lambda params: jnp.sum(
-      ive.bonus(ive.IveConfig(), under_policy, params, batch, KEY, 0.5)
+  grads = jax.jit(
+    jax.grad(
+      lambda params: jnp.sum(
+        ive.bonus(ive.IveConfig(), under_policy, params, batch, KEY, 0.5)
+      )
     )
   )(params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
@@ -178,10 +182,15 @@ def test_looking_ahead_by_all_estimates_or_by_one_by_hand(
 ):
   model, params = biases()
   config = ive.IveConfig(num_steps=1, evaluation='estimates', **settings)
-  state = model.encode(params, jnp.array([0, 1, 0]))
-  found = ive.look_ahead(
-    config, model, params, state, KEY, beta=beta, discount=0.5
-  )
+
+  @jax.jit
+  def look_ahead(params):
+    state = model.encode(params, jnp.array([0, 1, 0]))
+    return ive.look_ahead(
+      config, model, params, state, KEY, beta=beta, discount=0.5
+    )
+
+  found = look_ahead(params)
   np.testing.assert_allclose(found, [expected] * 3, rtol=1e-6)
 
 

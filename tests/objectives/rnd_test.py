@@ -122,7 +122,9 @@ def test_the_first_new_state_after_a_batch_of_one_state_has_a_bounded_bonus():
 def trained():
   """The bonus, its state at first, and after it saw states 0, 1 and 2."""
   config = rnd.RndConfig(learning_rate=1e-3)
-  objective = registry.make_objective(config, problems.TABLE, 4)
+  objective = problems.compiled(
+    registry.make_objective(config, problems.TABLE, 4)
+  )
   batch = problems.ending_in(problems.TABLE, np.zeros(6), [0, 1, 2, 0, 1, 2])
   first = objective.init(KEY)
   # One update so that whitening is the same from then on.

@@ -26,12 +26,14 @@ KEY = jax.random.PRNGKey(0)
 
 def make(config_class=rvic.RvicConfig, problem=problems.TABLE, **settings):
   fields = {'sees_start': True} if config_class is vic.VicConfig else {}
-  return registry.make_objective(
-    config_class(
-      discriminator=discriminators.DiscriminatorConfig(**settings), **fields
-    ),
-    problem,
-    K,
+  return problems.compiled(
+    registry.make_objective(
+      config_class(
+        discriminator=discriminators.DiscriminatorConfig(**settings), **fields
+      ),
+      problem,
+      K,
+    )
   )
 
 
@@ -247,8 +249,8 @@ def test_disdain_s_bonus_is_the_disagreement_about_the_pair(config_class):
   over = config_class(
     discriminator=discriminators.DiscriminatorConfig(ensemble_size=2), **fields
   )
-  objective = registry.make_objective(
-    disdain.DisdainConfig(over=over), problems.TABLE, K
+  objective = problems.compiled(
+    registry.make_objective(disdain.DisdainConfig(over=over), problems.TABLE, K)
   )
   assert objective.streams == ('skill', 'disdain')
   state = objective.init(KEY)
@@ -270,12 +272,14 @@ def test_vic_on_the_pair_pays_for_what_start_and_end_tell_together():
     problems.TABLE, [0, 0, 1, 1], [1, 0, 0, 1], [0, 1, 0, 1]
   )
   pair = make(vic.VicConfig, learning_rate=5.0)
-  final = registry.make_objective(
-    vic.VicConfig(
-      discriminator=discriminators.DiscriminatorConfig(learning_rate=5.0)
-    ),
-    problems.TABLE,
-    K,
+  final = problems.compiled(
+    registry.make_objective(
+      vic.VicConfig(
+        discriminator=discriminators.DiscriminatorConfig(learning_rate=5.0)
+      ),
+      problems.TABLE,
+      K,
+    )
   )
   relative = make(learning_rate=5.0)
   for objective, expected in (

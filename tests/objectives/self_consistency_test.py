@@ -46,8 +46,8 @@ def gradients(kind, value, num_steps=2, **settings):
     )
     return found.sum(), found
 
-  of_params, found = jax.grad(loss, has_aux=True)(params, params)
-  of_target, _ = jax.grad(loss, argnums=1, has_aux=True)(params, params)
+  gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
+  (of_params, of_target), found = jax.jit(gradient)(params, params)
   chex.assert_trees_all_equal(of_target, jax.tree.map(jnp.zeros_like, params))
   return of_params, found
 
@@ -113,17 +113,14 @@ def test_targets_are_those_of_the_slower_parameters():
   target = params._replace(value=2 * params.value)
 
   def found(kind, **settings):
-    return self_consistency.losses(
-      self_consistency.SelfConsistencyConfig(
-        kind=kind, num_steps=2, **settings
-      ),
-      under_policy,
-      0.5,
-      params,
-      target,
-      jnp.array([1.0]),
-      KEY,
+    config = self_consistency.SelfConsistencyConfig(
+      kind=kind, num_steps=2, **settings
     )
+    return jax.jit(
+      lambda params, target: self_consistency.losses(
+        config, under_policy, 0.5, params, target, jnp.array([1.0]), KEY
+      )
+    )(params, target)
 
   np.testing.assert_allclose(found('direct'), [[0.0], [0.0]])
   np.testing.assert_allclose(found('dyna'), [[0.0], [0.0]])
@@ -166,11 +163,12 @@ def test_in_a_table_one_step_of_dyna_and_direct_are_the_same():
     config = self_consistency.SelfConsistencyConfig(
       kind=kind, num_steps=num_steps
     )
-    return jax.grad(
+    gradient = jax.grad(
       lambda params: self_consistency.losses(
         config, under_policy, 0.5, params, params, jnp.array([0, 1]), KEY
       ).sum()
-    )(params._replace(transition=params.transition / 60))
+    )
+    return jax.jit(gradient)(params._replace(transition=params.transition / 60))
 
   chex.assert_trees_all_equal(of('dyna', 1), of('direct', 1))
   chex.assert_trees_all_equal(of('dyna', 2).value, of('direct', 2).value)
