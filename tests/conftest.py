@@ -1,5 +1,6 @@
 """Set-up of every test; also runs where only JAX and the pure half exist."""
 
+import gc
 import os
 import pathlib
 
@@ -32,6 +33,9 @@ for _name, _value in {
 }.items():
   os.environ.setdefault(_name, _value)
 
+# What is imported stays: a fifth of the time would go to looking for garbage.
+gc.disable()
+
 import importlib  # noqa: E402 (after the environment)
 import importlib.util  # noqa: E402
 
@@ -57,6 +61,13 @@ if importlib.util.find_spec('beartype') is not None:
 # A shape that is extended in silence is this field's most common mistake. A
 # test that calls code which relies on it: `jax.numpy_rank_promotion('allow')`.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def pytest_collection_finish():
+  """Collects garbage from now on: seldom, and not among what was imported."""
+  gc.freeze()
+  gc.set_threshold(20_000)
+  gc.enable()
 
 
 @pytest.fixture(autouse=True)
