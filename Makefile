@@ -5,11 +5,14 @@
 SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
 # The tests of everything that must also run on today's JAX and Python, where
-# nothing is drawn.
+# nothing is drawn. Contracts run every objective and learner; what each computes
+# in numbers does not change with JAX's version, and is in `make test`.
 NEWEST_TESTS = $(filter-out %/draw_test.py %/policy_plots_test.py, \
-  $(wildcard tests/learners tests/objectives tests/networks tests/ops \
-  tests/evaluation/*_test.py tests/evaluation/figures/*_test.py \
-  tests/acting_test.py))
+  $(wildcard $(addprefix tests/objectives/, \
+  base_test.py contract_test.py ive_test.py self_consistency_test.py) \
+  $(addprefix tests/learners/,base_test.py contract_test.py) \
+  tests/networks tests/ops tests/evaluation/*_test.py \
+  tests/evaluation/figures/*_test.py tests/acting_test.py))
 # What `make test` runs: the pure half, environments, files and flags of runs, and
 # one run from end to end for each way to train. `make test-all` also runs all
 # the rest: Reverb and Acme, faults, several hosts, pages in a browser, the wheel.
