@@ -37,7 +37,7 @@ def write_skills(folder, environment=ENVIRONMENT, **settings):
   checkpoints.save(
     folder / checkpoints.FOLDER,
     1,
-    {loading.LEARNER: agent.learner.init(jax.random.PRNGKey(0))},
+    {loading.LEARNER: jax.jit(agent.learner.init)(jax.random.PRNGKey(0))},
     {},
   )
   return str(folder)
@@ -119,6 +119,7 @@ def test_each_mistake_is_named_before_anything_starts(main, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.usefixtures('without_page')
 def test_run_counts_choices_and_is_continued_with_its_skills(tmp_path):
   write_skills(tmp_path / 'skills')
   folder = tmp_path / 'run'

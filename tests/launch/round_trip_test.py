@@ -24,7 +24,10 @@ from skills import checkpoints
 from skills import types
 from tests import layering_test
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+  pytest.mark.integration,
+  pytest.mark.usefixtures('without_page'),
+]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = 'grid:disdain_release'

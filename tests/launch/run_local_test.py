@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from absl import flags
@@ -335,20 +336,42 @@ def assert_restores_what_was_saved(folder):
   return meta['counts']
 
 
-def test_interrupted_and_killed_runs_continue_where_they_were(tmp_path):
+def interrupted(condition, *arguments):
+  """Status of the command, in this process, with Ctrl-C on a condition."""
+
+  def press():
+    deadline = time.monotonic() + 90
+    while not condition() and time.monotonic() < deadline:
+      time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+  with flagsaver.flagsaver():
+    rest = flags.FLAGS(['run_local', *arguments])
+    user = threading.Thread(target=press)
+    user.start()
+    status = run_local.main(rest)
+    user.join()
+  return status
+
+
+@pytest.mark.usefixtures('without_page')
+def test_interrupted_and_killed_runs_continue_where_they_were(tmp_path, capsys):
   folder = tmp_path / 'run'
   endless = '--num_steps=10000000'
-  with started(
-    folder, endless, '--checkpoint_every_s=1', '--set=replay.capacity=1000000',
+  status = interrupted(
+    lambda: learner_steps(folder) > 100,
+    f'--output_dir={folder}',
+    endless,
+    '--checkpoint_every_s=1',
+    '--set=replay.capacity=1000000',
     *SMALL,
-  ) as process:  # fmt: skip
-    wait_for(lambda: learner_steps(folder) > 100, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, process.output()
-    output = process.output()
-    assert 'Traceback' not in output
-    assert 'Interrupted and saved' in output
-    assert f'add --resume to --output_dir={folder}' in output
+  )
+  captured = capsys.readouterr()
+  output = captured.out + captured.err
+  assert status == 130, output
+  assert 'Traceback' not in output
+  assert 'Interrupted and saved' in output
+  assert f'add --resume to --output_dir={folder}' in output
   summary = json.loads((folder / 'summary.json').read_text())
   assert summary['complete'] is False
   counts = assert_restores_what_was_saved(folder)

@@ -15,7 +15,8 @@ import pytest
 from launch import run_on_device
 from skills import checkpoints
 
-STEPS = 3_840_000  # 30,000 updates of 16 trajectories of 8 steps.
+UPDATES = 10_000
+STEPS = UPDATES * 16 * 8  # Of 16 trajectories of 8 steps.
 
 
 def start(output_dir: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:
@@ -61,6 +62,7 @@ def run(output_dir: pathlib.Path, *arguments: str) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures('without_page')
 def test_chained_skills_are_measured_by_information_of_states(tmp_path):
   run(
     tmp_path / 'run', '--agent=rvic', '--env=grid:open_11', '--num_steps=640000'
@@ -76,6 +78,7 @@ def test_chained_skills_are_measured_by_information_of_states(tmp_path):
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures('without_page')
 def test_killed_run_continues_to_the_same_parameters_bit_for_bit(
   tmp_path, capsys
 ):
@@ -104,7 +107,7 @@ def test_killed_run_continues_to_the_same_parameters_bit_for_bit(
   summary = json.loads((tmp_path / 'killed' / 'summary.json').read_text())
   assert summary['complete']
   assert summary['environment_steps'] == STEPS
-  assert summary['learner_steps'] == 30_000
+  assert summary['learner_steps'] == UPDATES
   for name in ('learning_curve.png', 'skill_map.png', 'config.json'):
     assert (tmp_path / 'killed' / name).exists()
 

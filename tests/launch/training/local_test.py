@@ -11,6 +11,7 @@ from launch.training import local
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.usefixtures('without_page')
 def test_resumed_environment_without_horizon_goes_on_where_it_was(tmp_path):
   experiment = experiment_lib.make(
     agent='rvic',
