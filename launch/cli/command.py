@@ -16,6 +16,7 @@ from absl import flags
 from absl import logging
 from rich import console as rich_console
 
+from launch.cli import compilation_cache
 from skills import checkpoints
 
 _CHATTER = (
@@ -84,6 +85,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
   def quiet(argv: Sequence[str]) -> int | None:
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)
+    compilation_cache.use()
     with without_reverb_chatter():
       try:
         return main(argv)
