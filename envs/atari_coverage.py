@@ -58,11 +58,12 @@ def avatar(
 class Coverage:
   """Counter of distinct places."""
 
-  def __init__(self, game: str):
+  def __init__(self, game: str, beside: 'Coverage | None' = None):
     """Initializes the counter.
 
     Args:
       game: a key of `AVATAR_BYTES`.
+      beside: another counter of the game, with which it shares the lifetime.
 
     Raises:
       ValueError: if the game's bytes are not known.
@@ -70,7 +71,7 @@ class Coverage:
     checks.one_of('game with known avatar bytes', game, AVATAR_BYTES)
     self._game = game
     self._episode: set[bytes] = set()
-    self._lifetime: set[bytes] = set()
+    self._lifetime: set[bytes] = beside._lifetime if beside else set()
 
   def begin_episode(self) -> None:
     """Begins to count the places of a new episode."""

@@ -130,6 +130,11 @@ class Serial:
     """N."""
     return len(self._environments)
 
+  @property
+  def environments(self) -> Sequence[dm_env.Environment]:
+    """Each of them."""
+    return self._environments
+
   def observation_spec(self) -> specs.Array:
     """Observation spec of one environment."""
     return self._environments[0].observation_spec()

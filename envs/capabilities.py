@@ -140,6 +140,16 @@ def restore(environment: Any, saved: dict[str, Any] | None) -> None:
     environment.restore(saved)
 
 
+def is_whole(saved: Any) -> bool:
+  """Whether what `save` gave has the state of all environments inside."""
+  if not isinstance(saved, Mapping):
+    return False
+  inside = list(saved.get('environments', ()))
+  if 'environment' in saved:
+    inside.append(saved['environment'])
+  return all(map(is_whole, inside))
+
+
 def can_film(environment: object) -> bool:
   """Whether there are pictures of what happens."""
   return isinstance(environment, HasPhysics | HasScreen)

@@ -60,19 +60,22 @@ class Segments(wrappers.Wrapper):
     return timestep
 
   def save(self) -> dict[str, Any]:
-    """What a continued run needs, between episodes, as JSON can hold it."""
+    """What a continued run needs, as JSON can hold it."""
     observation = self._observation
     return {
       'environment': capabilities.save(self._environment),
       'observation': None if observation is None else observation.tolist(),
+      'segment_step': self._segment_step,
+      'needs_reset': self._needs_reset,
     }
 
   def restore(self, saved: dict[str, Any]) -> None:
-    """Continues from what `save` gave, with a new episode."""
+    """Continues from what `save` gave."""
     capabilities.restore(self._environment, saved['environment'])
     observation = saved['observation']
     if observation is not None:
       dtype = self.observation_spec().dtype
       observation = np.asarray(observation, dtype)
     self._observation = observation
-    self._needs_reset = True
+    self._segment_step = saved['segment_step']
+    self._needs_reset = saved['needs_reset']

@@ -11,7 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+from jaxtyping import Bool
 from jaxtyping import Int
+from jaxtyping import Shaped
+from jaxtyping import UInt32
 
 from skills import types
 from skills.learners import base
@@ -142,6 +145,76 @@ def make(
     }
 
   return ActorCore(init, select_action, get_extras)
+
+
+class BatchState(NamedTuple):
+  """State of N actors.
+
+  Attributes:
+    keys: random key of each actor, from which its episodes' keys are split.
+    actors: the state of each actor; leaves have a leading axis N.
+  """
+
+  keys: UInt32[Array, 'N 2']
+  actors: ActorState
+
+
+class BatchCore(NamedTuple):
+  """The pure functions of N actors that share one policy.
+
+  Actor i takes the actions of a single actor that has its key.
+
+  Attributes:
+    init: random keys `[N, 2]` -> state.
+    select_action: variables, (observations `[N, ...]`, where an episode begins
+      `[N]`), state -> (actions and extras, with a leading axis N) and the next
+      state. The policy is evaluated once.
+  """
+
+  init: Callable[[UInt32[Array, 'N 2']], BatchState]
+  select_action: Callable[
+    [
+      types.PyTree,
+      tuple[Shaped[Array, 'N *observation'], Bool[Array, 'N']],
+      BatchState,
+    ],
+    tuple[tuple[Array, dict[str, Array]], BatchState],
+  ]
+
+
+def batch(core: ActorCore) -> BatchCore:
+  """Acts in N environments at once, each with a skill and a key of its own."""
+
+  def init(keys: UInt32[Array, 'N 2']) -> BatchState:
+    return BatchState(keys, jax.vmap(core.init)(keys))
+
+  def select_action(
+    variables: base.Variables,
+    inputs: tuple[Shaped[Array, 'N *observation'], Bool[Array, 'N']],
+    state: BatchState,
+  ) -> tuple[tuple[Array, dict[str, Array]], BatchState]:
+    observation, begins = inputs
+
+    def select(observation, begins, key, actor):
+      next_key, episode_key = jax.random.split(key)
+      actor = jax.tree.map(
+        lambda fresh, old: jnp.where(begins, fresh, old),
+        core.init(episode_key),
+        actor,
+      )
+      action, actor = core.select_action(variables, observation, actor)
+      return (
+        (action, core.get_extras(actor)),
+        jnp.where(begins, next_key, key),
+        actor,
+      )
+
+    output, keys, actors = jax.vmap(select)(
+      observation, begins, state.keys, state.actors
+    )
+    return output, BatchState(keys, actors)
+
+  return BatchCore(init, select_action)
 
 
 def learner_extras(extras: Mapping[str, Array]) -> dict[str, Array]:

@@ -3,7 +3,8 @@
 Axis letters in array annotations, everywhere:
 
   T  time: environment steps of one skill     K  skills
-  B  batch: trajectories side by side         N  members of an ensemble
+  B  batch: trajectories side by side         N  members of an ensemble;
+                                                environments of an actor
   A  actions                                  R  reward streams
   S  states of a tabular environment          D  features
   M  timesteps that an objective looks at (1 or T)

@@ -1,6 +1,7 @@
 """An experiment: agent, environment, settings and length of a run."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import os
 import pathlib
@@ -9,6 +10,7 @@ from typing import Any
 import dm_env
 import numpy as np
 
+from envs import batched
 from envs import capabilities
 from envs import endless
 from envs import factory
@@ -42,6 +44,7 @@ class Experiment:
     on_device: whether it is trained on device, which has presets of its own.
     seed: seed of all random numbers.
     num_steps: environment steps of training; with `skills`, choices.
+    num_environments: environments in which an actor acts at once.
     config: the agent's settings.
     problem: the environment's shapes.
     evaluation_episodes: episodes of an evaluation; None for as many as hold 128
@@ -64,6 +67,7 @@ class Experiment:
   on_device: bool = False
   seed: int = 0
   num_steps: int
+  num_environments: int = 1
   config: config_lib.SkillAgentConfig
   problem: types.ProblemSpec
   evaluation_episodes: int | None = None
@@ -75,7 +79,12 @@ class Experiment:
   def __post_init__(self) -> None:
     """Checks the settings."""
     checks.at_least(
-      self, 1, 'num_steps', 'evaluation_episodes', 'evaluation_every'
+      self,
+      1,
+      'num_steps',
+      'num_environments',
+      'evaluation_episodes',
+      'evaluation_every',
     )
     checks.in_range(self, 0, 1, 'skills_discount')
     checks.positive(self, 'checkpoint_every_s')
@@ -111,6 +120,44 @@ class Experiment:
       [self.seed, index, started_at, *part.encode()]
     )
     return int(sequence.generate_state(1)[0])
+
+  def seeds_for(
+    self, part: str, number: int, index: int = 0, started_at: int = 0
+  ) -> list[int]:
+    """Seeds of the `number` environments of one part; see `seed_for`."""
+    return [
+      self.seed_for(part, index * number + i, started_at) for i in range(number)
+    ]
+
+  @property
+  def num_evaluated(self) -> int:
+    """Environments in which an evaluator acts at once."""
+    return min(
+      self.num_environments, self.evaluation_episodes or self.num_environments
+    )
+
+  def make_environments(
+    self, seeds: Sequence[int]
+  ) -> dm_env.Environment | batched.BatchedEnvironment:
+    """An environment by itself for one seed, else a batch of them."""
+    if len(seeds) == 1:
+      return self.make_environment(seeds[0])
+    return self.make_batch(seeds)
+
+  def make_batch(self, seeds: Sequence[int]) -> batched.BatchedEnvironment:
+    """Environments of `make_environment` with these seeds, side by side."""
+    first = self.make_environment(seeds[0])
+    if self.skills is None and not isinstance(first, endless.Segments):
+      first.close()
+      return factory.make_batch(
+        self.environment,
+        len(seeds),
+        seeds=seeds,
+        **self.environment_options,
+      )
+    return batched.Serial(
+      [first, *(self.make_environment(seed) for seed in seeds[1:])]
+    )
 
   def make_environment(self, seed: int) -> dm_env.Environment:
     """A new environment of this experiment, whose episodes end.

@@ -55,6 +55,12 @@ _NUM_STEPS = flags.DEFINE_integer(
   None,
   'Environment steps of training. [240000; on device 8000000]',
 )
+_NUM_ENVIRONMENTS = flags.DEFINE_integer(
+  'num_environments',
+  1,
+  'Environments in which an actor acts at once; on device see '
+  'device.environments.',
+)
 _OUTPUT_DIR = flags.DEFINE_string(
   'output_dir', None, "The run's folder. [runs/<agent>-<env>-<seed>]"
 )
@@ -122,6 +128,7 @@ _FIELDS = (
   'skills_discount',
   'seed',
   'num_steps',
+  'num_environments',
   'evaluation_episodes',
   'checkpoint_every_s',
   'output_dir',
@@ -187,6 +194,7 @@ def experiment_from_flags(
     num_steps=(
       default_num_steps if _NUM_STEPS.value is None else _NUM_STEPS.value
     ),
+    num_environments=_NUM_ENVIRONMENTS.value,
     evaluation_episodes=_EVALUATION_EPISODES.value,
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',

@@ -11,17 +11,18 @@ import pathlib
 import sys
 import threading
 import time
+from typing import Any
 
+import dm_env
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from envs import capabilities
+from envs import batched
 from launch.cli import command
 from launch.cli import progress as progress_lib
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_checkpoints
 from launch.runs import run_loggers
+from launch.training import actors
 from launch.training import divergence
 from launch.training import finish
 from launch.training import interruptible
@@ -92,11 +93,12 @@ class Run:
     counts = run_checkpoints.counts(self.folder)
     # What cannot be saved begins anew, but not with the seed of the beginning.
     self._started_at = counts['actor_steps']
-    self.environment = interruptible.Interruptible(
-      experiment.make_environment(self._seed_for('environment')),
-      self.is_abandoned.is_set,
+    self.environment = self._make_environments(
+      'environment', experiment.num_environments
     )
-    spec = acme_api.specs.make_environment_spec(self.environment)
+    # It asks for nothing but specs, which a batch has too.
+    environment: Any = self.environment
+    spec = acme_api.specs.make_environment_spec(environment)
     self.agent = builder_lib.make_agent(experiment.config, spec)
     self.loggers = {
       label: run_loggers.make(
@@ -129,6 +131,19 @@ class Run:
   def _seed_for(self, part: str) -> int:
     return self.experiment.seed_for(part, 0, self._started_at)
 
+  def _seeds_for(self, part: str, number: int) -> list[int]:
+    return self.experiment.seeds_for(part, number, 0, self._started_at)
+
+  def _make_environments(
+    self, part: str, number: int
+  ) -> interruptible.Interruptible | batched.BatchedEnvironment:
+    environment = self.experiment.make_environments(
+      self._seeds_for(part, number)
+    )
+    if isinstance(environment, dm_env.Environment):
+      return interruptible.Interruptible(environment, self.is_abandoned.is_set)
+    return environment
+
   def _counter_for(self, part: str) -> acme_api.counting.Counter:
     return acme_api.counting.Counter(self.counter, part, time_delta=0.0)
 
@@ -149,24 +164,20 @@ class Run:
     )
 
   def _make_actor(self, builder: builder_lib.SkillBuilder) -> None:
-    self.adder = builder.make_adder(self.client)
-    self.actor = builder.make_actor(
-      jax.random.PRNGKey(self._seed_for('actor')),
-      builder.make_policy(self.agent),
-      self.adder,
-      self.learner,
-    )
-    self.loop = acme_api.environment_loop.EnvironmentLoop(
+    self.actor = actors.make(
       self.environment,
-      self.actor,
-      counter=self._counter_for('actor'),
-      logger=self.loggers['actor'],
-      observers=observers.make(self.environment),
+      builder,
+      builder.make_policy(self.agent),
+      self._seeds_for('actor', self.experiment.num_environments),
+      self.client,
+      self.learner,
+      self._counter_for('actor'),
+      self.stop.is_set,
     )
 
   def _make_evaluator(self, builder: builder_lib.SkillBuilder) -> None:
-    environment = self.experiment.make_environment(
-      self._seed_for('evaluator environment')
+    environment = self.experiment.make_environments(
+      self._seeds_for('evaluator environment', self.experiment.num_evaluated)
     )
     self.evaluator = evaluation.Evaluator(
       self.agent,
@@ -187,18 +198,13 @@ class Run:
   def _act(self) -> None:
     while not self.stop.is_set():
       if self.save_asked.is_set():
-        # Between episodes nothing of the actor's is on its way to replay.
+        self.actor.flush()
         self.save()
         self.save_asked.clear()
       if self.counts()['actor_steps'] >= self.experiment.num_steps:
         return
-      self.environment.steps = 0
-      try:
-        self.loggers['actor'].write(self.loop.run_episode())
-      except stalls.StoppedError:
-        # What was done of the episode counts too.
-        self.counter.increment(actor_steps=self.environment.steps)
-        raise
+      for result in self.actor.act():
+        self.loggers['actor'].write(result)
 
   def _learn(self) -> None:
     while not self.stop.is_set():
@@ -211,17 +217,14 @@ class Run:
   # Checkpoints.
 
   def save(self) -> None:
-    """Writes a checkpoint; the actor must be between episodes."""
+    """Writes a checkpoint; the actor must not be at work."""
     run_checkpoints.save(
       self.folder,
       self.learner.save(),  # The learner goes on meanwhile.
       self.counts(),
       self.wall_time.seconds(),
       [self.client],
-      {
-        'key': np.asarray(self.actor.save()).tolist(),
-        'environment': capabilities.save(self.environment),
-      },
+      self.actor.save(),
     )
 
   def _restore(self, checkpoint: pathlib.Path) -> None:
@@ -230,8 +233,7 @@ class Run:
     self.wall_time = run_checkpoints.WallTime(meta['wall_time_s'])
     # A distributed run has several actors, which begin anew.
     if meta['actor'] is not None:
-      self.actor.restore(jnp.asarray(meta['actor']['key'], jnp.uint32))
-      capabilities.restore(self.environment, meta['actor']['environment'])
+      self.actor.restore(meta['actor'])
 
   # The main thread.
 
@@ -300,7 +302,7 @@ class Run:
         faulthandler.dump_traceback(all_threads=True)
     self.iterator.close()
     self.learner.close()
-    self.adder.close()
+    self.actor.close()
     self.server.stop()
     for logger in self.loggers.values():
       logger.close()

@@ -15,13 +15,16 @@ from acme.jax import variable_utils
 from acme.utils import counting
 from acme.utils import loggers
 import jax
+import numpy as np
 import reverb
 
 from skills import acting
 from skills import config as config_lib
 from skills import registry
 from skills import types
+from skills.agents import batch_actor
 from skills.agents import learning
+from skills.agents.replay import batch_writer
 from skills.agents.replay import priorities
 from skills.agents.replay import reader as replay_reader
 from skills.agents.replay import stalls
@@ -173,6 +176,39 @@ class SkillBuilder(
       ),
       adder,
       backend=None,  # Deprecated by JAX.
+    )
+
+  def make_batch_adder(
+    self, replay_client: reverb.Client
+  ) -> batch_writer.SkillBatchAdder:
+    """Makes the adder of several environments, which writes the same items."""
+    return batch_writer.make_adder(
+      self._config, replay_client, self._should_stop
+    )
+
+  def make_batch_actor(
+    self,
+    random_keys: Sequence[types.PRNGKey],
+    policy: acting.ActorCore,
+    variable_source: core.VariableSource,
+  ) -> batch_actor.BatchActor:
+    """Makes an actor of several environments, with a random key for each.
+
+    It fetches variables after as many steps of all environments together as an
+    actor of one, but no more often than skills end.
+    """
+    return batch_actor.BatchActor(
+      acting.batch(policy),
+      np.stack(random_keys),
+      variable_utils.VariableClient(
+        variable_source,
+        learning.POLICY,
+        update_period=max(
+          fetch_period(self._config) // len(random_keys),
+          self._config.skill_length,
+        ),
+        device=_cpu(),
+      ),
     )
 
   def make_learner(

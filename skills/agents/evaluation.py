@@ -1,5 +1,6 @@
 """Runs skills in an environment of their own and measures them."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,14 @@ import dm_env
 import jax
 import numpy as np
 
+from envs import batched
 from skills import registry
 from skills import types
+from skills.agents import batch_actor
 from skills.agents import builder as builder_lib
 from skills.agents import learning
+from skills.agents.replay import batch_writer
+from skills.agents.replay import stalls
 from skills.evaluation import measure
 
 
@@ -37,6 +42,10 @@ class Recorder(adders.Adder):
   def clear(self) -> None:
     """Drops all recorded skills."""
     self._skills = []
+
+  def extend(self, other: 'Recorder') -> None:
+    """Adds the skills that another recorder has."""
+    self._skills.extend(other._skills)
 
   def reset(self) -> None:
     """Does nothing: an episode's skills are complete as they are."""
@@ -91,6 +100,117 @@ class Recorder(adders.Adder):
     )
 
 
+class _Episodes:
+  """Episodes of one environment, one after the other."""
+
+  def __init__(
+    self,
+    environment: dm_env.Environment,
+    actor: builder_lib.SkillActor,
+    recorder: Recorder,
+    observers: Sequence[Any],
+  ):
+    self.actor = actor
+    self._recorder = recorder
+    self._loop = environment_loop.EnvironmentLoop(
+      environment,
+      actor,
+      counter=counting.Counter(),
+      logger=loggers.NoOpLogger(),
+      observers=observers,
+    )
+
+  def run(self, is_enough: Callable[[int], bool]) -> list[dict[str, Any]]:
+    """Runs episodes until there are enough of them; returns their results."""
+    results: list[dict[str, Any]] = []
+    while not is_enough(len(results)):
+      results.append(dict(self._loop.run_episode()))
+    return results
+
+
+class _BatchRecorder:
+  """Records the first episode of each of N environments."""
+
+  def __init__(self, num_environments: int, skill_length: int):
+    self.recorders = [Recorder(skill_length) for _ in range(num_environments)]
+    self._is_over = np.zeros(num_environments, bool)
+
+  @property
+  def is_complete(self) -> bool:
+    return bool(self._is_over.all())
+
+  def clear(self) -> None:
+    self._is_over[:] = False
+    for recorder in self.recorders:
+      recorder.clear()
+
+  def add(
+    self,
+    timestep: dm_env.TimeStep,
+    action: Any,
+    after: dm_env.TimeStep,
+    extras: Any,
+  ) -> None:
+    steps = batch_writer.steps_made(timestep, after) & ~self._is_over
+    for i in np.flatnonzero(steps):
+      now, then = (batch_actor.select(each, i) for each in (timestep, after))
+      if now.first():
+        self.recorders[i].add_first(now)
+      self.recorders[i].add(
+        action[i], then, {name: value[i] for name, value in extras.items()}
+      )
+      self._is_over[i] = then.last()
+
+  def wait(self) -> None:
+    pass
+
+
+class _BatchEpisodes:
+  """Episodes of N environments, side by side.
+
+  Each round has one episode of each environment. Those that end early are not
+  replaced within it: long episodes would else be too few.
+  """
+
+  def __init__(
+    self,
+    environment: batched.BatchedEnvironment,
+    actor: batch_actor.BatchActor,
+    recorder: Recorder,
+    skill_length: int,
+    observed: Sequence[Any],
+    should_stop: stalls.ShouldStop,
+  ):
+    self.actor = actor
+    self._recorder = recorder
+    self._round = _BatchRecorder(environment.num_environments, skill_length)
+    self._loop = batch_actor.BatchLoop(
+      environment,
+      actor,
+      self._round,
+      counting.Counter(),
+      observed,
+      should_stop,
+    )
+
+  def run(self, is_enough: Callable[[int], bool]) -> list[dict[str, Any]]:
+    """Runs rounds until there are enough episodes; returns their results."""
+    results: list[dict[str, Any]] = []
+    while not is_enough(len(results)):
+      self._round.clear()
+      self._loop.reset()
+      found: dict[int, dict[str, Any]] = {}
+      while not self._round.is_complete:
+        for i, result in self._loop.step():
+          found.setdefault(i, result)
+      for i in sorted(found):
+        if is_enough(len(results)):
+          break
+        results.append(found[i])
+        self._recorder.extend(self._round.recorders[i])
+    return results
+
+
 class Evaluator:
   """Measures skills while, or after, they are learned.
 
@@ -102,39 +222,52 @@ class Evaluator:
     self,
     agent: registry.Agent,
     builder: builder_lib.SkillBuilder,
-    environment: dm_env.Environment,
+    environment: dm_env.Environment | batched.BatchedEnvironment,
     variable_source: core.VariableSource,
     random_key: types.PRNGKey,
-    observers: Sequence[observers_lib.EnvLoopObserver] = (),
+    observers: Sequence[
+      observers_lib.EnvLoopObserver | batch_actor.Observed
+    ] = (),
+    should_stop: stalls.ShouldStop = stalls.never_stop,
   ):
     """Initializes the evaluator.
 
     Args:
       agent: to be evaluated.
       builder: makes its actor.
-      environment: for the evaluator alone.
+      environment: for the evaluator alone; or several, whose episodes then run
+        side by side.
       variable_source: the learner.
       random_key: of its own.
-      observers: of its episodes. Their metrics that begin with 'episode_' are
-        averaged over episodes; of those with 'lifetime_' the last is kept.
+      observers: of its episodes; of several environments, each with its own.
+        Their metrics that begin with 'episode_' are averaged over episodes; of
+        those with 'lifetime_' the last is kept.
+      should_stop: whether the program is stopping, which ends the episodes of
+        several environments; one environment has to notice by itself.
     """
     self.num_episodes = 0
     self._variable_source = variable_source
     self._measure = jax.jit(measure.measure(agent.objective, agent.problem))
     self._recorder = Recorder(agent.config.skill_length)
-    self._actor = builder.make_actor(
-      random_key,
-      builder.make_policy(agent, evaluation=True),
-      self._recorder,
-      variable_source,
-    )
-    self._loop = environment_loop.EnvironmentLoop(
-      environment,
-      self._actor,
-      counter=counting.Counter(),
-      logger=loggers.NoOpLogger(),
-      observers=observers,
-    )
+    policy = builder.make_policy(agent, evaluation=True)
+    self._episodes: _Episodes | _BatchEpisodes
+    if not isinstance(environment, dm_env.Environment):
+      keys = jax.random.split(random_key, environment.num_environments)
+      self._episodes = _BatchEpisodes(
+        environment,
+        builder.make_batch_actor(list(keys), policy, variable_source),
+        self._recorder,
+        agent.config.skill_length,
+        observers,
+        should_stop,
+      )
+    else:
+      self._episodes = _Episodes(
+        environment,
+        builder.make_actor(random_key, policy, self._recorder, variable_source),
+        self._recorder,
+        observers,
+      )
 
   def run(
     self, num_episodes: int, num_skills: int = 1
@@ -147,12 +280,18 @@ class Evaluator:
 
     Returns:
       The recorded skills and their metrics.
+
+    Raises:
+      StoppedError: if the program is stopping.
     """
     self._recorder.clear()
-    self._actor.fetch()  # It has the variables of the last evaluation.
-    results = []
-    while len(results) < num_episodes or self._recorder.num_skills < num_skills:
-      results.append(self._loop.run_episode())
+    # It has the variables of the last evaluation.
+    self._episodes.actor.fetch()
+    results = self._episodes.run(
+      lambda number: (
+        number >= num_episodes and self._recorder.num_skills >= num_skills
+      )
+    )
     trajectory = self._recorder.trajectory()
     [state] = self._variable_source.get_variables([learning.OBJECTIVE])
     numbers: dict[str, float] = {

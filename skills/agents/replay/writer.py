@@ -83,7 +83,7 @@ class _PatientWriter:
       self._watchdog.still_waiting(since)
 
 
-class _PatientClient(reverb.Client):
+class PatientClient(reverb.Client):
   """A Reverb client that hands out patient writers."""
 
   def __init__(self, client: reverb.Client, watchdog: stalls.Watchdog):
@@ -119,7 +119,7 @@ class _PatientClient(reverb.Client):
 class SkillAdder(adders.SequenceAdder):
   """Acme's sequence adder with padding before episodes, and `close`."""
 
-  def __init__(self, client: _PatientClient, *, padding: int, **kwargs: Any):
+  def __init__(self, client: PatientClient, *, padding: int, **kwargs: Any):
     """Initializes the adder.
 
     Args:
@@ -191,7 +191,7 @@ def make_adder(
     client, 'actor', config.replay.timeout_s, should_stop
   )
   return SkillAdder(
-    _PatientClient(client, watchdog),
+    PatientClient(client, watchdog),
     padding=config.replay.burn_in,
     sequence_length=replay_tables.sequence_length(config),
     period=config.skill_length,
