@@ -24,10 +24,12 @@ import dm_env
 import jax
 import numpy as np
 
+from envs import batched
 from launch.distributed import remote
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_checkpoints
 from launch.runs import run_loggers
+from launch.training import actors
 from launch.training import divergence
 from launch.training import interruptible
 from launch.training import observers
@@ -324,30 +326,31 @@ class InferenceServer(Node):
       update_period=builder_lib.fetch_period(self._config),
       device=device,
     )
-    like, self._structure = jax.tree.flatten(
-      _request_like(policy, environment_spec)
-    )
-    self._select = jax.jit(
-      jax.vmap(policy.select_action, (None, 0, 0)), device=device
-    )
+    number = experiment.num_environments
+    select = policy.select_action
+    if number > 1:
+      select = acting.batch(policy).select_action
+    self._select = jax.jit(jax.vmap(select, (None, 0, 0)), device=device)
     self._num_actors = num_actors
-    self._requests: queue.Queue[
-      tuple[tuple[Any, ...], futures.Future[tuple[Any, ...]]]
-    ] = queue.Queue()
+    self._requests: queue.Queue[tuple[Any, futures.Future[Any]]] = queue.Queue()
     # Compiles before the first actor waits.
-    self._select_actions([tuple(np.zeros(x.shape, x.dtype) for x in like)])
+    like = _request_like(policy, environment_spec, number)
+    self._select_actions(
+      [jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)]
+    )
 
   def select_action(self, request: bytes) -> bytes:
     """Selects an action.
 
     Args:
-      request: an observation and the leaves of the policy's state, pickled:
-        Courier returns arrays but hangs on arrays among arguments.
+      request: what `select_action` of the policy takes after the variables, or
+        that of an `acting.batch`, pickled: Courier returns arrays but hangs on
+        arrays among arguments.
 
     Returns:
-      The action and the leaves of the next state, pickled.
+      What it gives, pickled.
     """
-    answer: futures.Future[tuple[Any, ...]] = futures.Future()
+    answer: futures.Future[Any] = futures.Future()
     self._requests.put((pickle.loads(request), answer))
     return pickle.dumps(answer.result())
 
@@ -367,54 +370,72 @@ class InferenceServer(Node):
       for (_, answer), result in zip(waiting, answers, strict=True):
         answer.set_result(result)
 
-  def _select_actions(
-    self, requests: list[tuple[Any, ...]]
-  ) -> list[tuple[Any, ...]]:
+  def _select_actions(self, requests: list[Any]) -> list[Any]:
     self._variables.update()
     # All batches have the same size, for which the policy is compiled once.
     missing = self._num_actors - len(requests)
     padded = requests + requests[-1:] * missing
-    batch = [np.stack(leaves) for leaves in zip(*padded, strict=True)]
-    observation, state = jax.tree.unflatten(self._structure, batch)
-    answer = self._select(self._variables.params, observation, state)
-    leaves = jax.tree.leaves(learning.to_host(answer))
-    return [tuple(leaf[i] for leaf in leaves) for i in range(len(requests))]
+    inputs, state = jax.tree.map(lambda *x: np.stack(x), *padded)
+    answer = self._select(self._variables.params, inputs, state)
+    leaves, structure = jax.tree.flatten(learning.to_host(answer))
+    return [
+      jax.tree.unflatten(structure, [leaf[i] for leaf in leaves])
+      for i in range(len(requests))
+    ]
 
 
 def _request_like(
-  policy: acting.ActorCore, environment_spec: acme_api.specs.EnvironmentSpec
-) -> Any:
-  """An observation and a policy's state, as values or shapes."""
-  state = jax.eval_shape(policy.init, jax.random.PRNGKey(0))
-  return environment_spec.observations.generate_value(), state
-
-
-def _served_policy(
   policy: acting.ActorCore,
-  server: remote.Remote,
-) -> acting.ActorCore:
-  """A policy whose actions are selected by an inference server."""
+  environment_spec: acme_api.specs.EnvironmentSpec,
+  num_environments: int,
+) -> Any:
+  """What an actor sends, as values or shapes."""
+  observation = environment_spec.observations.generate_value()
+  if num_environments == 1:
+    return observation, jax.eval_shape(policy.init, jax.random.PRNGKey(0))
+  keys = np.zeros((num_environments, 2), np.uint32)
+  observations = np.stack([observation] * num_environments)
+  begins = np.zeros(num_environments, bool)
+  state = jax.eval_shape(acting.batch(policy).init, keys)
+  return (observations, begins), state
 
-  def select_action(variables, observation, state):
+
+def _served(server: remote.Remote) -> Callable[[Any, Any, Any], Any]:
+  """A `select_action` that an inference server computes."""
+
+  def select_action(variables, inputs, state):
     del variables  # The server has them.
-    leaves, structure = jax.tree.flatten(state)
-    request = (np.asarray(observation), *map(np.asarray, leaves))
-    answer = server.select_action(pickle.dumps(request))
-    action, *leaves = pickle.loads(answer)
-    return action, jax.tree.unflatten(structure, leaves)
+    request = jax.tree.map(np.asarray, (inputs, state))
+    return pickle.loads(server.select_action(pickle.dumps(request)))
 
-  return acting.ActorCore(
-    jax.jit(policy.init), select_action, policy.get_extras
-  )
+  return select_action
+
+
+def make_environments(
+  experiment: experiment_lib.Experiment,
+  make_environment: EnvironmentFactory | None,
+  seeds: Sequence[int],
+) -> dm_env.Environment | batched.BatchedEnvironment:
+  """An environment for one seed, several side by side for more.
+
+  Args:
+    experiment: whose environments these are.
+    make_environment: makes others in their place; None for its own.
+    seeds: one for each.
+  """
+  if make_environment is None:
+    return experiment.make_environments(seeds)
+  made = [make_environment(seed) for seed in seeds]
+  return made[0] if len(made) == 1 else batched.Serial(made)
 
 
 class Actor(Node):
-  """Acts in an environment of its own and writes to one replay server."""
+  """Acts in environments of its own and writes to one replay server."""
 
   def __init__(
     self,
     experiment: experiment_lib.Experiment,
-    make_environment: EnvironmentFactory,
+    make_environment: EnvironmentFactory | None,
     index: int,
     replay_client: acme_api.reverb.Client,
     learner: lp.CourierClient,
@@ -425,61 +446,53 @@ class Actor(Node):
     super().__init__(experiment)
     remote_counter = self._connect_to_counter(counter)
     started_at = remote_counter.get_counts()['actor_steps']
-    self._environment = interruptible.Interruptible(
-      make_environment(experiment.seed_for('environment', index, started_at)),
+
+    def seeds_for(part: str) -> list[int]:
+      number = experiment.num_environments
+      return experiment.seeds_for(part, number, index, started_at)
+
+    environment = interruptible.wrap(
+      make_environments(experiment, make_environment, seeds_for('environment')),
       self._stop.is_set,
-    )
-    builder = builder_lib.SkillBuilder(
-      self._config, should_stop=self._stop.is_set
-    )
-    self._adder = builder.make_adder(replay_client)
-    policy = builder_lib.make_agent(
-      self._config, acme_api.specs.make_environment_spec(self._environment)
-    ).policy
-    key = jax.random.PRNGKey(experiment.seed_for('actor', index, started_at))
-    if inference is None:
-      source = remote.RemoteLearner(self._connect(learner, 'learner'))
-      actor = builder.make_actor(key, policy, self._adder, source)
-    else:
-      server = self._connect(inference, 'inference server')
-      actor = builder_lib.SkillActor(
-        acme_api.actor_core.ActorCore(*_served_policy(policy, server)),
-        key,
-        None,
-        self._adder,
-        jit=False,
-      )
-    self._logger = run_loggers.make(
-      self._folder, f'actor-{index}', wandb=experiment.wandb
     )
     self._counts = acme_api.counting.Counter(
       remote_counter, 'actor', time_delta=_COUNT_EVERY_S
     )
     self._counts.get_counts()  # So that the first row has all columns.
-    self._loop = acme_api.environment_loop.EnvironmentLoop(
-      self._environment,
-      actor,
-      counter=self._counts,
-      logger=self._logger,
-      observers=observers.make(self._environment),
+    self._actor = actors.make(
+      environment,
+      builder_lib.SkillBuilder(self._config, should_stop=self._stop.is_set),
+      builder_lib.make_agent(
+        self._config, interruptible.spec(environment)
+      ).policy,
+      seeds_for('actor'),
+      replay_client,
+      _served(self._connect(inference, 'inference server'))
+      if inference
+      else remote.RemoteLearner(self._connect(learner, 'learner')),
+      self._counts,
+      self._stop.is_set,
+    )
+    self._logger = run_loggers.make(
+      self._folder, f'actor-{index}', wandb=experiment.wandb
     )
 
   def run(self) -> None:
     """Acts until the program stops."""
+    steps = 0
     try:
       while not self._stop.is_set():
-        self._environment.steps = 0
-        result = self._loop.run_episode()
-        self._logger.write(result)
-        if result['actor_steps'] >= self._experiment.num_steps:
+        for result in self._actor.act():
+          self._logger.write(result)
+          steps = result['actor_steps']
+        if steps >= self._experiment.num_steps:
           # Some of these have not been reported to the counter yet.
           while not self._stop.wait(_COUNT_EVERY_S):
             self._counts.get_counts()
     except stalls.StoppedError:
-      # Steps of the interrupted episode count as well.
-      self._counts.increment(steps=self._environment.steps)
+      pass
     finally:
-      self._adder.close()
+      self._actor.close()
       self._logger.close()
     # Reports the last counts.
     self._counts.restore(self._counts.save())
@@ -492,7 +505,7 @@ class Evaluator(Node):
   def __init__(
     self,
     experiment: experiment_lib.Experiment,
-    make_environment: EnvironmentFactory,
+    make_environment: EnvironmentFactory | None,
     index: int,
     learner: lp.CourierClient,
     counter: lp.CourierClient,
@@ -502,20 +515,18 @@ class Evaluator(Node):
     self._index = index
     self._counter = self._connect_to_counter(counter)
     self._started_at = self._counter.get_counts()['actor_steps']
-    environment = interruptible.Interruptible(
-      make_environment(
-        experiment.seed_for('evaluator environment', index, self._started_at)
-      ),
-      self._stop.is_set,
+    seeds = experiment.seeds_for(
+      'evaluator environment', experiment.num_evaluated, index, self._started_at
+    )
+    environment = interruptible.wrap(
+      make_environments(experiment, make_environment, seeds), self._stop.is_set
     )
     builder = builder_lib.SkillBuilder(
       self._config, should_stop=self._stop.is_set
     )
     self._source = remote.RemoteLearner(self._connect(learner, 'learner'))
     self._evaluator = evaluation.Evaluator(
-      builder_lib.make_agent(
-        self._config, acme_api.specs.make_environment_spec(environment)
-      ),
+      builder_lib.make_agent(self._config, interruptible.spec(environment)),
       builder,
       environment,
       self._source,
@@ -523,6 +534,7 @@ class Evaluator(Node):
         experiment.seed_for('evaluator', index, self._started_at)
       ),
       observers.make(environment),
+      self._stop.is_set,
     )
     label = 'evaluator' if index == 0 else f'evaluator-{index}'
     self._logger = run_loggers.make(

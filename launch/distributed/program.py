@@ -202,8 +202,8 @@ def make(
   experiment = dataclasses.replace(
     experiment, output_dir=str(pathlib.Path(experiment.output_dir).resolve())
   )
-  make_environment = make_environment or experiment.make_environment
-  spec = acme_api.specs.make_environment_spec(make_environment(0))
+  environment = (make_environment or experiment.make_environment)(0)
+  spec = acme_api.specs.make_environment_spec(environment)
   parts = _Parts(experiment, topology, num_hosts, make_environment, spec)
   # Their common process ends with the learner.
   replays = parts.make_replays(
@@ -228,7 +228,7 @@ class _Parts:
     experiment: experiment_lib.Experiment,
     topology: Topology,
     num_hosts: int,
-    make_environment: nodes.EnvironmentFactory,
+    make_environment: nodes.EnvironmentFactory | None,
     spec: acme_api.specs.EnvironmentSpec,
   ) -> None:
     self.program = lp.Program('skills')

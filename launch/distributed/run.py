@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import dm_env
 import jax
 
 from launch.cli import command
@@ -156,9 +157,7 @@ def run(
       finally:
         display.close()
     run_checkpoints.remove_leftovers(folder)
-    return _finish(
-      experiment, make_environment or experiment.make_environment, received
-    )
+    return _finish(experiment, make_environment, received)
 
 
 def _command(
@@ -175,7 +174,7 @@ def _command(
 
 def _finish(
   experiment: experiment_lib.Experiment,
-  make_environment: nodes.EnvironmentFactory,
+  make_environment: nodes.EnvironmentFactory | None,
   received: Sequence[int],
 ) -> command.Outcome:
   """Evaluates the policy of the last checkpoint."""
@@ -188,7 +187,11 @@ def _finish(
   interruptions = [] if is_complete else received
   if checkpoint is None:
     return command.Outcome({}, interruptions[0] if interruptions else None)
-  environment = make_environment(experiment.seed_for('final environment'))
+  seeds = experiment.seeds_for('final environment', experiment.num_evaluated)
+  evaluated = nodes.make_environments(experiment, make_environment, seeds)
+  environment = evaluated
+  if not isinstance(environment, dm_env.Environment):
+    environment = (make_environment or experiment.make_environment)(seeds[0])
   agent = builder_lib.make_agent(
     experiment.config, acme_api.specs.make_environment_spec(environment)
   )
@@ -203,7 +206,7 @@ def _finish(
     evaluation.Evaluator(
       agent,
       builder_lib.SkillBuilder(experiment.config),
-      environment,
+      evaluated,
       source,
       key,
     ),

@@ -1,5 +1,6 @@
 """Actors of a run, in one environment or in several at once."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol
@@ -164,12 +165,12 @@ class Batch:
 
 
 def make(
-  environment: interruptible.Interruptible | batched.BatchedEnvironment,
+  environment: interruptible.Environment,
   builder: builder_lib.SkillBuilder,
   policy: acting.ActorCore,
   seeds: Sequence[int],
   replay_client: acme_api.reverb.Client,
-  variable_source: acme_api.core.VariableSource,
+  source: acme_api.core.VariableSource | Callable[[Any, Any, Any], Any],
   counter: acme_api.counting.Counter,
   should_stop: stalls.ShouldStop,
 ) -> Actor:
@@ -181,20 +182,27 @@ def make(
     policy: that it follows.
     seeds: one for each environment.
     replay_client: of the server that it writes to.
-    variable_source: the learner.
+    source: the learner, or what computes `select_action` of the policy, or of
+      `acting.batch` of it, without variables.
     counter: counts its 'episodes' and 'steps'.
     should_stop: whether several environments are to stop.
   """
   keys = [jax.random.PRNGKey(seed) for seed in seeds]
   if not isinstance(environment, dm_env.Environment):
-    return Batch(
-      environment,
-      builder.make_batch_actor(keys, policy, variable_source),
-      builder.make_batch_adder(replay_client),
-      counter,
-      should_stop,
-    )
+    if isinstance(source, acme_api.core.VariableSource):
+      actor = builder.make_batch_actor(keys, policy, source)
+    else:
+      core = acting.BatchCore(acting.batch(policy).init, source)
+      actor = batch_actor.BatchActor(core, np.stack(keys), None, jit=False)
+    adder = builder.make_batch_adder(replay_client)
+    return Batch(environment, actor, adder, counter, should_stop)
   [key] = keys
   adder = builder.make_adder(replay_client)
-  actor = builder.make_actor(key, policy, adder, variable_source)
+  if isinstance(source, acme_api.core.VariableSource):
+    actor = builder.make_actor(key, policy, adder, source)
+  else:
+    core = acme_api.actor_core.ActorCore(
+      jax.jit(policy.init), source, policy.get_extras
+    )
+    actor = builder_lib.SkillActor(core, key, None, adder, jit=False)
   return Single(environment, actor, adder, counter)

@@ -1,9 +1,10 @@
-"""A wrapper that can stop an environment in the middle of an episode."""
+"""Environments that can be stopped in the middle of an episode."""
 
 from typing import Any
 
 import dm_env
 
+from envs import batched
 from skills.agents import acme_api
 from skills.agents.replay import stalls
 
@@ -38,3 +39,24 @@ class Interruptible(acme_api.wrappers.EnvironmentWrapper):
       raise stalls.StoppedError
     self.steps += 1
     return self._environment.step(action)
+
+
+# One environment, or several, whose loop stops them.
+Environment = Interruptible | batched.BatchedEnvironment
+
+
+def wrap(
+  environment: dm_env.Environment | batched.BatchedEnvironment,
+  should_stop: stalls.ShouldStop,
+) -> Environment:
+  """Makes one environment stop; several are stopped by their loop."""
+  if isinstance(environment, dm_env.Environment):
+    return Interruptible(environment, should_stop)
+  return environment
+
+
+def spec(environment: Environment) -> acme_api.specs.EnvironmentSpec:
+  """Specs of the environment, or of each of several."""
+  # No more is asked of it than a batch has.
+  has_specs: Any = environment
+  return acme_api.specs.make_environment_spec(has_specs)

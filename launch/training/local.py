@@ -11,12 +11,9 @@ import pathlib
 import sys
 import threading
 import time
-from typing import Any
 
-import dm_env
 import jax
 
-from envs import batched
 from launch.cli import command
 from launch.cli import progress as progress_lib
 from launch.runs import experiment as experiment_lib
@@ -96,9 +93,7 @@ class Run:
     self.environment = self._make_environments(
       'environment', experiment.num_environments
     )
-    # It asks for nothing but specs, which a batch has too.
-    environment: Any = self.environment
-    spec = acme_api.specs.make_environment_spec(environment)
+    spec = interruptible.spec(self.environment)
     self.agent = builder_lib.make_agent(experiment.config, spec)
     self.loggers = {
       label: run_loggers.make(
@@ -136,13 +131,11 @@ class Run:
 
   def _make_environments(
     self, part: str, number: int
-  ) -> interruptible.Interruptible | batched.BatchedEnvironment:
-    environment = self.experiment.make_environments(
-      self._seeds_for(part, number)
+  ) -> interruptible.Environment:
+    return interruptible.wrap(
+      self.experiment.make_environments(self._seeds_for(part, number)),
+      self.is_abandoned.is_set,
     )
-    if isinstance(environment, dm_env.Environment):
-      return interruptible.Interruptible(environment, self.is_abandoned.is_set)
-    return environment
 
   def _counter_for(self, part: str) -> acme_api.counting.Counter:
     return acme_api.counting.Counter(self.counter, part, time_delta=0.0)

@@ -9,7 +9,6 @@ from acme import environment_loop
 from acme.adders import base as adders
 from acme.utils import counting
 from acme.utils import loggers
-from acme.utils import observers as observers_lib
 import dm_env
 import jax
 import numpy as np
@@ -225,9 +224,7 @@ class Evaluator:
     environment: dm_env.Environment | batched.BatchedEnvironment,
     variable_source: core.VariableSource,
     random_key: types.PRNGKey,
-    observers: Sequence[
-      observers_lib.EnvLoopObserver | batch_actor.Observed
-    ] = (),
+    observers: Sequence[Any] = (),
     should_stop: stalls.ShouldStop = stalls.never_stop,
   ):
     """Initializes the evaluator.
@@ -239,7 +236,8 @@ class Evaluator:
         side by side.
       variable_source: the learner.
       random_key: of its own.
-      observers: of its episodes; of several environments, each with its own.
+      observers: of its episodes, as Acme's; of several environments, a
+        `batch_actor.Observed` for each.
         Their metrics that begin with 'episode_' are averaged over episodes; of
         those with 'lifetime_' the last is kept.
       should_stop: whether the program is stopping, which ends the episodes of
