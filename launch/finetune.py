@@ -481,6 +481,7 @@ def _from_flags(
     settings=config_io.parse_assignments(given('set') or []),
     seed=seed,
     num_steps=_NUM_STEPS if num_steps is None else num_steps,
+    num_environments=given('num_environments') or 1,
     evaluation_episodes=given('evaluation_episodes'),
     output_dir=given('output_dir') or f'runs/{name}',
     wandb=bool(given('wandb')),

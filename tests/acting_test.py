@@ -185,3 +185,32 @@ def test_extras_of_the_acting_policy_are_recorded_beside_the_skill():
     logits[int(action)] - np.log(np.exp(logits).sum()),
     rtol=1e-5,
   )
+
+
+def test_actors_of_a_batch_do_what_each_would_do_alone():
+  core = make(0.5)
+  batch = acting.batch(core)
+  states = problems.TABLE.num_states
+  observation = np.arange(14).reshape(7, 2) % states
+  begins = np.zeros((7, 2), bool)
+  begins[0] = True
+  begins[4, 1] = True  # In the middle of a skill.
+  state = batch.init(keys(2))
+  output = []
+  for t in range(7):
+    result, state = batch.select_action(
+      VARIABLES, (observation[t], begins[t]), state
+    )
+    output.append(result)
+  for i, key in enumerate(keys(2)):
+    starts = [*np.flatnonzero(begins[:, i]), 7]
+    for start, end in zip(starts[:-1], starts[1:], strict=True):
+      key, episode_key = jax.random.split(key)
+      action, extras, _ = run(
+        core, episode_key, end - start, observation[start:end, i]
+      )
+      found, its_extras = jax.tree.map(
+        lambda *x, i=i: np.stack(x)[:, i], *output[start:end]
+      )
+      np.testing.assert_array_equal(found, action)
+      chex.assert_trees_all_equal(its_extras, extras)

@@ -479,24 +479,28 @@ class Actor(Node):
 
   def run(self) -> None:
     """Acts until the program stops."""
-    steps = 0
     try:
-      while not self._stop.is_set():
-        for result in self._actor.act():
-          self._logger.write(result)
-          steps = result['actor_steps']
-        if steps >= self._experiment.num_steps:
-          # Some of these have not been reported to the counter yet.
-          while not self._stop.wait(_COUNT_EVERY_S):
-            self._counts.get_counts()
-    except stalls.StoppedError:
-      pass
+      with contextlib.suppress(stalls.StoppedError):
+        self._act()
+      with contextlib.suppress(stalls.StoppedError):
+        self._actor.flush()
     finally:
       self._actor.close()
       self._logger.close()
     # Reports the last counts.
     self._counts.restore(self._counts.save())
     self._counts.get_counts()
+
+  def _act(self) -> None:
+    steps = 0
+    while not self._stop.is_set():
+      for result in self._actor.act():
+        self._logger.write(result)
+        steps = result['actor_steps']
+      if steps >= self._experiment.num_steps:
+        # Some of these have not been reported to the counter yet.
+        while not self._stop.wait(_COUNT_EVERY_S):
+          self._counts.get_counts()
 
 
 class Evaluator(Node):

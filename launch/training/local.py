@@ -6,6 +6,7 @@ progress, so that it always answers to Ctrl-C.
 """
 
 from collections.abc import Callable
+import contextlib
 import faulthandler
 import pathlib
 import sys
@@ -189,15 +190,19 @@ class Run:
   # The bodies of the threads.
 
   def _act(self) -> None:
-    while not self.stop.is_set():
-      if self.save_asked.is_set():
-        self.actor.flush()
-        self.save()
-        self.save_asked.clear()
-      if self.counts()['actor_steps'] >= self.experiment.num_steps:
-        return
-      for result in self.actor.act():
-        self.loggers['actor'].write(result)
+    num_steps = self.experiment.num_steps
+    with contextlib.suppress(stalls.StoppedError):
+      while not self.stop.is_set():
+        if self.save_asked.is_set():
+          self.actor.flush()
+          self.save()
+          self.save_asked.clear()
+        if self.counts()['actor_steps'] >= num_steps:
+          break
+        for result in self.actor.act():
+          self.loggers['actor'].write(result)
+    # The last checkpoint should have what is on its way.
+    self.actor.flush()
 
   def _learn(self) -> None:
     while not self.stop.is_set():

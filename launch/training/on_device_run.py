@@ -51,6 +51,11 @@ def build(experiment: experiment_lib.Experiment) -> _Built:
     raise ValueError(
       f'agent {experiment.agent!r} cannot run on device; use launch.run_local.'
     )
+  if experiment.num_environments > 1:
+    raise ValueError(
+      'num_environments is not for runs on device, got '
+      f'{experiment.num_environments}; set device.environments.'
+    )
   environment: Any = experiment.make_environment(experiment.seed)
   problem = experiment_lib.problem_of(environment)
   if not isinstance(environment, capabilities.HasFunctional):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from envs import batched
 from envs import factory
 from skills.agents import acme_api
 from skills.agents import builder as builder_lib
@@ -247,3 +248,34 @@ def test_metrics_of_observers_are_averaged_or_kept(agent):
   _, numbers = evaluator.run(3)
   assert numbers['episode_rooms'] == 2.0
   assert numbers['lifetime_rooms'] == 3.0
+
+
+def test_side_by_side_each_environment_gives_one_episode_of_a_round(agent):
+  # The first one's episodes are short, and are not more for that.
+  environment = batched.Serial(
+    [counting.CountingEnvironment(lengths) for lengths in ([1], [2 * T], [T])]
+  )
+  agent = hand_made(agent, naming_rightly_with(0.5))
+  evaluator = make_evaluator(agent, environment, Source(agent))
+  for num_episodes, returns, skills in (
+    (3, [1, 36, 10], [[1], [T, T], [T]]),
+    (2, [1, 36], [[1], [T, T]]),
+  ):
+    trajectory, numbers = evaluator.run(num_episodes)
+    assert evaluator.num_episodes == num_episodes
+    lengths = trajectory.mask.sum(axis=0).tolist()
+    assert lengths == [length for each in skills for length in each]
+    # Rewards are 100 an episode more than the step's number.
+    episode = trajectory.observation[0, :, 0]
+    assert numbers['episode_length'] == pytest.approx(
+      sum(lengths) / num_episodes
+    )
+    whole = np.sum(trajectory.reward * trajectory.mask, axis=0)
+    steps = trajectory.mask.sum(axis=0)
+    whole -= 100 * episode * steps
+    assert whole.sum() == sum(returns)
+    assert numbers['skills_learned'] == pytest.approx(2.5, rel=1e-3)
+  # As many skills as were asked for, in whole episodes.
+  trajectory, _ = evaluator.run(1, 5)
+  assert evaluator.num_episodes == 5
+  assert trajectory.mask.shape == (T, 1 + 2 + 1 + 1 + 2)

@@ -100,3 +100,21 @@ def test_saved_state_continues_in_another_environment():
   capabilities.restore(other, capabilities.save(first))
   for _ in range(5):
     assert first.step(1).observation == other.step(1).observation
+
+
+@pytest.mark.parametrize(
+  'saved, is_whole',
+  [
+    (None, False),
+    ({'state': None}, True),
+    ({'environment': {'state': 1}, 'observation': None}, True),
+    ({'environment': None}, False),
+    ({'environments': [{'state': 1}, {'environment': {'state': 2}}]}, True),
+    ({'environments': [{'state': 1}, None]}, False),
+    ({'environments': [{'environment': None}]}, False),
+  ],
+)
+def test_saved_state_is_whole_if_no_environment_inside_lacks_its_own(
+  saved, is_whole
+):
+  assert capabilities.is_whole(saved) == is_whole

@@ -55,10 +55,11 @@ def test_an_environment_that_ends_is_reset():
   assert environment.step(UP).observation == 0
 
 
-def test_saved_state_continues_between_episodes():
+@pytest.mark.parametrize('made', [1, 2, 3, 4])
+def test_saved_state_continues_within_and_between_episodes(made):
   environment = make(num_steps=2)
   environment.reset()
-  for _ in range(2):
+  for _ in range(made):
     environment.step(UP)
   saved = json.loads(json.dumps(environment.save()))
   other = make(num_steps=2)

@@ -317,7 +317,7 @@ def assert_restores_what_was_saved(folder):
     assert set(state) == set(saved)
     for name, leaf in state.items():
       assert np.asarray(leaf).tobytes() == saved[name].tobytes(), name
-    assert the_run.actor.save().tolist() == meta['actor']['key']
+    assert the_run.actor.save() == meta['actor']
     assert the_run.counts() == meta['counts']
     assert the_run.learner.save().steps == meta['counts']['learner_steps']
     # One skill an episode; none is lost, and the one that was being written

@@ -1,9 +1,10 @@
 """`launch.distributed.run` in an environment that numbers its steps.
 
-  python -m tests.programs.numbered_program FOLDER LAUNCH_TYPE NUM_STEPS [FAULT]
+  python -m tests.programs.numbered_program FOLDER LAUNCH_TYPE NUM_STEPS \
+    [NUM_ENVIRONMENTS [FAULT]]
 
-LAUNCH_TYPE may be any of Launchpad's. With FAULT the environment of actor 1
-fails after 50 steps.
+LAUNCH_TYPE may be any of Launchpad's. An actor acts in NUM_ENVIRONMENTS
+environments at once. With FAULT an environment of actor 1 fails after 50 steps.
 """
 
 import functools
@@ -75,12 +76,13 @@ def make_environment(faulty_seed, seed):
   return NumberedEnvironment(seed, FAULT_AFTER if seed == faulty_seed else None)
 
 
-def make_experiment(folder, num_steps):
+def make_experiment(folder, num_steps, num_environments=1):
   return experiment_lib.Experiment(
     agent='vic',
     # No suite has it.
     environment='numbered:task',
     num_steps=num_steps,
+    num_environments=num_environments,
     config=CONFIG,
     problem=experiment_lib.problem_of(NumberedEnvironment(0)),
     evaluation_episodes=2,
@@ -89,18 +91,20 @@ def make_experiment(folder, num_steps):
 
 
 def actors(experiment):
-  """First entry of the observations of each actor."""
+  """First entry of observations in each environment of each actor."""
+  number = experiment.num_environments
   return [
-    experiment.seed_for('environment', i) % _SEEDS for i in range(NUM_ACTORS)
+    [seed % _SEEDS for seed in experiment.seeds_for('environment', number, i)]
+    for i in range(NUM_ACTORS)
   ]
 
 
 def main(argv):
-  _, folder, launch_type, num_steps, *fault = argv
-  experiment = make_experiment(folder, int(num_steps))
-  factory = functools.partial(
-    make_environment, experiment.seed_for('environment', 1) if fault else None
-  )
+  _, folder, launch_type, num_steps, *more = argv
+  number, *fault = more or ['1']
+  experiment = make_experiment(folder, int(num_steps), int(number))
+  faulty = experiment.seeds_for('environment', int(number), 1)[0]
+  factory = functools.partial(make_environment, faulty if fault else None)
   topology = program.Topology(num_actors=NUM_ACTORS, num_replay_shards=2)
   pathlib.Path(folder).mkdir()
   if launch_type.startswith('test'):

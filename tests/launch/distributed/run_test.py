@@ -137,8 +137,13 @@ def expected(num_steps):
       yield episode, begin, length
 
 
-@pytest.mark.parametrize('launch_type', ['local_mt', 'local_mp'])
-def test_every_step_of_every_actor_is_in_replay_once(tmp_path, launch_type):
+@pytest.mark.parametrize(
+  'launch_type, num_environments',
+  [('local_mt', 1), ('local_mp', 1), ('local_mp', 3)],
+)
+def test_every_step_of_every_actor_is_in_replay_once(
+  tmp_path, launch_type, num_environments
+):
   folder = tmp_path / 'run'
   with launchpad_programs.started(
     tmp_path / 'output',
@@ -148,30 +153,35 @@ def test_every_step_of_every_actor_is_in_replay_once(tmp_path, launch_type):
     str(folder),
     launch_type,
     '1500',
+    str(num_environments),
   ) as program:
     assert program.wait(90) == 0, program.output()
   counted = counts(folder)
   assert counted['actor_steps'] >= 1500
 
   actors = numbered_program.actors(
-    numbered_program.make_experiment(folder, 1500)
+    numbered_program.make_experiment(folder, 1500, num_environments)
   )
-  assert len(set(actors)) == numbered_program.NUM_ACTORS
+  everyone = set(itertools.chain(*actors))
+  assert len(everyone) == numbered_program.NUM_ACTORS * num_environments
   total = 0
   drawn, acted = set(), set()
   # Each actor writes to a server of its own.
-  for who, items in zip(actors, items_of(folder, 2), strict=True):
-    found = sorted(check_item(item) for item in items)
-    assert {whose for whose, *_ in found} == {who}
-    steps = sum(length for *_, length in found)
-    assert [skill[1:] for skill in found] == list(expected(steps))
-    total += steps
+  for names, items in zip(actors, items_of(folder, 2), strict=True):
+    checked = [check_item(item) for item in items]
+    assert {whose for whose, *_ in checked} == set(names)
+    for who in names:
+      found = sorted(skill[1:] for skill in checked if skill[0] == who)
+      steps = sum(length for *_, length in found)
+      assert found == list(expected(steps))
+      total += steps
     drawn |= {int(item.extras['skill'][0]) for item in items}
     acted |= {int(item.action[0]) for item in items}
   assert drawn == set(range(counting.NUM_SKILLS))
   assert acted == set(range(counting.NUM_ACTIONS))
-  # Each actor was stopped within a skill, of which replay knows nothing.
-  assert 0 <= counted['actor_steps'] - total <= 2 * (numbered_program.T + 1)
+  # They were stopped within skills, of which replay knows nothing.
+  unknown = counted['actor_steps'] - total
+  assert 0 <= unknown <= len(everyone) * (numbered_program.T + 1)
 
 
 def test_an_experiment_runs_in_launchpads_own_test_launcher(tmp_path):
@@ -252,7 +262,7 @@ def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
   result = subprocess.run(
     [
       *(sys.executable, '-m', 'tests.programs.numbered_program'),
-      *(str(folder), 'local_mp', '10000000', 'fault'),
+      *(str(folder), 'local_mp', '10000000', '1', 'fault'),
     ],
     cwd=launchpad_programs.ROOT,
     stdin=subprocess.DEVNULL,

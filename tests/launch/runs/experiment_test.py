@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import dm_env
+import numpy as np
 import pytest
 
 from envs import factory
@@ -114,6 +116,37 @@ def test_the_environment_is_the_one_that_was_named(tmp_path):
   )
 
 
+@pytest.mark.parametrize('environment', ['grid:four_rooms', 'grid:open_11'])
+def test_environments_of_a_batch_are_those_of_their_seeds(
+  tmp_path, environment
+):
+  experiment = make(tmp_path, environment=environment)
+  seeds = experiment.seeds_for('environment', 3)
+  assert len({*seeds, *experiment.seeds_for('environment', 3, 1)}) == 6
+  assert seeds[0] == experiment.seed_for('environment')
+  batch = experiment.make_environments(seeds)
+  alone = [experiment.make_environment(seed) for seed in seeds]
+  first = batch.reset()
+  assert first.observation.tolist() == [
+    each.reset().observation for each in alone
+  ]
+  for _ in range(300):
+    found = batch.step(np.full(3, 1))
+    expected = [each.step(1) for each in alone]
+    assert found.observation.tolist() == [x.observation for x in expected]
+    assert found.step_type.tolist() == [x.step_type for x in expected]
+  one = experiment.make_environments(seeds[:1])
+  assert isinstance(one, dm_env.Environment)
+
+
+def test_evaluations_need_no_more_environments_than_episodes(tmp_path):
+  for episodes, number in ((None, 8), (20, 8), (3, 3)):
+    experiment = make(
+      tmp_path, num_environments=8, evaluation_episodes=episodes
+    )
+    assert experiment.num_evaluated == number
+
+
 @pytest.mark.parametrize(
   'fields, parts',
   [
@@ -133,6 +166,7 @@ def test_the_environment_is_the_one_that_was_named(tmp_path):
       ['state indices', 'rnd'],
     ),
     ({'num_steps': 0}, ['num_steps must be >= 1, got 0']),
+    ({'num_environments': 0}, ['num_environments must be >= 1, got 0']),
     ({'evaluation_episodes': 0}, ['evaluation_episodes must be >= 1']),
     ({'seed': -1}, ['seed must be in [0, 2**32), got -1']),
     ({'checkpoint_every_s': 0.0}, ['checkpoint_every_s must be positive']),

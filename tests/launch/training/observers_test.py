@@ -3,6 +3,7 @@
 import numpy as np
 
 from envs import atari_coverage
+from envs import batched
 from launch.training import observers
 from tests.programs import counting
 
@@ -40,3 +41,20 @@ def test_environments_without_known_places_are_not_observed():
   other = Hero([1])
   other.game = 'pong'
   assert observers.make(other) == []
+
+
+def test_several_environments_share_the_places_of_their_lifetime():
+  environments = [Hero([3]), Hero([1])]
+  observed = observers.make(batched.Serial(environments))
+  assert [each.environment for each in observed] == environments
+  numbers = []
+  for environment, [coverage] in observed:
+    coverage.observe_first(environment, environment.reset())
+    coverage.observe(environment, environment.step(0), 0)
+    numbers.append(coverage.get_metrics())
+  # Both are in columns 0 and 1.
+  assert [each['episode_coverage'] for each in numbers] == [2, 2]
+  assert [each['lifetime_coverage'] for each in numbers] == [2, 2]
+  [_, last] = observed
+  last.observers[0].observe(environments[0], environments[0].step(0), 0)
+  assert observed[0].observers[0].get_metrics()['lifetime_coverage'] == 3
