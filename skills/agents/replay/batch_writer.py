@@ -8,7 +8,6 @@ the rows of `ReplayConfig.burn_in`.
 """
 
 from typing import Any
-from typing import NamedTuple
 from typing import Protocol
 
 from acme.adders import reverb as adders
@@ -59,19 +58,6 @@ def steps_made(
   return (timestep.step_type != _LAST) & (after.step_type != _FIRST)
 
 
-class Rows(NamedTuple):
-  """Unfinished items of N environments.
-
-  Attributes:
-    columns: an `adders.base.Trajectory` of arrays `[N, L, ...]`: the L rows of
-      an item for each environment.
-    position: row of each environment's last observation, `[N]`.
-  """
-
-  columns: Any
-  position: np.ndarray
-
-
 class SkillBatchAdder:
   """Writes one item per skill of N environments."""
 
@@ -94,9 +80,17 @@ class SkillBatchAdder:
     self._client = client
     self._burn_in = burn_in
     self._skill_length = skill_length
+    self._length = burn_in + skill_length + 1
     self._max_in_flight_items = max_in_flight_items
     self._writer: Any = None
-    self._rows: Rows | None = None
+    # Columns of the last item, as the writer keeps them.
+    self._written: Any = None
+    # The unfinished item of each environment: leaves `[N, L, ...]` of an
+    # `adders.base.Trajectory`, the observation first. Made with the first step,
+    # when their shapes are known.
+    self._columns: list[np.ndarray] | None = None
+    # Row of each environment's last observation, `[N]`.
+    self._row = np.zeros(0, int)
     self._saved: list[Any] | None = None
 
   def add(
@@ -107,33 +101,38 @@ class SkillBatchAdder:
     extras: Any,
   ) -> None:
     """Records a step of each environment that was in an episode."""
-    step = adders.base.Trajectory(
-      observation=timestep.observation,
-      action=action,
-      reward=after.reward,
-      discount=after.discount,
-      start_of_episode=timestep.step_type == _FIRST,
-      extras=extras,
-    )
-    if self._rows is None:
-      self._rows = self._empty(step)
-    columns, position = self._rows
     begins = timestep.step_type == _FIRST
+    values = jax.tree.leaves(
+      adders.base.Trajectory(
+        observation=timestep.observation,
+        action=action,
+        reward=after.reward,
+        discount=after.discount,
+        start_of_episode=begins,
+        extras=extras,
+      )
+    )
+    columns = self._columns
+    if columns is None:
+      columns = self._make_columns(values)
     if begins.any():
-      self._clear(begins)
-    everyone = np.arange(len(position))
-    for column, value in zip(
-      jax.tree.leaves(columns), jax.tree.leaves(step), strict=True
-    ):
-      column[everyone, position] = value
+      self._row[begins] = self._burn_in
+      for column in columns:
+        column[begins] = 0  # Padding, before and after the episode.
+    everyone = np.arange(len(begins))
+    for column, value in zip(columns, values, strict=True):
+      column[everyone, self._row] = value
     steps = steps_made(timestep, after)
     # A row is complete with the action after its observation.
-    for i in np.flatnonzero(steps & (position == self._length - 1)):
+    for i in np.flatnonzero(steps & (self._row == self._length - 1)):
       self._write(i)
-      self._shift(i)
-    position += steps
+      self._go_on(i)
+    self._row += steps
     for i in np.flatnonzero(steps & (after.step_type == _LAST)):
-      self._finish(i, after.observation[i])
+      for column in columns:
+        column[i, self._row[i] :] = 0
+      columns[0][i, self._row[i]] = after.observation[i]
+      self._write(i)
 
   def wait(self) -> None:
     """Waits until no more than `max_in_flight_items` are on their way."""
@@ -151,71 +150,47 @@ class SkillBatchAdder:
 
   def save(self) -> list[Any] | None:
     """The unfinished items, as JSON can hold them; None before a step."""
-    if self._rows is None:
+    if self._columns is None:
       return self._saved
-    return [leaf.tolist() for leaf in jax.tree.leaves(self._rows)]
+    return [x.tolist() for x in (self._row, *self._columns)]
 
   def restore(self, saved: list[Any] | None) -> None:
     """Continues with the unfinished items that `save` gave."""
-    # Shapes and types are known with the first step.
     self._saved = saved
 
-  @property
-  def _length(self) -> int:
-    """Rows of an item."""
-    return self._burn_in + self._skill_length + 1
-
-  def _empty(self, step: adders.base.Trajectory) -> Rows:
-    columns = jax.tree.map(
-      lambda x: np.zeros((len(x), self._length, *x.shape[1:]), x.dtype), step
-    )
-    position = np.full(len(columns.reward), self._burn_in)
-    rows = Rows(columns, position)
+  def _make_columns(self, values: list[np.ndarray]) -> list[np.ndarray]:
+    self._row = np.full(len(values[0]), self._burn_in)
+    self._columns = [
+      np.zeros((len(x), self._length, *x.shape[1:]), x.dtype) for x in values
+    ]
     if self._saved is not None:
-      for leaf, values in zip(jax.tree.leaves(rows), self._saved, strict=True):
-        leaf[...] = values
-    return rows
+      mine = self._row, *self._columns
+      for array, saved in zip(mine, self._saved, strict=True):
+        array[...] = saved
+    return self._columns
 
-  def _clear(self, begins: Bool[np.ndarray, 'N']) -> None:
-    """Zeros where an episode begins: padding before and after it."""
-    assert self._rows is not None
-    for column in jax.tree.leaves(self._rows.columns):
-      column[begins] = 0
-    self._rows.position[begins] = self._burn_in
-
-  def _finish(self, i: int, observation: np.ndarray) -> None:
-    """Writes the last item of an episode, padded with zeros."""
-    assert self._rows is not None
-    columns, position = self._rows
-    for column in jax.tree.leaves(columns):
-      column[i, position[i] :] = 0
-    columns.observation[i, position[i]] = observation
-    self._write(i)
-
-  def _shift(self, i: int) -> None:
+  def _go_on(self, i: int) -> None:
     """Goes on to the next skill, whose first rows are the last ones here."""
-    assert self._rows is not None
+    assert self._columns is not None
     kept = self._burn_in + 1
-    for column in jax.tree.leaves(self._rows.columns):
+    for column in self._columns:
       column[i, :kept] = column[i, self._skill_length :].copy()
       column[i, kept:] = 0
-    self._rows.position[i] -= self._skill_length
+    self._row[i] -= self._skill_length
 
   def _write(self, i: int) -> None:
-    assert self._rows is not None
+    assert self._columns is not None
     if self._writer is None:
       self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
-    self._writer.append(
-      {
-        name: jax.tree.map(lambda column: column[i], value)
-        for name, value in self._rows.columns._asdict().items()
-      }
-    )
-    item = adders.base.Trajectory(
-      **jax.tree.map(lambda column: column[-1], self._writer.history)
-    )
+    # One array a column. Reverb needs an item's columns in order, and no more
+    # of their structure, which would take longer to go through than to send.
+    self._writer.append([column[i] for column in self._columns])
+    if self._written is None:
+      self._written = self._writer.history
     # 1 is the largest priority that there is.
-    self._writer.create_item(replay_tables.TABLE, 1.0, item)
+    self._writer.create_item(
+      replay_tables.TABLE, 1.0, [column[-1] for column in self._written]
+    )
 
 
 def make_adder(
