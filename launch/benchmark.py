@@ -9,7 +9,8 @@ grid, but for the last four. Parts, and their time on two cores:
   on_device    the full update (16 trajectories of 8 steps, two value streams,
                two discriminators) on one core, where its time goes, and many
                seeds at once; a minute
-  local        a run in one process; half a minute
+  local        a run in one process, in one environment and in 32 at once; a
+               minute
   distributed  a program of processes with 1, 2 and 4 actors, with an inference
                server and without; three to five minutes
   control      DIAYN on control:walker_stand in one process: 16 skills, two

@@ -27,11 +27,19 @@ _LOOP_STEPS = 8_000
 _LEARNER_CALLS = 200
 _ITEMS = 1_000
 _NUM_ACTORS = (1, 2, 4)
+_NUM_ENVIRONMENTS = 32
 
 
-def experiment(output_dir: str) -> experiment_lib.Experiment:
+def experiment(
+  output_dir: str, num_environments: int = 1
+) -> experiment_lib.Experiment:
   """The experiment of which all that is measured here is a part."""
-  return runs.endless_experiment('disdain', 'grid:disdain_release', output_dir)
+  return runs.endless_experiment(
+    'disdain',
+    'grid:disdain_release',
+    output_dir,
+    num_environments=num_environments,
+  )
 
 
 def measure_limits(tries: int) -> runs.Counts:
@@ -103,11 +111,40 @@ def limit_rows(limits: runs.Counts) -> list[timing.Row]:
 
 
 def local_rows(limits: runs.Counts) -> list[timing.Row]:
-  """A run in one process, beside its limits."""
+  """Runs in one process, beside their limits and each other."""
+  one, several = _measure_local(1), _measure_local(_NUM_ENVIRONMENTS)
+  number = _NUM_ENVIRONMENTS
+  return [
+    *run_rows(one, limits),
+    timing.Row(
+      f'{number} environments: steps',
+      several.steps,
+      'steps/s',
+      f'{several.steps / one.steps:.1f} times those of one environment',
+    ),
+    timing.Row(
+      f'{number} environments: updates',
+      several.updates,
+      'updates/s',
+      f'{several.updates / limits.updates:.3f} of the bare update',
+    ),
+    timing.Row(
+      f'{number} environments: items',
+      several.items,
+      'items/s',
+      f'{several.items / limits.items:.2f} of the bare writer',
+    ),
+  ]
+
+
+def _measure_local(num_environments: int) -> runs.Counts:
   with tempfile.TemporaryDirectory() as folder:
-    run = experiment(folder)
-    speeds = runs.measure_run(run)
-  asked = runs.updates_per_step(run)
+    return runs.measure_run(experiment(folder, num_environments))
+
+
+def run_rows(speeds: runs.Counts, limits: runs.Counts) -> list[timing.Row]:
+  """A run in one environment, beside its limits."""
+  asked = runs.updates_per_step(experiment('unused'))
   in_turn = 1 / (1 / limits.steps + asked / limits.updates)
   return [
     timing.Row(

@@ -48,7 +48,9 @@ def test_program_of_processes_makes_steps_updates_and_items(
 def test_limits_are_above_the_speeds_of_a_whole_run(monkeypatch):
   monkeypatch.setattr(runs, 'RUN_S', 4.0)
   limits = release_grid.measure_limits(2)
-  for (name, value, *_), limit in zip(
-    release_grid.local_rows(limits), limits, strict=True
-  ):
+  rows = release_grid.local_rows(limits)
+  for (name, value, *_), limit in zip(rows[:3], limits, strict=True):
     assert 0 < value < limit, name
+  # Steps, updates and items of several environments.
+  for one, several in zip(rows[:3], rows[3:], strict=True):
+    assert several.speed > 2 * one.speed, several.what
