@@ -97,7 +97,7 @@ def test_one_call_of_the_policy_serves_all_environments():
   jaxpr = jax.make_jaxpr(core.select_action)(variables, inputs, core.init(keys))
   products = list(products_of(jaxpr.jaxpr))
   # The weights have no axis of environments, neither given nor made.
-  assert len(products) == 2
+  assert len(products) == 3
   for equation in products:
     assert equation.params['dimension_numbers'][1] == ((), ())
     assert 16 in equation.outvars[0].aval.shape
