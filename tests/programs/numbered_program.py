@@ -1,7 +1,7 @@
 """`launch.distributed.run` in an environment that numbers its steps.
 
   python -m tests.programs.numbered_program FOLDER LAUNCH_TYPE NUM_STEPS \
-    [NUM_ENVIRONMENTS [FAULT]]
+    [NUM_ENVIRONMENTS NUM_INFERENCE_SERVERS [FAULT]]
 
 LAUNCH_TYPE may be any of Launchpad's. An actor acts in NUM_ENVIRONMENTS
 environments at once. With FAULT an environment of actor 1 fails after 50 steps.
@@ -101,11 +101,15 @@ def actors(experiment):
 
 def main(argv):
   _, folder, launch_type, num_steps, *more = argv
-  number, *fault = more or ['1']
+  number, num_inference_servers, *fault = more or ['1', '0']
   experiment = make_experiment(folder, int(num_steps), int(number))
   faulty = experiment.seeds_for('environment', int(number), 1)[0]
   factory = functools.partial(make_environment, faulty if fault else None)
-  topology = program.Topology(num_actors=NUM_ACTORS, num_replay_shards=2)
+  topology = program.Topology(
+    num_actors=NUM_ACTORS,
+    num_replay_shards=2,
+    num_inference_servers=int(num_inference_servers),
+  )
   pathlib.Path(folder).mkdir()
   if launch_type.startswith('test'):
     made = program.make(experiment, topology, make_environment=factory)

@@ -138,11 +138,16 @@ def expected(num_steps):
 
 
 @pytest.mark.parametrize(
-  'launch_type, num_environments',
-  [('local_mt', 1), ('local_mp', 1), ('local_mp', 3)],
+  'launch_type, num_environments, num_inference_servers',
+  [
+    ('local_mt', 1, 0),
+    ('local_mp', 1, 0),
+    ('local_mp', 3, 0),
+    ('local_mt', 3, 1),
+  ],
 )
 def test_every_step_of_every_actor_is_in_replay_once(
-  tmp_path, launch_type, num_environments
+  tmp_path, launch_type, num_environments, num_inference_servers
 ):
   folder = tmp_path / 'run'
   with launchpad_programs.started(
@@ -154,6 +159,7 @@ def test_every_step_of_every_actor_is_in_replay_once(
     launch_type,
     '1500',
     str(num_environments),
+    str(num_inference_servers),
   ) as program:
     assert program.wait(90) == 0, program.output()
   counted = counts(folder)
@@ -262,7 +268,7 @@ def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
   result = subprocess.run(
     [
       *(sys.executable, '-m', 'tests.programs.numbered_program'),
-      *(str(folder), 'local_mp', '10000000', '1', 'fault'),
+      *(str(folder), 'local_mp', '10000000', '1', '0', 'fault'),
     ],
     cwd=launchpad_programs.ROOT,
     stdin=subprocess.DEVNULL,
