@@ -7,6 +7,7 @@ server shares no rows between consecutive items: one observation of T + 1, and
 the rows of `ReplayConfig.burn_in`.
 """
 
+import collections
 from typing import Any
 from typing import Protocol
 
@@ -92,6 +93,8 @@ class SkillBatchAdder:
     # Row of each environment's last observation, `[N]`.
     self._row = np.zeros(0, int)
     self._saved: list[Any] | None = None
+    # Columns of finished items that are not sent yet.
+    self._finished: collections.deque[list[np.ndarray]] = collections.deque()
 
   def add(
     self,
@@ -125,22 +128,34 @@ class SkillBatchAdder:
     steps = steps_made(timestep, after)
     # A row is complete with the action after its observation.
     for i in np.flatnonzero(steps & (self._row == self._length - 1)):
-      self._write(i)
+      self._finish(i)
       self._go_on(i)
     self._row += steps
     for i in np.flatnonzero(steps & (after.step_type == _LAST)):
       for column in columns:
         column[i, self._row[i] :] = 0
       columns[0][i, self._row[i]] = after.observation[i]
-      self._write(i)
+      self._finish(i)
 
   def wait(self) -> None:
-    """Waits until no more than `max_in_flight_items` are on their way."""
-    if self._writer is not None:
+    """Sends finished items, no more than `max_in_flight_items` at a time."""
+    while self._finished:
+      if self._writer is None:
+        self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
+      # One array a column. Reverb needs an item's columns in order, and no more
+      # of their structure, which would take longer to go through than to send.
+      self._writer.append(self._finished.popleft())
+      if self._written is None:
+        self._written = self._writer.history
+      # 1 is the largest priority that there is.
+      self._writer.create_item(
+        replay_tables.TABLE, 1.0, [column[-1] for column in self._written]
+      )
       self._writer.flush(self._max_in_flight_items)
 
   def flush(self) -> None:
-    """Waits until the server has all items."""
+    """Waits until the server has all finished items."""
+    self.wait()
     if self._writer is not None:
       self._writer.flush()
 
@@ -178,19 +193,9 @@ class SkillBatchAdder:
       column[i, kept:] = 0
     self._row[i] -= self._skill_length
 
-  def _write(self, i: int) -> None:
+  def _finish(self, i: int) -> None:
     assert self._columns is not None
-    if self._writer is None:
-      self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
-    # One array a column. Reverb needs an item's columns in order, and no more
-    # of their structure, which would take longer to go through than to send.
-    self._writer.append([column[i] for column in self._columns])
-    if self._written is None:
-      self._written = self._writer.history
-    # 1 is the largest priority that there is.
-    self._writer.create_item(
-      replay_tables.TABLE, 1.0, [column[-1] for column in self._written]
-    )
+    self._finished.append([column[i].copy() for column in self._columns])
 
 
 def make_adder(
