@@ -199,7 +199,7 @@ def test_actors_of_a_batch_do_what_each_would_do_alone():
   output = []
   for t in range(7):
     result, state = batch.select_action(
-      VARIABLES, (observation[t], begins[t]), state
+      VARIABLES, (jnp.asarray(observation[t]), jnp.asarray(begins[t])), state
     )
     output.append(result)
   for i, key in enumerate(keys(2)):
@@ -207,7 +207,7 @@ def test_actors_of_a_batch_do_what_each_would_do_alone():
     for start, end in zip(starts[:-1], starts[1:], strict=True):
       key, episode_key = jax.random.split(key)
       action, extras, _ = run(
-        core, episode_key, end - start, observation[start:end, i]
+        core, episode_key, end - start, jnp.asarray(observation[start:end, i])
       )
       found, its_extras = jax.tree.map(
         lambda *x, i=i: np.stack(x)[:, i], *output[start:end]

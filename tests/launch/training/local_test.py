@@ -53,7 +53,12 @@ def make_batch_run(folder, **fields):
   experiment = experiment_lib.make(
     agent='disdain',
     environment='grid:disdain_release',
-    settings={'replay.min_size': 32, 'replay.capacity': 10_000},
+    settings={
+      'replay.min_size': 32,
+      'replay.capacity': 10_000,
+      'batch_size': 4,
+      'updates_per_step': 1,
+    },
     num_environments=3,
     checkpoint_every_s=3600.0,
     output_dir=str(folder),
