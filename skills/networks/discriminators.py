@@ -79,53 +79,33 @@ class DiscriminatorConfig(torsos.TorsoConfig):
       )
 
 
-class TableDiscriminator(hk.Module):
-  """Logits looked up by state, or by a pair of states.
+def _table(
+  factors: tuple[int, ...],
+  num_skills: int,
+  pinned_state: int | None,
+  *states: Int[Array, '*batch'],
+) -> Float[Array, '*batch K']:
+  """Unnormalized log q(z|s), or log q(z|s_0, s), looked up in tables.
 
-  A sum of one table for each part of a state. Sums are initially random in
-  [0, 1), uniformly if there is one part.
+  Logits are initially random in [0, 1), uniformly if a state has one part.
+
+  Args:
+    factors: sizes of the parts of a state; their product is S.
+    num_skills: number of skills K.
+    pinned_state: outcome whose logits are 0; None for none.
+    *states: s, or s_0 and s.
   """
-
-  def __init__(
-    self,
-    factored_states: tuple[int, ...],
-    num_skills: int,
-    pinned_state: int | None,
-    name: str = 'table_discriminator',
-  ):
-    """Initializes the module.
-
-    Args:
-      factored_states: sizes of the parts of a state; their product is S.
-      num_skills: columns of each table, K.
-      pinned_state: outcome that counts as zero; None for none.
-      name: of the module.
-    """
-    super().__init__(name=name)
-    self._factors = factored_states
-    self._num_skills = num_skills
-    self._pinned_state = pinned_state
-
-  def __call__(self, *states: Int[Array, '*batch']) -> Float[Array, '*batch K']:
-    """Unnormalized log q(z|s), or log q(z|s_0, s)."""
-    parts = [factored_states.split(state, self._factors) for state in states]
-    highest = 1.0 / len(self._factors)
-    logits = jnp.zeros(())
-    for i, size in enumerate(self._factors):
-      # A row for each pair, and one gather along one axis.
-      row = parts[0][i]
-      for part in parts[1:]:
-        row = row * size + part[i]
-      table = hk.get_parameter(
-        'logits' if len(self._factors) == 1 else f'logits_{i}',
-        (size ** len(states), self._num_skills),
-        init=hk.initializers.RandomUniform(0.0, highest),
-      )
-      logits = logits + table[row]
-    if self._pinned_state is None:
-      return logits
-    # Also stops the gradient to the pinned row.
-    return logits * (states[-1] != self._pinned_state)[..., None]
+  logits = factored_states.sum_of_tables(
+    'logits',
+    factors,
+    (num_skills,),
+    hk.initializers.RandomUniform(0.0, 1.0 / len(factors)),
+    *states,
+  )
+  if pinned_state is None:
+    return logits
+  # Also stops the gradient to the pinned row.
+  return logits * (states[-1] != pinned_state)[..., None]
 
 
 def make(
@@ -183,9 +163,8 @@ def make(
     *observations: Shaped[Array, '*batch_and_observation'],
   ) -> Float[Array, '*batch K']:
     if config.hidden_sizes is None:
-      return TableDiscriminator(
-        config.factored_states or (num_states,), num_skills, config.pinned_state
-      )(*observations)
+      factors = config.factors(problem)
+      return _table(factors, num_skills, config.pinned_state, *observations)
     return hk.Linear(num_skills, name='logits')(features_of(*observations))
 
   def forward_together(

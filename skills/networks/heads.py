@@ -53,17 +53,16 @@ def make(
     skill: Int[Array, '*batch'],
   ) -> Float[Array, '*batch D']:
     if config.hidden_sizes is None:
-      assert problem.num_states is not None
-      sizes = config.factored_states or (problem.num_states,)
-      outputs = jnp.zeros(())
       initial = hk.initializers.RandomNormal(table_init_stddev)
-      initial = initial if table_init_stddev else jnp.zeros
-      for i, part in enumerate(factored_states.split(observation, sizes)):
-        table = hk.get_parameter(
-          f'table_{i}', (num_skills * sizes[i], size), init=initial
-        )
-        outputs = outputs + table[skill * sizes[i] + part]
-      return outputs
+      return factored_states.sum_of_tables(
+        'table',
+        config.factors(problem),
+        (size,),
+        initial if table_init_stddev else jnp.zeros,
+        observation,
+        skill=skill,
+        num_skills=num_skills,
+      )
     features = torsos.skill_features(
       config, problem, num_skills, observation, skill
     )

@@ -18,52 +18,6 @@ from skills.networks import factored_states
 from skills.networks import torsos
 
 
-class TableQ(hk.Module):
-  """Values looked up by skill and state.
-
-  A sum of one table for each part of a state. Sums are initially random in
-  [0, init_range), uniformly if there is one part.
-  """
-
-  def __init__(
-    self,
-    factored_states: tuple[int, ...],
-    shape: tuple[int, int, int],
-    init_range: float = 1.0,
-    name: str = 'table_q',
-  ):
-    """Initializes the module.
-
-    Args:
-      factored_states: sizes of the parts of a state; their product is S.
-      shape: number of skills, actions and streams: K, A, R.
-      init_range: of the initial values.
-      name: of the module.
-    """
-    super().__init__(name=name)
-    self._factors = factored_states
-    self._shape = shape
-    self._init_range = init_range
-
-  def __call__(
-    self, state: Int[Array, '*batch'], skill: Int[Array, '*batch']
-  ) -> Float[Array, '*batch A R']:
-    """Q of every action and stream."""
-    num_skills, num_actions, num_streams = self._shape
-    highest = self._init_range / len(self._factors)
-    values = jnp.zeros(())
-    parts = factored_states.split(state, self._factors)
-    for i, (part, size) in enumerate(zip(parts, self._factors)):
-      # Stored by row: a gather along one axis costs half of one along two.
-      table = hk.get_parameter(
-        'values' if len(parts) == 1 else f'values_{i}',
-        (num_skills * size, num_actions, num_streams),
-        init=hk.initializers.RandomUniform(0.0, highest),
-      )
-      values = values + table[skill * size + part]
-    return values
-
-
 class MLPQ(hk.Module):
   """Values from a perceptron on the observation and the one-hot skill."""
 
@@ -217,11 +171,19 @@ def make(
     skill: Int[Array, '*batch'],
   ) -> Float[Array, '*batch A R']:
     if config.hidden_sizes is None:
-      return TableQ(
-        config.factored_states or (problem.num_states,),
-        (num_skills, problem.num_actions, num_streams),
-        config.table_init_range,
-      )(observation, skill)
+      assert problem.num_actions is not None
+      factors = config.factors(problem)
+      # Sums begin in [0, table_init_range), uniformly if there is one part.
+      highest = config.table_init_range / len(factors)
+      return factored_states.sum_of_tables(
+        'values',
+        factors,
+        (problem.num_actions, num_streams),
+        hk.initializers.RandomUniform(0.0, highest),
+        observation,
+        skill=skill,
+        num_skills=num_skills,
+      )
     if config.torso == 'mlp':
       return MLPQ(
         problem,

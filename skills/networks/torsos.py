@@ -92,6 +92,11 @@ class TorsoConfig:
         f"observations of shape {problem.observation_shape}; use torso='mlp'."
       )
 
+  def factors(self, problem: types.ProblemSpec) -> tuple[int, ...]:
+    """Sizes of the parts of a state, whose product is S; of tables."""
+    assert problem.num_states is not None
+    return self.factored_states or (problem.num_states,)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkConfig(TorsoConfig):
