@@ -405,9 +405,9 @@ def _model(final: final_lib.Final) -> Figures:
     models.sampled(model),
     params,
     states,
-    jax.random.PRNGKey(0),
-    num_steps=_IMAGINED_STEPS,
-    num_rollouts=_IMAGINED_ROLLOUTS,
+    ive.rollout_keys(
+      jax.random.PRNGKey(0), _IMAGINED_ROLLOUTS, _IMAGINED_STEPS
+    ),
     discount=learner.discount,
   )
   # Nothing is learned of states in which nothing is done.

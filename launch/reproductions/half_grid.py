@@ -131,9 +131,7 @@ def learned(num_steps: int, seed: int, settings: Settings) -> Learned:
     under_policy,
     params,
     under_policy.encode(params, jnp.arange(grid.mdp.num_states)),
-    key,
-    num_steps=num_steps,
-    num_rollouts=1,
+    ive.rollout_keys(key, 1, num_steps),
     discount=DISCOUNT,
   )
   return Learned(grid, params, members)

@@ -196,41 +196,41 @@ def normalized_by_skill(
 
 
 def acting_policy(
-  network: types.Network, distribution: policies.ActionDistribution
+  outputs: Callable[..., Float[Array, '*batch D']],
+  distribution: policies.ActionDistribution,
+  *,
+  greedy: bool,
+  num_uniforms: int = 0,
 ) -> base.ActingPolicy:
-  """Draws actions, and notes how likely they were.
+  """Draws actions and records how likely they were, or takes the likeliest.
 
   Args:
-    network: the policy, as `make` takes it.
-    distribution: of actions by its outputs.
+    outputs: parameters, observations `[*batch, ...]`, skills `[*batch]` and
+      random numbers `[*batch, U]`, uniform in [0, 1) -> what the distribution
+      takes.
+    distribution: of actions by these outputs.
+    greedy: whether the most likely actions are taken, and nothing is recorded.
+    num_uniforms: random numbers that `outputs` takes, U.
   """
 
   def select_action(variables: Variables, observation, skill, memory, uniform):
-    del memory
-    outputs = network.apply(variables.params, observation, skill)
-    return distribution.sample(outputs, uniform)
+    found = outputs(
+      variables.params, observation, skill, uniform[..., :num_uniforms]
+    )
+    if greedy:
+      return distribution.mode(found), memory
+    return distribution.sample(found, uniform[..., num_uniforms:])
 
+  if greedy:
+    return base.ActingPolicy(
+      num_uniforms, lambda: (), select_action, lambda memory: {}
+    )
   return base.ActingPolicy(
-    distribution.num_uniforms, distribution.extras_spec, select_action, dict
+    num_uniforms + distribution.num_uniforms,
+    distribution.extras_spec,
+    select_action,
+    dict,
   )
-
-
-def evaluation_acting_policy(
-  network: types.Network, distribution: policies.ActionDistribution
-) -> base.ActingPolicy:
-  """Chooses the most likely actions.
-
-  Args:
-    network: the policy, as `make` takes it.
-    distribution: of actions by its outputs.
-  """
-
-  def select_action(variables: Variables, observation, skill, memory, uniform):
-    del uniform
-    outputs = network.apply(variables.params, observation, skill)
-    return distribution.mode(outputs), memory
-
-  return base.ActingPolicy(0, lambda: (), select_action, lambda memory: {})
 
 
 def make_agent_functions(
@@ -252,11 +252,7 @@ def make_agent_functions(
   Raises:
     ValueError: if the network does not fit the observations or has a memory.
   """
-  if network_config.lstm_size is not None:
-    raise ValueError(
-      'network.lstm_size must be None for the actor-critic, whose policy has '
-      f'no memory, got {network_config.lstm_size}; use learner=q_learning.'
-    )
+  base.check_no_memory('actor_critic', network_config)
   distribution = policies.make(problem, config.init_stddev)
   policy = heads.make(
     network_config,
@@ -272,10 +268,15 @@ def make_agent_functions(
   values = heads.make(
     network_config, problem, num_skills, len(objective.streams)
   )
+
+  def outputs(params, observation, skill, uniform):
+    del uniform
+    return policy.apply(params, observation, skill)
+
   return base.AgentFunctions(
     make(config, policy, values, distribution, objective),
-    acting_policy(policy, distribution),
-    evaluation_acting_policy(policy, distribution),
+    acting_policy(outputs, distribution, greedy=False),
+    acting_policy(outputs, distribution, greedy=True),
   )
 
 

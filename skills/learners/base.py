@@ -12,6 +12,7 @@ from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
+from skills.networks import torsos
 
 Variables = types.PyTree
 Memory = types.PyTree
@@ -107,6 +108,24 @@ class AgentFunctions(NamedTuple):
   learner: Learner
   acting_policy: ActingPolicy
   evaluation_acting_policy: ActingPolicy
+
+
+def check_no_memory(learner: str, network: torsos.NetworkConfig) -> None:
+  """Refuses a recurrent core.
+
+  Args:
+    learner: name of a learner whose networks have no memory.
+    network: of its networks.
+
+  Raises:
+    ValueError: naming `network.lstm_size`.
+  """
+  if network.lstm_size is not None:
+    raise ValueError(
+      f'network.lstm_size must be None for the learner {learner}, whose '
+      f'networks have no memory, got {network.lstm_size}; use '
+      'learner=q_learning.'
+    )
 
 
 def discounts(

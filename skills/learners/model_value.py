@@ -433,11 +433,7 @@ def make_agent_functions(
       'the learner model_value needs num_skills=1 and an objective without '
       f'skills, such as extrinsic, got {num_skills} skills.'
     )
-  if network_config.lstm_size is not None:
-    raise ValueError(
-      'network.lstm_size must be None for the learner model_value, whose '
-      f'encoder has no memory, got {network_config.lstm_size}.'
-    )
+  base.check_no_memory('model_value', network_config)
   if config.ive.is_used and config.self_consistency.weight > 0:
     warnings.warn(
       'learner.ive is used with learner.self_consistency.weight='
@@ -456,22 +452,20 @@ def make_agent_functions(
     )
   model = make_model(config, network_config, problem, objective)
   distribution = policies.make(problem, 1.0)
-  policy = types.Network(
-    model.init,
-    lambda params, observation, skill: model.policy(
-      params, model.encode(params, observation)
-    ),
-  )
-  acting_policy = actor_critic.acting_policy(policy, distribution)
-  evaluation_acting_policy = actor_critic.evaluation_acting_policy(
-    policy, distribution
-  )
-  if config.ive.acting == 'estimates':
-    acting_policy = acting_by_estimates(config, model, distribution)
-  if config.ive.evaluation == 'estimates':
-    evaluation_acting_policy = evaluating_by_estimates(config, model)
+
+  def outputs(params, observation, skill, uniform):
+    del skill, uniform
+    return model.policy(params, model.encode(params, observation))
+
+  def act(how: str, *, greedy: bool) -> base.ActingPolicy:
+    if how == 'estimates':
+      return acting_by_estimates(config, model, distribution, greedy=greedy)
+    return actor_critic.acting_policy(outputs, distribution, greedy=greedy)
+
   return base.AgentFunctions(
-    make(config, model, objective), acting_policy, evaluation_acting_policy
+    make(config, model, objective),
+    act(config.ive.acting, greedy=False),
+    act(config.ive.evaluation, greedy=True),
   )
 
 
@@ -502,90 +496,42 @@ def _streams(
   return objective.streams
 
 
-def _estimates(
-  config: ModelValueConfig,
-  model: models.Model,
-  variables: actor_critic.Variables,
-  observation: Shaped[Array, '*observation'],
-  noise: Float[Array, '*batch'],
-  beta: float,
-) -> Float[Array, '*batch A']:
-  """What each action is worth by looking ahead, with rollouts drawn by noise.
-
-  Args:
-    config: the learner's settings.
-    model: its functions.
-    variables: of the policy.
-    observation: what is seen.
-    noise: in [0, 1).
-    beta: deviations that are added.
-  """
-  # One key for all: what is drawn of it differs from entry to entry.
-  bits = jax.lax.bitcast_convert_type(noise.reshape(-1)[0], jnp.uint32)
-  return ive_lib.look_ahead(
-    config.ive,
-    model,
-    variables.params,
-    model.encode(variables.params, observation),
-    jax.random.fold_in(jax.random.PRNGKey(0), bits),
-    beta=beta,
-    discount=config.discount,
-  )
-
-
 def acting_by_estimates(
   config: ModelValueConfig,
   model: models.Model,
   distribution: policies.ActionDistribution,
+  *,
+  greedy: bool,
 ) -> base.ActingPolicy:
-  """Draws actions by what they are worth in the model, and notes how likely.
+  """Draws actions by what they are worth in the model, or takes the best.
 
   Args:
     config: the learner's settings.
     model: its functions.
     distribution: of actions by logits.
+    greedy: whether the action that is worth most is taken, as in evaluation.
   """
+  beta = config.ive.evaluation_beta if greedy else config.ive.beta
 
-  def select_action(variables, observation, skill, memory, uniform):
-    del skill, memory
-    worth = _estimates(
-      config,
-      model,
-      variables,
-      observation,
-      uniform[..., 0],
-      config.ive.beta,
-    )
-    return distribution.sample(worth / config.ive.temperature, uniform[..., 1:])
-
-  return base.ActingPolicy(
-    1 + distribution.num_uniforms, distribution.extras_spec, select_action, dict
-  )
-
-
-def evaluating_by_estimates(
-  config: ModelValueConfig, model: models.Model
-) -> base.ActingPolicy:
-  """Chooses the action that is worth most in the model.
-
-  Args:
-    config: the learner's settings.
-    model: its functions.
-  """
-
-  def select_action(variables, observation, skill, memory, uniform):
+  def outputs(params, observation, skill, uniform):
     del skill
-    worth = _estimates(
-      config,
+    worth = ive_lib.look_ahead(
+      config.ive,
       model,
-      variables,
-      observation,
-      uniform[..., 0],
-      config.ive.evaluation_beta,
+      params,
+      model.encode(params, observation),
+      uniform,
+      beta=beta,
+      discount=config.discount,
     )
-    return jnp.argmax(worth, axis=-1).astype(jnp.int32), memory
+    return worth / config.ive.temperature
 
-  return base.ActingPolicy(1, lambda: (), select_action, lambda memory: {})
+  return actor_critic.acting_policy(
+    outputs,
+    distribution,
+    greedy=greedy,
+    num_uniforms=ive_lib.num_uniforms(config.ive, distribution.size),
+  )
 
 
 def _make_loss(

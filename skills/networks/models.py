@@ -20,6 +20,7 @@ from skills import checks
 from skills import types
 from skills.networks import build
 from skills.networks import torsos
+from skills.ops import categorical
 from skills.ops import two_hot
 
 # States of a model: indices' distributions in tables, features in networks.
@@ -49,14 +50,14 @@ class ModelUnderPolicy(NamedTuple):
 
   Attributes:
     encode: parameters, observations `[*batch, ...]` -> states `[*batch, D]`.
-    step: parameters, those of the policy that acts, states, random key ->
-      rewards `[*batch]` and next states.
+    step: parameters, those of the policy that acts, states, what the step is
+      drawn by -> rewards `[*batch]` and next states.
     value: parameters, states -> values `[*batch]`, in units of reward.
   """
 
   encode: Callable[[Params, Shaped[Array, '*observation']], State]
   step: Callable[
-    [Params, Params, State, types.PRNGKey],
+    [Params, Params, State, Array],
     tuple[Float[Array, '*batch'], State],
   ]
   value: Callable[[Params, State], Float[Array, '*batch']]
@@ -79,8 +80,7 @@ def unroll(
   params: Params,
   acting: Params,
   start: State,
-  key: types.PRNGKey,
-  num_steps: int,
+  draws: Shaped[Array, 'K ...'],
 ) -> Rollout:
   """Follows a policy for some steps in a model.
 
@@ -89,13 +89,12 @@ def unroll(
     params: of the model.
     acting: of the policy.
     start: the model's state where each rollout begins.
-    key: of what is drawn.
-    num_steps: K, at least 1.
+    draws: what each of K >= 1 steps is drawn by, such as a random key.
   """
   states = [start]
   rewards = []
-  for step_key in jax.random.split(key, num_steps):
-    reward, state = under_policy.step(params, acting, states[-1], step_key)
+  for draw in draws:
+    reward, state = under_policy.step(params, acting, states[-1], draw)
     rewards.append(reward)
     states.append(state)
   return Rollout(jnp.stack(rewards), jnp.stack(states))
@@ -126,8 +125,8 @@ def table(
     policy=(),
   )
 
-  def step(params, acting, state, key):
-    del acting, key
+  def step(params, acting, state, draw):
+    del acting, draw
     chain = jnp.einsum('sa,sat->st', policy, jax.nn.softmax(params.transition))
     return state @ jnp.sum(policy * params.reward, axis=-1), state @ chain
 
@@ -365,16 +364,29 @@ def of_action(
   return jnp.take_along_axis(outputs, indices, axis=-3)[..., 0, :, :]
 
 
-def sampled(model: Model, stream: int = 0) -> ModelUnderPolicy:
+def choose_by_uniforms(
+  uniform: Float[Array, '*batch'], logits: Float[Array, '*batch A']
+) -> Int[Array, '*batch']:
+  """Actions by the inverse transform of uniform numbers in [0, 1)."""
+  return categorical.sample(jax.nn.log_softmax(logits), uniform)
+
+
+def sampled(
+  model: Model,
+  stream: int = 0,
+  choose: Callable[[Array, Array], Array] = jax.random.categorical,
+) -> ModelUnderPolicy:
   """A model under its own policy, which draws one action for each step.
 
   Args:
     model: its functions.
     stream: whose rewards and values these are.
+    choose: what a step is drawn by, logits `[*batch, A]` -> actions; takes a
+      random key, or is `choose_by_uniforms`.
   """
 
-  def step(params, acting, state, key):
-    action = jax.random.categorical(key, model.policy(acting, state))
+  def step(params, acting, state, draw):
+    action = choose(draw, model.policy(acting, state))
     outputs = of_action(model.reward(params, state), action)
     return (
       model.head.decode(outputs[..., stream, :]),

@@ -36,6 +36,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from jaxtyping import Float
+from jaxtyping import Shaped
 
 from skills import checks
 from skills import types
@@ -129,14 +130,21 @@ def predicted_values(
   return factors * value + jnp.concatenate([jnp.zeros_like(value[:1]), paid])
 
 
+def rollout_keys(
+  key: types.PRNGKey, num_rollouts: int, num_steps: int
+) -> Shaped[Array, 'm n ...']:
+  """A random key for each step of each rollout."""
+  return jax.vmap(lambda key: jax.random.split(key, num_steps))(
+    jax.random.split(key, num_rollouts)
+  )
+
+
 def estimates(
   under_policy: models.ModelUnderPolicy,
   params: models.Params,
   start: models.State,
-  key: types.PRNGKey,
+  draws: Shaped[Array, 'm n ...'],
   *,
-  num_steps: int,
-  num_rollouts: int,
   discount: float,
 ) -> Float[Array, 'n_plus_1 *batch']:
   """The n + 1 estimates of the values of states, without gradient.
@@ -145,19 +153,18 @@ def estimates(
     under_policy: the model under the policy that is valued.
     params: of model, value and policy.
     start: states of the model.
-    key: of what is drawn.
-    num_steps: of a rollout, n.
-    num_rollouts: rollouts that each estimate is the mean of; 1 is enough where
-      neither the model nor the policy is random.
+    draws: what each of n steps is drawn by, in each of m rollouts that an
+      estimate is the mean of, such as `rollout_keys`; one rollout is enough
+      where neither the model nor the policy is random.
     discount: gamma per step.
   """
 
-  def one(key: types.PRNGKey) -> Any:
-    rollout = models.unroll(under_policy, params, params, start, key, num_steps)
+  def one(draws: Array) -> Any:
+    rollout = models.unroll(under_policy, params, params, start, draws)
     value = under_policy.value(params, rollout.state)
     return predicted_values(rollout.reward, value, discount)
 
-  found = jax.vmap(one)(jax.random.split(key, num_rollouts))
+  found = jax.vmap(one)(draws)
   return jax.lax.stop_gradient(jnp.mean(found, axis=0))
 
 
@@ -213,12 +220,15 @@ def bonus(
     under_policy,
     params,
     under_policy.encode(params, trajectory.observation[1:]),
-    key,
-    num_steps=config.num_steps,
-    num_rollouts=config.num_rollouts,
+    rollout_keys(key, config.num_rollouts, config.num_steps),
     discount=discount,
   )
   return spread(members) * trajectory.mask * trajectory.discount
+
+
+def num_uniforms(config: IveConfig, num_actions: int) -> int:
+  """Random numbers that `look_ahead` takes for each state, U."""
+  return config.num_rollouts * config.num_steps * num_actions
 
 
 def look_ahead(
@@ -226,7 +236,7 @@ def look_ahead(
   model: models.Model,
   params: models.Params,
   state: models.State,
-  key: types.PRNGKey,
+  uniform: Float[Array, '*batch U'],
   *,
   beta: float,
   discount: float,
@@ -244,11 +254,11 @@ def look_ahead(
     model: the agent's own; of its first stream, the task's.
     params: its parameters.
     state: of the model, in which actions are compared.
-    key: of what is drawn.
+    uniform: `num_uniforms` random numbers in [0, 1) for each state.
     beta: deviations that are added.
     discount: gamma per step.
   """
-  under_policy = models.sampled(model)
+  under_policy = models.sampled(model, choose=models.choose_by_uniforms)
   reward = model.head.decode(model.reward(params, state)[..., 0, :])
   num_actions = reward.shape[-1]
   following = jnp.stack(
@@ -260,13 +270,15 @@ def look_ahead(
     ],
     axis=-2,
   )
+  # Every step of every rollout after each action has a number of its own.
+  draws = uniform.reshape(
+    *uniform.shape[:-1], config.num_rollouts, config.num_steps, num_actions
+  )
   members = estimates(
     under_policy,
     params,
     following,
-    key,
-    num_steps=config.num_steps,
-    num_rollouts=config.num_rollouts,
+    jnp.moveaxis(draws, (-3, -2), (0, 1)),
     discount=discount,
   )
   if config.k is None:

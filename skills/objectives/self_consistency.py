@@ -144,8 +144,7 @@ def losses(
     params,
     either[config.policy],
     under_policy.encode(params, observation),
-    key,
-    config.num_steps,
+    jax.random.split(key, config.num_steps),
   )
   return 0.5 * jnp.square(
     temporal_differences(

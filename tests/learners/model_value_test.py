@@ -391,28 +391,31 @@ def test_settings_that_cannot_work_are_refused(settings, message):
     model_value.ModelValueConfig(**settings)
 
 
-def chosen_by(parts, params, noise):
+def chosen_by_estimates(config, params, size, *, greedy):
+  model, _ = two_states()
+  policy = model_value.acting_by_estimates(
+    config, model, policies.make(WORLD, 1.0), greedy=greedy
+  )
   variables = actor_critic.Variables(params, jnp.int32(0))
-  skill = jnp.zeros(len(noise), jnp.int32)
-  return parts.select_action(
-    variables, jnp.zeros_like(skill), skill, {}, jnp.asarray(noise)
+  skill = jnp.zeros(size, jnp.int32)
+  return policy.select_action(
+    variables,
+    jnp.zeros_like(skill),
+    skill,
+    {},
+    jax.random.uniform(KEY, (size, policy.num_uniforms)),
   )
 
 
 def test_actions_are_drawn_by_what_the_model_says_they_lead_to():
-  model, params = two_states()
+  _, params = two_states()
   config = dataclasses.replace(
     CONFIG,
     ive=ive.IveConfig(num_steps=1, acting='estimates', k=0, temperature=2.0),
   )
   # By v^0 the actions of A are worth 1 + .5 * 4 = 3 and 0 + .5 * 2 = 1.
   probability = 1 / (1 + np.exp(-1.0))
-  draws = jax.random.uniform(KEY, (4000, 2))
-  actions, extras = chosen_by(
-    model_value.acting_by_estimates(config, model, policies.make(WORLD, 1.0)),
-    params,
-    draws,
-  )
+  actions, extras = chosen_by_estimates(config, params, 4000, greedy=False)
   # Four deviations of 4000 draws are .028.
   assert abs(np.mean(actions == 0) - probability) < 0.028
   np.testing.assert_allclose(
@@ -426,7 +429,7 @@ def test_actions_are_drawn_by_what_the_model_says_they_lead_to():
 def test_evaluation_by_estimates_takes_the_action_that_is_worth_most(
   beta, best
 ):
-  model, params = two_states()
+  _, params = two_states()
   # Action 0 for certain: v^1(A) = 1 + .5 * 4 = 3 and v^1(B) = 0 + .5 * 4 = 2,
   # so that of A mean and deviation are 3.5 and .5, of B 2 and 0.
   params = params._replace(policy=line([60.0, 0.0], [60.0, 0.0]))
@@ -440,9 +443,7 @@ def test_evaluation_by_estimates_takes_the_action_that_is_worth_most(
   # action 1 paying 1.5 it is the better one for who avoids what is not known:
   # 2.75 + .25 beta and 2.5.
   params = params._replace(reward=line([1.0, 1.5], [0.0, 3.0]))
-  actions, _ = chosen_by(
-    model_value.evaluating_by_estimates(config, model), params, np.zeros((3, 1))
-  )
+  actions, _ = chosen_by_estimates(config, params, 3, greedy=True)
   np.testing.assert_array_equal(actions, [best] * 3)
 
 

@@ -16,7 +16,9 @@ KEY = jax.random.PRNGKey(0)
 def test_tables_imagine_the_expectation_under_the_policy():
   params, under_policy = problems.tables_of_a_model()
   start = under_policy.encode(params, jnp.array([0, 1]))
-  rollout = models.unroll(under_policy, params, params, start, KEY, 2)
+  rollout = models.unroll(
+    under_policy, params, params, start, jax.random.split(KEY, 2)
+  )
   # From the first state 1/4 * 4 = 1, and 1/4 leads to the second one, which
   # pays 2 and stays: 3/4 * 1 + 1/4 * 2 = 1.25.
   np.testing.assert_allclose(rollout.reward, [[1.0, 2.0], [1.25, 2.0]])
@@ -114,8 +116,7 @@ def test_actions_are_drawn_from_the_acting_policy_and_pay_their_own_reward():
     params._replace(reward=reward),
     acting,
     model.encode(params, jnp.zeros(4000, jnp.int32)),
-    KEY,
-    1,
+    KEY[None],
   )
   assert set(np.asarray(rollout.reward[0]).tolist()) == {3.0, 7.0}
   # 4000 draws: 4 deviations are 4 * sqrt(.16 / 4000) = .025.
@@ -146,7 +147,9 @@ def test_streams_of_a_model_have_rewards_and_values_of_their_own():
   state = model.encode(params, jnp.arange(3))
   for stream, (pays, worth) in enumerate([(3.0, 5.0), (4.0, 6.0)]):
     under_policy = models.sampled(model, stream)
-    rollout = models.unroll(under_policy, params, params, state, KEY, 2)
+    rollout = models.unroll(
+      under_policy, params, params, state, jax.random.split(KEY, 2)
+    )
     np.testing.assert_array_equal(rollout.reward, np.full((2, 3), pays))
     np.testing.assert_array_equal(
       under_policy.value(params, rollout.state), np.full((3, 3), worth)

@@ -20,9 +20,7 @@ def members(params, under_policy, observation, num_steps=2, num_rollouts=1):
       under_policy,
       params,
       under_policy.encode(params, observation),
-      KEY,
-      num_steps=num_steps,
-      num_rollouts=num_rollouts,
+      ive.rollout_keys(KEY, num_rollouts, num_steps),
       discount=0.5,
     )
   )(params)
@@ -186,12 +184,37 @@ def test_looking_ahead_by_all_estimates_or_by_one_by_hand(
   @jax.jit
   def look_ahead(params):
     state = model.encode(params, jnp.array([0, 1, 0]))
+    uniform = jax.random.uniform(KEY, (3, ive.num_uniforms(config, 2)))
     return ive.look_ahead(
-      config, model, params, state, KEY, beta=beta, discount=0.5
+      config, model, params, state, uniform, beta=beta, discount=0.5
     )
 
   found = look_ahead(params)
   np.testing.assert_allclose(found, [expected] * 3, rtol=1e-6)
+
+
+def test_each_imagined_action_is_drawn_by_a_number_of_its_own():
+  model, params = biases()
+  params.policy['linear']['b'] = jnp.log(jnp.array([0.25, 0.75]))
+  config = ive.IveConfig(
+    num_steps=1, num_rollouts=2, evaluation='estimates', k=1
+  )
+  # After either action, in the first rollout and in the second.
+  uniform = jnp.array([[0.2, 0.9, 0.3, 0.9], [0.9, 0.9, 0.9, 0.2]])
+  found = ive.look_ahead(
+    config,
+    model,
+    params,
+    model.encode(params, jnp.array([0, 0])),
+    uniform,
+    beta=0.0,
+    discount=0.5,
+  )
+  # v^1 of a rollout is 1 + .5 * 10 = 6 if it begins with action 0, which
+  # numbers below 1/4 draw, and else 2 + .5 * 6 = 5.
+  np.testing.assert_allclose(
+    found, [[1 + 0.5 * 5.5, 2 + 0.5 * 5], [1 + 0.5 * 5, 2 + 0.5 * 5.5]]
+  )
 
 
 @pytest.mark.parametrize(
