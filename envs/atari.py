@@ -23,7 +23,6 @@ environment is made, and not with this module.
 import dm_env
 from dm_env import specs
 from jaxtyping import Float
-from jaxtyping import Int
 from jaxtyping import UInt8
 import numpy as np
 
@@ -100,7 +99,7 @@ class Shrink:
     return (averages + 0.5).astype(np.uint8)
 
 
-class AtariEnvironment(base.Environment):
+class AtariEnvironment(base.DiscreteEnvironment):
   """A game by the protocol above."""
 
   def __init__(
@@ -152,6 +151,7 @@ class AtariEnvironment(base.Environment):
       if actions == 'full'
       else emulator.getMinimalActionSet()
     )
+    self._num_actions = len(self._actions)
     self._rewards = rewards
     height, width = emulator.getScreenDims()
     self._shrink = Shrink(height, width)
@@ -181,27 +181,13 @@ class AtariEnvironment(base.Environment):
     self._pictures = [black] * NUM_STACKED
     return dm_env.restart(self._observe(self._frames[:1]))
 
-  def step(self, action: int | Int[np.ndarray, '']) -> dm_env.TimeStep:
-    """Holds an action for 4 frames, or begins a game if none is under way.
-
-    Args:
-      action: an integer or 0-d integer array in 0..A-1; ignored where a game
-        begins.
-
-    Returns:
-      The time step, with a float32 reward and discount.
-
-    Raises:
-      ValueError: if the action is not one of the A actions.
-    """
-    if self._needs_reset:
-      return self.reset()
-    index = base.action_index(action, len(self._actions))
+  def _step(self, action: int) -> dm_env.TimeStep:
+    """Holds an action for 4 frames."""
     emulator = self._emulator
     reward = 0
     num_seen = 0
     for frame in range(1, ACTION_REPEAT + 1):
-      reward += emulator.act(self._actions[index])
+      reward += emulator.act(self._actions[action])
       is_over = emulator.game_over()
       # Reading the screen costs as much as a frame: only those that are shown.
       if is_over or frame > ACTION_REPEAT - 2:
@@ -237,12 +223,6 @@ class AtariEnvironment(base.Environment):
     """Four gray pictures, the newest last."""
     shape = (SIZE, SIZE, NUM_STACKED)
     return specs.BoundedArray(shape, np.uint8, 0, 255, 'pixels')
-
-  def action_spec(  # pyrefly: ignore[bad-override]
-    self,
-  ) -> specs.DiscreteArray:
-    """One of A actions, int32."""
-    return specs.DiscreteArray(len(self._actions), np.int32, 'action')
 
   def reward_spec(self) -> specs.BoundedArray:
     """A float32 scalar, in [-1, 1] if clipped."""

@@ -1,5 +1,6 @@
 """What the environments here share."""
 
+import abc
 import operator
 
 import dm_env
@@ -14,6 +15,45 @@ class Environment(dm_env.Environment):
   def discount_spec(self) -> specs.BoundedArray:
     """A float32 scalar in [0, 1]."""
     return specs.BoundedArray((), np.float32, 0.0, 1.0, 'discount')
+
+
+class DiscreteEnvironment(Environment):
+  """An environment of A actions.
+
+  A class of such has `_num_actions`, `_step`, and `_needs_reset`, which is true
+  while no episode is under way.
+  """
+
+  _num_actions: int
+  _needs_reset: bool
+
+  def step(self, action: int | Int[np.ndarray, '']) -> dm_env.TimeStep:
+    """Takes a step, or begins an episode if none is under way.
+
+    Args:
+      action: an integer or 0-d integer array in 0..A-1; ignored where an
+        episode begins.
+
+    Returns:
+      The time step, with a float32 reward and discount.
+
+    Raises:
+      ValueError: if the action is not one of the A actions.
+    """
+    if self._needs_reset:
+      return self.reset()
+    return self._step(action_index(action, self._num_actions))
+
+  @abc.abstractmethod
+  def _step(self, action: int) -> dm_env.TimeStep:
+    """Takes a step of an episode that is under way."""
+
+  # dm_env leaves its spec methods without annotations, which reads as None.
+  def action_spec(  # pyrefly: ignore[bad-override]
+    self,
+  ) -> specs.DiscreteArray:
+    """One of A actions, int32."""
+    return specs.DiscreteArray(self._num_actions, np.int32, 'action')
 
 
 def action_index(action: int | Int[np.ndarray, ''], num_actions: int) -> int:

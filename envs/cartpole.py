@@ -60,8 +60,13 @@ def advance(
   return state + _TIME_STEP * np.array([speed, moved, turning, turned])
 
 
-class CartPole(base.Environment):
-  """CartPole with observations of float32."""
+class CartPole(base.DiscreteEnvironment):
+  """CartPole with observations of float32.
+
+  Action 0 pushes to the left, 1 to the right.
+  """
+
+  _num_actions = 2
 
   def __init__(self, *, seed: int = 0):
     """Initializes the environment; an episode begins with `reset`.
@@ -85,11 +90,8 @@ class CartPole(base.Environment):
     self._needs_reset = False
     return dm_env.restart(self._observation())
 
-  def step(self, action: int) -> dm_env.TimeStep:
-    """Pushes once; after an episode's end, begins another."""
-    if self._needs_reset:
-      return self.reset()
-    self._state = advance(self._state, base.action_index(action, 2))
+  def _step(self, action: int) -> dm_env.TimeStep:
+    self._state = advance(self._state, action)
     self._num_steps += 1
     place, _, angle, _ = self._state
     is_over = abs(place) > _FARTHEST or abs(angle) > _STEEPEST
@@ -110,12 +112,6 @@ class CartPole(base.Environment):
   ) -> specs.BoundedArray:
     """Position, speed, angle and angular speed; see `advance`."""
     return specs.BoundedArray((4,), np.float32, -np.inf, np.inf, 'state')
-
-  def action_spec(  # pyrefly: ignore[bad-override]
-    self,
-  ) -> specs.DiscreteArray:
-    """0 pushes to the left, 1 to the right."""
-    return specs.DiscreteArray(2, dtype=np.int32, name='action')
 
   def reward_spec(self) -> specs.BoundedArray:
     """A float32 scalar, always 1."""

@@ -4,7 +4,6 @@ from typing import Any
 
 import dm_env
 from dm_env import specs
-from jaxtyping import Int
 from jaxtyping import Num
 import numpy as np
 
@@ -27,7 +26,7 @@ def _observation_spec(table: np.ndarray, name: str) -> specs.BoundedArray:
   )
 
 
-class TabularEnvironment(base.Environment):
+class TabularEnvironment(base.DiscreteEnvironment):
   """A `tabular_mdp.TabularMDP` as a dm_env environment.
 
   Entering a terminal state ends an episode with discount 0, reaching the
@@ -121,27 +120,12 @@ class TabularEnvironment(base.Environment):
       dm_env.StepType.FIRST, None, None, self._observations[self._state]
     )
 
-  def step(self, action: int | Int[np.ndarray, '']) -> dm_env.TimeStep:
-    """Takes an environment step, or begins an episode if none is under way.
-
-    Args:
-      action: an integer or 0-d integer array in 0..A-1; ignored where an
-        episode begins.
-
-    Returns:
-      The time step, with a float32 reward and discount.
-
-    Raises:
-      ValueError: if the action is not one of the A actions.
-    """
-    if self._needs_reset:
-      return self.reset()
-    index = base.action_index(action, self._num_actions)
-    reward = self._rewards[self._state, index]
+  def _step(self, action: int) -> dm_env.TimeStep:
+    reward = self._rewards[self._state, action]
     if self._successors is not None:
-      state = self._successors[self._state][index]
+      state = self._successors[self._state][action]
     else:
-      row = self._cumulative[self._state, index]
+      row = self._cumulative[self._state, action]
       state = int(row.searchsorted(self._rng.random(), 'right'))
     self._state = state
     self._num_steps += 1
@@ -164,12 +148,6 @@ class TabularEnvironment(base.Environment):
   ) -> specs.BoundedArray:
     """Discrete for integer scalars, else bounded by what the table holds."""
     return _observation_spec(self._observations, self._observation_name)
-
-  def action_spec(  # pyrefly: ignore[bad-override]
-    self,
-  ) -> specs.DiscreteArray:
-    """One of A actions, int32."""
-    return specs.DiscreteArray(self._num_actions, np.int32, 'action')
 
   def reward_spec(self) -> specs.BoundedArray:
     """A float32 scalar between the MDP's smallest and largest reward."""

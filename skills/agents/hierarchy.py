@@ -22,7 +22,6 @@ from typing import Any
 import dm_env
 from dm_env import specs
 import jax
-from jaxtyping import Int
 import numpy as np
 
 from envs import base
@@ -32,7 +31,7 @@ from skills import loading
 from skills import types
 
 
-class HierarchicalEnvironment(base.Environment):
+class HierarchicalEnvironment(base.DiscreteEnvironment):
   """An environment in which skills and primitive actions are chosen.
 
   Actions 0..K-1 are the skills, the next A the primitive actions. Skills act as
@@ -71,7 +70,8 @@ class HierarchicalEnvironment(base.Environment):
     self._skill_length = trained.config.skill_length
     self._discount = discount
     action_spec: Any = environment.action_spec()
-    self._num_primitives = action_spec.num_values if primitives else 0
+    num_primitives = action_spec.num_values if primitives else 0
+    self._num_actions = self._num_skills + num_primitives
     self._key = jax.random.PRNGKey(seed)
     self._episode = 0
     self._steps = 0
@@ -99,26 +99,13 @@ class HierarchicalEnvironment(base.Environment):
     self._observation = timestep.observation
     return timestep
 
-  def step(self, action: int | Int[np.ndarray, '']) -> dm_env.TimeStep:
-    """Runs a skill to its end, or takes a primitive action.
-
-    Args:
-      action: in 0..K+A-1; ignored where an episode begins.
-
-    Returns:
-      The time step after it, with reward and discount as above.
-
-    Raises:
-      ValueError: if there is no such action.
-    """
-    if self._needs_reset:
-      return self.reset()
-    index = base.action_index(action, self._num_skills + self._num_primitives)
-    if index >= self._num_skills:
-      primitive = np.asarray(index - self._num_skills, np.int32)
+  def _step(self, action: int) -> dm_env.TimeStep:
+    """Runs a skill to its end, or takes a primitive action."""
+    if action >= self._num_skills:
+      primitive = np.asarray(action - self._num_skills, np.int32)
       timestep, reward, discount = self._advance(primitive, 0.0, 1.0)
     else:
-      timestep, reward, discount = self._run(index)
+      timestep, reward, discount = self._run(action)
     self._needs_reset = timestep.last()
     return timestep._replace(
       reward=np.float32(reward), discount=np.float32(discount)
@@ -160,9 +147,7 @@ class HierarchicalEnvironment(base.Environment):
     self,
   ) -> specs.DiscreteArray:
     """One of K skills and A primitive actions, int32."""
-    return specs.DiscreteArray(
-      self._num_skills + self._num_primitives, np.int32, 'skill_or_action'
-    )
+    return specs.DiscreteArray(self._num_actions, np.int32, 'skill_or_action')
 
   def reward_spec(self) -> specs.Array:  # pyrefly: ignore[bad-override]
     """A float32 scalar, the sum over a skill."""

@@ -8,7 +8,6 @@ state counts as often as it was sampled.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +15,9 @@ from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Int
 
-from skills import checks
 from skills import types
 from skills.objectives import base
-from skills.objectives import vic
+from skills.objectives import bonus as bonus_lib
 
 STREAM = 'counts'
 
@@ -64,24 +62,13 @@ def bonus(num_states: int, timesteps: base.Timesteps) -> base.IntrinsicReward:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CountsConfig:
+class CountsConfig(bonus_lib.BonusConfig):
   """Settings of a skill reward with a count bonus.
 
-  Attributes:
-    over: configuration of the skill reward.
-    bonus_weight: weight of the bonus relative to it.
-    timesteps: 'final' counts and pays for the state in which a skill ends;
-      'every' for each state that it visits.
+  States are counted where they are paid for.
   """
 
-  over: Any = vic.VicConfig()
   bonus_weight: float = 3.0
-  timesteps: str = 'final'
-
-  def __post_init__(self) -> None:
-    """Checks the settings."""
-    checks.at_least(self, 0, 'bonus_weight')
-    checks.choice(self, base.TIMESTEPS, 'timesteps')
 
 
 def make(
@@ -98,9 +85,7 @@ def make(
       f'observations of shape {context.problem.observation_shape}; use the '
       "bonus of 'rnd' instead."
     )
-  exploration = bonus(
-    context.problem.num_states, base.TIMESTEPS[config.timesteps]
-  )
-  return base.add(
-    context.objective(config.over), base.scale(exploration, config.bonus_weight)
+  timesteps = base.TIMESTEPS[config.timesteps]
+  return bonus_lib.add(
+    config, context, bonus(context.problem.num_states, timesteps)
   )

@@ -15,7 +15,6 @@ timestep of a batch, not from a random quarter.
 """
 
 import dataclasses
-from typing import Any
 from typing import NamedTuple
 
 import haiku as hk
@@ -31,7 +30,7 @@ from skills import types
 from skills.networks import build
 from skills.networks import torsos
 from skills.objectives import base
-from skills.objectives import vic
+from skills.objectives import bonus as bonus_lib
 from skills.ops import moments as moments_lib
 
 STREAM = 'rnd'
@@ -145,34 +144,26 @@ def bonus(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RndConfig:
+class RndConfig(bonus_lib.BonusConfig):
   """Settings of a skill reward with an RND bonus.
 
   Attributes:
-    over: configuration of the skill reward.
-    bonus_weight: weight of the bonus relative to it.
     hidden_sizes: units of each hidden layer of both networks.
     embedding_size: size of their output.
     learning_rate: step size of the predictor's optimizer.
     optimizer: its name.
-    timesteps: 'final' pays for the state in which a skill ends; 'every' for
-      each state that it visits.
   """
 
-  over: Any = vic.VicConfig()
-  bonus_weight: float = 1.0
   hidden_sizes: tuple[int, ...] = (64,)
   embedding_size: int = 32
   learning_rate: float = 1e-4
   optimizer: str = 'adam'
-  timesteps: str = 'final'
 
   def __post_init__(self) -> None:
     """Checks the settings."""
-    checks.at_least(self, 0, 'bonus_weight')
+    super().__post_init__()
     checks.positive(self, 'learning_rate')
     checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
-    checks.choice(self, base.TIMESTEPS, 'timesteps')
 
 
 def make(
@@ -192,6 +183,4 @@ def make(
     base.TIMESTEPS[config.timesteps],
     context.problem,
   )
-  return base.add(
-    context.objective(config.over), base.scale(exploration, config.bonus_weight)
-  )
+  return bonus_lib.add(config, context, exploration)
