@@ -159,7 +159,7 @@ def rollout(
   return trajectory, end
 
 
-def links_of(
+def _links_of(
   agent: registry.Agent, environment: functional_lib.FunctionalEnvironment
 ) -> int | None:
   """Skills in an episode; None where episodes do not end.
@@ -192,7 +192,7 @@ def make(
       are to last as long.
   """
   config = agent.config
-  num_links = links_of(agent, environment)
+  num_links = _links_of(agent, environment)
   if config.keeps_skill and num_links is None:
     raise ValueError(
       'keeps_skill must be false on device where episodes do not end, got true.'
@@ -222,7 +222,7 @@ def make(
   return Program(
     init,
     _make_train(agent, _make_update(agent, environment, reset)),
-    _make_evaluate(agent, environment, reset),
+    _make_evaluate(agent, environment, reset, num_links),
   )
 
 
@@ -462,12 +462,12 @@ def _make_evaluate(
   agent: registry.Agent,
   environment: functional_lib.FunctionalEnvironment,
   reset: _Reset,
+  num_links: int | None,
 ) -> Callable[[OnDeviceState, types.PRNGKey, int], types.Trajectory]:
   """Runs fresh skills of the evaluation policy: single ones, or chains."""
   config = agent.config
   num_steps = config.skill_length
   acting_policy = agent.evaluation_acting_policy
-  num_links = links_of(agent, environment)
   chains = _make_chains(agent, environment, reset)
 
   def singles(
