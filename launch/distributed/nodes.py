@@ -223,10 +223,14 @@ class Learner(Node):
     self._replay_clients = list(replay_clients)
     self._counter = self._connect_to_counter(counter)
     config = self._config
-    beside = [_Published(counter, replay_clients)]
+    agent = builder_lib.make_agent(config, environment_spec)
     self._logger = (
       run_loggers.make(
-        self._folder, 'learner', beside=beside, wandb=experiment.wandb
+        self._folder,
+        'learner',
+        diagnose=agent.objective.diagnose,
+        beside=[_Published(counter, replay_clients)],
+        wandb=experiment.wandb,
       )
       if self._is_first
       else acme_api.loggers.NoOpLogger()
@@ -239,7 +243,7 @@ class Learner(Node):
     self._iterator = builder.make_dataset_iterator(self._replay_clients)
     self._learner = builder.make_learner(
       jax.random.PRNGKey(experiment.seed_for('learner')),
-      builder_lib.make_agent(config, environment_spec),
+      agent,
       self._iterator,
       self._replay_clients,
       counter=acme_api.counting.Counter(

@@ -36,7 +36,6 @@ from skills.evaluation.figures import draw
 from skills.evaluation.figures import figure_types
 from skills.evaluation.figures import policy_plots
 from skills.evaluation.figures import skill_figures
-from skills.learners import model_value
 from skills.networks import models
 from skills.objectives import disdain
 from skills.objectives import extrinsic
@@ -389,16 +388,11 @@ def _policy_set(
 
 def _model(final: final_lib.Final) -> Figures:
   """Where model and value disagree, and where the value is wrong."""
-  config, environment = final.agent.config, final.environment
-  learner = config.learner
-  if not isinstance(learner, model_value.ModelValueConfig) or not isinstance(
-    environment, capabilities.HasTables
-  ):
+  model, environment = final.agent.learner.model, final.environment
+  if model is None or not isinstance(environment, capabilities.HasTables):
     return []
   mdp: Any = environment.mdp
-  model = model_value.make_model(
-    learner, config.network, final.agent.problem, final.agent.objective
-  )
+  discount = final.agent.config.learner.discount
   params = final.variables.params
   states = model.encode(params, jnp.asarray(environment.observations))
   members = ive.estimates(
@@ -408,7 +402,7 @@ def _model(final: final_lib.Final) -> Figures:
     ive.rollout_keys(
       jax.random.PRNGKey(0), _IMAGINED_ROLLOUTS, _IMAGINED_STEPS
     ),
-    discount=learner.discount,
+    discount=discount,
   )
   # Nothing is learned of states in which nothing is done.
   is_terminal = mdp.terminal
@@ -418,10 +412,10 @@ def _model(final: final_lib.Final) -> Figures:
     spread = np.where(is_terminal, np.nan, ive.spread(members))
     shown.append(skill_figures.inconsistency(spread, _IMAGINED_STEPS, grid))
   if final.agent.objective.streams == (extrinsic.STREAM,):
-    if learner.discount < 1:
+    if discount < 1:
       logits = model.policy(params, states)
       exact = mdp.state_values(
-        np.asarray(jax.nn.softmax(logits), np.float64), learner.discount
+        np.asarray(jax.nn.softmax(logits), np.float64), discount
       )
       learned = np.where(is_terminal, np.nan, members[0])
       shown.append(

@@ -18,7 +18,6 @@ import numpy as np
 from launch.runs import run_files
 from skills import loading
 from skills.agents import acme_api
-from skills.objectives import domino
 
 # Seconds between rows of loggers that are written to very often.
 EVERY_S = 1.0
@@ -33,35 +32,36 @@ class _CSVLogger(acme_api.loggers.CSVLogger):
     self._file.close()
 
 
-class CollapseWarning(acme_api.loggers.Logger):
-  """Warns once if all policies of a set behave alike."""
+# As `IntrinsicReward.diagnose`.
+Diagnose = Callable[[Mapping[str, Any], int], str | None]
 
-  # By chance distances to nearest neighbours are about 1, seldom above 2.
-  LIMIT = 2.0
-  # The averages are still those of the beginning.
-  FIRST_UPDATES = 1000
 
-  def __init__(self, warn: Callable[[str], None] = logging.warning):
-    """Initializes the logger; `warn` gets the message."""
+class Diagnosis(acme_api.loggers.Logger):
+  """Warns once of what an objective says of its metrics."""
+
+  def __init__(
+    self,
+    diagnose: Diagnose,
+    warn: Callable[[str], None] = logging.warning,
+  ):
+    """Initializes the logger.
+
+    Args:
+      diagnose: metrics, number of updates -> a message, or None.
+      warn: gets the message.
+    """
+    self._diagnose = diagnose
     self._warn = warn
     self._has_warned = False
 
   def write(self, data: Mapping[str, Any]) -> None:
     """Looks at a learner's row."""
-    apart = data.get(domino.DISTANCE_OVER_NOISE)
-    if (
-      apart is None
-      or self._has_warned
-      or data.get('learner_steps', 0) < self.FIRST_UPDATES
-      or float(apart) >= self.LIMIT
-    ):
+    if self._has_warned:
       return
-    self._has_warned = True
-    self._warn(
-      'All policies do the same, so nothing tells them how to differ. Raise '
-      'learner.entropy_weight, learner.policy_init_scale or (of tables) '
-      'learner.table_init_stddev, or lower objective.initial_multiplier.'
-    )
+    message = self._diagnose(data, int(data.get('learner_steps', 0)))
+    if message is not None:
+      self._has_warned = True
+      self._warn(message)
 
   def close(self) -> None:
     """Nothing to do."""
@@ -178,6 +178,7 @@ def make(
   *,
   every_s: float = EVERY_S,
   steps_key: str = 'actor_steps',
+  diagnose: Diagnose | None = None,
   beside: Sequence[acme_api.loggers.Logger] = (),
   wandb: bool = False,
 ) -> acme_api.loggers.Logger:
@@ -189,6 +190,7 @@ def make(
     every_s: seconds between rows; rows in between are dropped unread, so that
       no computation is waited for.
     steps_key: what TensorBoard draws numbers over.
+    diagnose: of a learner's logger, the objective's.
     beside: further loggers of the same rows.
     wandb: whether Weights & Biases gets them, too.
   """
@@ -204,7 +206,7 @@ def make(
         label,
         steps_key=steps_key,
       ),
-      *([CollapseWarning()] if label == 'learner' else []),
+      *([Diagnosis(diagnose)] if diagnose is not None else []),
       *([WandbLogger(output_dir, label, steps_key)] if wandb else []),
       *beside,
     ]

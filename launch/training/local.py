@@ -38,13 +38,6 @@ _JOIN_S = 12.0
 # How long an actor may take to end its episode when a run is over.
 _EPISODE_S = 2.0
 
-# Seconds between rows. Evaluations are few, and none is left out.
-_LOGGERS = {
-  'actor': run_loggers.EVERY_S,
-  'learner': run_loggers.EVERY_S,
-  'evaluator': 0.0,
-}
-
 
 class Worker(threading.Thread):
   """A thread that keeps its exception, for the main thread to raise."""
@@ -98,9 +91,18 @@ class Run:
     self.agent = builder_lib.make_agent(experiment.config, spec)
     self.loggers = {
       label: run_loggers.make(
-        self.folder, label, every_s=every_s, wandb=experiment.wandb
+        self.folder,
+        label,
+        every_s=every_s,
+        diagnose=diagnose,
+        wandb=experiment.wandb,
       )
-      for label, every_s in _LOGGERS.items()
+      # Evaluations are few, and none is left out.
+      for label, every_s, diagnose in (
+        ('actor', run_loggers.EVERY_S, None),
+        ('learner', run_loggers.EVERY_S, self.agent.objective.diagnose),
+        ('evaluator', 0.0, None),
+      )
     }
     self.counter = acme_api.counting.Counter()
     builder = builder_lib.SkillBuilder(

@@ -126,9 +126,16 @@ class _Run:
     self.rollouts_per_call = rollouts_per_call(self.steps_per_rollout)
     self.loggers = {
       label: run_loggers.make(
-        self.folder, label, every_s=0, wandb=experiment.wandb
+        self.folder,
+        label,
+        every_s=0,
+        diagnose=diagnose,
+        wandb=experiment.wandb,
       )
-      for label in ('learner', 'evaluator')
+      for label, diagnose in (
+        ('learner', self.agent.objective.diagnose),
+        ('evaluator', None),
+      )
     }
     self.wall_time = run_checkpoints.WallTime()
     if resume:

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from jaxtyping import Shaped
 
 from skills import types
+from skills.networks import models
 from skills.networks import torsos
 
 Variables = types.PyTree
@@ -51,6 +52,8 @@ class Learner(NamedTuple):
       from it; None for learners that cannot tell.
     take_policy: state, trained state of the same shapes -> the state with the
       trained policy; None for learners without a policy beside their values.
+    model: the model that is learned, whose parameters are those of `variables`;
+      None for learners without one.
   """
 
   init: Callable[[types.PRNGKey], LearnerState]
@@ -65,6 +68,7 @@ class Learner(NamedTuple):
     | None
   ) = None
   take_policy: Callable[[Any, Any], LearnerState] | None = None
+  model: models.Model | None = None
 
 
 class ActingPolicy(NamedTuple):

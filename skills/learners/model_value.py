@@ -450,7 +450,8 @@ def make_agent_functions(
       'learned, and ignorance does not show. Set learner.model.init_scale=1.',
       stacklevel=2,
     )
-  model = make_model(config, network_config, problem, objective)
+  num_streams = len(_streams(config, objective))
+  model = models.latent(config.model, network_config, problem, num_streams)
   distribution = policies.make(problem, 1.0)
 
   def outputs(params, observation, skill, uniform):
@@ -467,24 +468,6 @@ def make_agent_functions(
     act(config.ive.acting, greedy=False),
     act(config.ive.evaluation, greedy=True),
   )
-
-
-def make_model(
-  config: ModelValueConfig,
-  network_config: torsos.NetworkConfig,
-  problem: types.ProblemSpec,
-  objective: objectives.IntrinsicReward,
-) -> models.Model:
-  """The learner's model, of all that it is paid.
-
-  Args:
-    config: settings of the learner.
-    network_config: of the model's encoder.
-    problem: the environment's shapes.
-    objective: what it learns from; its first stream is the task.
-  """
-  num_streams = len(_streams(config, objective))
-  return models.latent(config.model, network_config, problem, num_streams)
 
 
 def _streams(
@@ -703,4 +686,4 @@ def make(
     return actor_critic.Variables(state.params, state.steps)
 
   init = _make_init(model, optimizer, objective)
-  return base.Learner(init, update, variables)
+  return base.Learner(init, update, variables, model=model)

@@ -8,6 +8,7 @@ would be a density.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -134,6 +135,8 @@ class IntrinsicReward(NamedTuple):
     features: of objectives that compare policies by features.
     min_value_ratio: the least value of each policy, as a part of that of policy
       0, where the objective constrains it.
+    diagnose: metrics of an update and the number of updates so far -> what its
+      user should be warned of, else None.
   """
 
   streams: tuple[str, ...]
@@ -148,6 +151,7 @@ class IntrinsicReward(NamedTuple):
   bootstrap_at_skill_end: bool = False
   features: PolicyFeatures | None = None
   min_value_ratio: float | None = None
+  diagnose: Callable[[Mapping[str, Any], int], str | None] | None = None
 
 
 class AuxiliaryLoss(NamedTuple):

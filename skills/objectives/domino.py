@@ -28,7 +28,9 @@ the same are at once paid for different things.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 
 import jax
@@ -56,7 +58,12 @@ STREAM = 'diversity'
 CONSTRAINTS = ('multiplier', 'none', 'linear', 'smerl', 'reverse_smerl')
 
 DISTANCE_OVER_NOISE = 'policies/distance_over_noise'
-"""About 1 where all policies do the same."""
+"""About 1 where all policies do the same, by chance seldom above 2."""
+
+_COLLAPSED_BELOW = 2.0
+
+# Before so many updates the averages are still those of the beginning.
+_DIAGNOSED_AFTER = 1000
 
 # Values of attractive_coeff: the two objectives of the paper.
 REPULSIVE = 0.0
@@ -518,6 +525,21 @@ def make(
     min_value_ratio=(
       None if config.constraint in ('none', 'linear') else config.alpha
     ),
+    diagnose=diagnose,
+  )
+
+
+def diagnose(metrics: Mapping[str, Any], num_updates: int) -> str | None:
+  """Says that all policies do the same, and what helps, where they do."""
+  if (
+    num_updates < _DIAGNOSED_AFTER
+    or metrics[DISTANCE_OVER_NOISE] >= _COLLAPSED_BELOW
+  ):
+    return None
+  return (
+    'All policies do the same, so nothing tells them how to differ. Raise '
+    'learner.entropy_weight, learner.policy_init_scale or (of tables) '
+    'learner.table_init_stddev, or lower objective.initial_multiplier.'
   )
 
 

@@ -19,17 +19,13 @@ from tests import runs
     # Once, and not before the averages mean something.
     ([(999, 0.1), (1000, 1.9), (1001, 0.1)], 1),
     ([(999, 0.1), (2000, 2.1)], 0),
-    ([(2000, None)], 0),
   ],
 )
 def test_collapsed_policies_are_warned_of_once(rows, num_warnings):
   warnings = []
-  logger = run_loggers.CollapseWarning(warnings.append)
+  logger = run_loggers.Diagnosis(domino.diagnose, warnings.append)
   for steps, apart in rows:
-    row = {'learner_steps': steps}
-    if apart is not None:
-      row[domino.DISTANCE_OVER_NOISE] = apart
-    logger.write(row)
+    logger.write({'learner_steps': steps, domino.DISTANCE_OVER_NOISE: apart})
   assert len(warnings) == num_warnings
   assert all('All policies do the same' in text for text in warnings)
 
