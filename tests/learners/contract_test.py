@@ -13,28 +13,33 @@ import pytest
 from skills import checkpoints
 from skills import config as config_lib
 from skills import registry
+from skills.networks import models
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import disdain
 from skills.objectives import extrinsic
 from tests import problems
 
-# Table and perceptron with discrete actions, perceptron with continuous ones.
-KINDS = {
-  'actor_critic': ('table', 'mlp', 'control'),
-  'model_value': ('table', 'mlp'),
-  'q_learning': ('table', 'mlp'),
-  'soft_actor_critic': ('control',),
+# Problems: discrete states, vectors, and vectors with vectors as actions.
+PROBLEMS = {
+  'table': problems.TABLE,
+  'mlp': problems.VECTOR,
+  'vectors': problems.CONTINUOUS,
+}
+# The learner with a model knows no skills.
+WITHOUT_SKILLS = frozenset({'model_value'})
+DISCRETE_ONLY = frozenset({'q_learning', 'model_value'})
+# So that all parameters are random at first but those that are 0 in any case.
+SETTINGS = {
+  'actor_critic': {'table_init_stddev': 1.0},
+  'model_value': {'model': models.LatentConfig(size=8, normalize=True)},
 }
 CASES = [
   f'{learner}:{kind}'
   for learner in registry.LEARNERS
-  for kind in KINDS[learner]
+  for kind in PROBLEMS
+  if kind != 'vectors' or learner not in DISCRETE_ONLY
 ]
-# The learner with a model knows no skills.
-WITHOUT_SKILLS = frozenset({'model_value'})
-# Those whose random numbers belong to places in the batch.
-DRAWS_BY_PLACE = ('model_value', 'soft_actor_critic')
 
 
 class Case(NamedTuple):
@@ -51,14 +56,13 @@ def make_case(name):
   objective = (
     disdain.DisdainConfig() if has_skills else extrinsic.ExtrinsicConfig()
   )
-  network, problem = torsos.NetworkConfig(), problems.TABLE
+  network, problem = torsos.NetworkConfig(), PROBLEMS[kind]
   if kind != 'table':
     objective = problems.with_networks(objective)
     network = torsos.NetworkConfig(hidden_sizes=(8,))
-    problem = problems.VECTOR if kind == 'mlp' else problems.CONTROL
   config = config_lib.SkillAgentConfig(
     objective=objective,
-    learner=registry.LEARNERS[learner].config(),
+    learner=registry.LEARNERS[learner].config(**SETTINGS.get(learner, {})),
     network=network,
     num_skills=problems.NUM_SKILLS if has_skills else 1,
     skill_length=problems.NUM_STEPS,
@@ -100,25 +104,43 @@ def trained(case, num_updates=3):
   return state
 
 
-def test_init_depends_on_the_key_only(case):
-  init = case.agent.learner.init
-  chex.assert_trees_all_equal(init(key(1)), init(key(1)))
-  one, other = jax.tree.leaves((init(key(1)).key, init(key(2)).key))
-  assert np.any(one != other)
+def test_initial_parameters_are_those_of_the_key(case):
+  init = jax.jit(case.agent.learner.init)
+  state, other = init(key(1)), init(key(2))
+  chex.assert_trees_all_equal(state, init(key(1)))
+  random = [
+    np.any(x != y)
+    for x, y in zip(*map(jax.tree.leaves, (state.params, other.params)))
+    # Biases begin at 0.
+    if np.any(x != 0)
+  ]
+  assert random
+  assert all(random)
+  one, two = jax.tree.leaves((state.key, other.key))
+  assert np.any(one != two)
 
 
 def test_state_has_parameters_an_objective_s_state_and_a_count(case):
   state = case.agent.learner.init(key())
   assert jax.tree.leaves(state.params)
-  assert int(state.steps) == 0
-  state = trained(case, num_updates=3)
-  assert int(state.steps) == 3
-  assert int(case.agent.learner.variables(state).steps) == 3
+  for steps in range(3):
+    assert int(state.steps) == steps
+    assert int(case.agent.learner.variables(state).steps) == steps
+    state, _ = case.update(state, make_batch(case, seed=steps))
   # The objective's state is the one that its functions take.
   rewards = case.agent.objective.reward(state.objective, make_batch(case))
   chex.assert_shape(
     rewards, (*make_batch(case).mask.shape, len(case.agent.objective.streams))
   )
+
+
+def test_a_compiled_update_is_the_plain_one_and_leaves_its_inputs_alone(case):
+  inputs = trained(case), make_batch(case, seed=9)
+  before = jax.tree.map(np.array, inputs)
+  plain = case.agent.learner.update(*inputs)
+  # Arrays cannot be changed, but dictionaries of them can.
+  chex.assert_trees_all_equal(inputs, before)
+  chex.assert_trees_all_close(case.update(*inputs), plain, rtol=1e-5, atol=1e-5)
 
 
 def test_an_update_changes_parameters_and_keeps_all_finite(case):
@@ -164,8 +186,9 @@ def test_padding_changes_nothing(case):
   )
 
 
+# Random numbers of the model's rollouts belong to places in the batch.
 @pytest.mark.parametrize(
-  'name', [name for name in CASES if not name.startswith(DRAWS_BY_PLACE)]
+  'name', [name for name in CASES if not name.startswith('model_value')]
 )
 def test_the_order_of_a_batch_does_not_matter(name):
   case = make_case(name)
