@@ -25,7 +25,7 @@ KEY = jax.random.PRNGKey(0)
 TABLES = torsos.NetworkConfig()
 SMALL = torsos.NetworkConfig(hidden_sizes=(16,))
 S, A = 3, 2
-WORLD = types.ProblemSpec(
+PROBLEM = types.ProblemSpec(
   observation_shape=(), observation_dtype='int32', num_states=S, num_actions=A
 )
 # Plain gradient ascent on plain advantages.
@@ -88,14 +88,14 @@ def batch_of(rows, mu):
   )
 
 
-def on_world(*, bootstrap_at_skill_end, **settings):
-  """A learner of the world's own reward, with tables, and one skill."""
-  objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
+def ring_learner(*, bootstrap_at_skill_end, **settings):
+  """A learner of the environment's reward, with tables, and one skill."""
+  objective = registry.make_objective(extrinsic.ExtrinsicConfig(), PROBLEM, 1)
   config = actor_critic.ActorCriticConfig(**{**PLAIN, **settings})
   parts = actor_critic.make_agent_functions(
     config,
     torsos.NetworkConfig(),
-    WORLD,
+    PROBLEM,
     1,
     objective._replace(bootstrap_at_skill_end=bootstrap_at_skill_end),
   )
@@ -145,7 +145,7 @@ def test_the_policy_s_step_is_the_exact_gradient_of_what_it_is_paid(lambda_):
     for _ in range(round(4**NUM_STEPS * np.prod(PI[row[0][:-1], row[1]])))
   ]
   assert len(rows) == 4**NUM_STEPS
-  parts = on_world(
+  parts = ring_learner(
     bootstrap_at_skill_end=False,
     discount=1.0,
     lambda_=lambda_,
@@ -165,7 +165,7 @@ def test_the_policy_s_step_is_the_exact_gradient_of_what_it_is_paid(lambda_):
 
 
 def value_of(pi, gamma):
-  """V of a policy in the world that goes on for ever."""
+  """V of a policy in the environment that never ends."""
   transition, reward = np.zeros((S, S)), np.zeros(S)
   for s, a in itertools.product(range(S), range(A)):
     transition[s, follow(s, a)] += pi[s, a]
@@ -179,7 +179,7 @@ def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
   clip_rho_threshold, lambda_
 ):
   mu = np.full((S, A), 0.5)
-  parts = on_world(
+  parts = ring_learner(
     bootstrap_at_skill_end=True,
     discount=0.8,
     lambda_=lambda_,
@@ -209,7 +209,7 @@ def test_values_of_another_policy_s_steps_are_those_of_the_learner_s(
 
 def test_values_per_step_are_of_the_size_of_what_a_step_pays():
   stays = np.array([[1 - 1e-6, 1e-6], [0.5, 0.5], [0.5, 0.5]])
-  parts = on_world(
+  parts = ring_learner(
     bootstrap_at_skill_end=True,
     discount=0.9,
     value_learning_rate=1.0,
@@ -239,7 +239,7 @@ def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
     (True, 1.0, 0.5 + 0.9 * 7.0),
     (True, 0.0, 0.5),
   ):
-    parts = on_world(
+    parts = ring_learner(
       bootstrap_at_skill_end=bootstrap_at_skill_end,
       discount=0.9,
       value_learning_rate=1.0,
@@ -256,7 +256,7 @@ def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
 
 
 def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
-  parts = on_world(
+  parts = ring_learner(
     bootstrap_at_skill_end=False,
     policy_learning_rate=0.4,
     policy_decay=4,
@@ -285,7 +285,7 @@ def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
 
 
 def test_entropy_is_climbed_where_nothing_is_paid():
-  parts = on_world(
+  parts = ring_learner(
     bootstrap_at_skill_end=False, entropy_weight=1.0, policy_learning_rate=1.0
   )
   batch = batch_of(every_sequence(2, range(S)), np.full((S, A), 0.5))
@@ -319,7 +319,7 @@ def paying(values, weights):
 def streams_learner(values, weights, **settings):
   distribution = policies.of_indices(A)
   policy, critic = (
-    heads.make(torsos.NetworkConfig(), WORLD, 1, size)
+    heads.make(torsos.NetworkConfig(), PROBLEM, 1, size)
     for size in (A, len(weights))
   )
   learner = actor_critic.make(
@@ -435,7 +435,7 @@ def test_a_policy_that_has_moved_far_enough_goes_no_further(
 ):
   batch = batch_of([([0, 1], (1,), (paid,))], np.full((S, A), chosen_by))
   for ppo_clip, goes in ((0.2, moves), (None, True)):
-    parts = on_world(
+    parts = ring_learner(
       bootstrap_at_skill_end=False, ppo_clip=ppo_clip, policy_learning_rate=0.1
     )
     state, _ = parts.learner.update(parts.learner.init(KEY), batch)
@@ -485,7 +485,7 @@ def continuous_agent():
 
 
 @pytest.mark.parametrize('kind', ['table', 'vectors'])
-def test_what_stands_in_padding_changes_nothing(kind):
+def test_padding_changes_nothing(kind):
   the_agent = agent(problems.TABLE) if kind == 'table' else continuous_agent()
   problem = problems.TABLE if kind == 'table' else problems.VECTOR
   update = problems.jit_once(the_agent.learner.update)
@@ -603,7 +603,7 @@ REACH = types.ProblemSpec(
 
 
 def reach(the_agent, variables, key, batch, acting_policy):
-  """Skills in that world, `[8, batch]`."""
+  """Skills in that environment, `[8, batch]`."""
   start_key, key = jax.random.split(key)
   places = jax.random.uniform(start_key, (2, batch), minval=-1.0)
   skill = jnp.zeros((batch,), jnp.int32)
@@ -674,6 +674,6 @@ def test_it_learns_to_come_where_it_is_told_with_continuous_actions():
     lambda s: jax.lax.scan(train, s, jax.random.split(KEY, 400))
   )(state)
   after = mean_distance(state)
-  # Two uniform places are 2/3 apart; whoever stands still stays so far away.
+  # Two uniform places are 2/3 apart; without a move they stay so far away.
   assert before > 0.6
   assert after < 0.1

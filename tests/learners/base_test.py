@@ -6,7 +6,7 @@ import pytest
 
 from skills.learners import base
 
-# A whole skill, one cut short, and one that ended the world in its second
+# A whole skill, one cut short, and one that ended the episode in its second
 # step, beside which the environment's discount is 0.
 MASK = jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
 DISCOUNT = jnp.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
@@ -16,7 +16,7 @@ DISCOUNT = jnp.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
   ('bootstrap_at_skill_end', 'expected'),
   [
     (False, [[0.9, 0.9, 0.45], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]]),
-    # Past its end a skill goes on, unless the world ended; padding never does.
+    # Returns go on past a skill's end, unless it ended the episode.
     (True, [[0.9, 0.9, 0.45], [0.9, 0.9, 0.0], [0.9, 0.0, 0.0]]),
   ],
 )

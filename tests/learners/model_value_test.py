@@ -24,7 +24,7 @@ from skills.ops import moments
 from tests import problems
 
 KEY = jax.random.PRNGKey(0)
-WORLD = types.ProblemSpec(
+PROBLEM = types.ProblemSpec(
   observation_shape=(), observation_dtype='int32', num_states=2, num_actions=2
 )
 CONFIG = model_value.ModelValueConfig(
@@ -55,7 +55,7 @@ def two_states():
   v(B) = 2, pi(.|A) = (1/4, 3/4) and pi(.|B) = (1/2, 1/2).
   """
   model = problems.compiled(
-    models.latent(CONFIG.model, torsos.NetworkConfig(), WORLD)
+    models.latent(CONFIG.model, torsos.NetworkConfig(), PROBLEM)
   )
   # tanh(20) is 1.
   rows = jnp.array([[20.0], [-20.0]])
@@ -155,7 +155,7 @@ def test_returns_advantages_and_the_improved_policy_by_hand():
   )
 
 
-def test_after_the_world_s_end_nothing_is_worth_anything():
+def test_values_after_the_episode_s_end_are_0():
   made, _ = aim(discount=0.0)
   # G_1 = 1; G_0 = 2 + .5 * (1.5 + .5 * (1 - 1)).
   np.testing.assert_allclose(made.value[:, 0, 0], [2.75, 1.0, 0.0], rtol=1e-6)
@@ -198,7 +198,7 @@ def test_losses_by_hand():
 def test_after_the_end_whatever_is_done_pays_nothing_and_is_worth_nothing():
   batch = trajectory(discount=0.0)
   over = model_value.is_over(batch, 5)
-  # The second step ends the first row's world; the second row is cut short.
+  # The second step ends the first row's episode; the second row is cut short.
   np.testing.assert_array_equal(over[:, 0], [0, 0, 1, 1, 1])
   np.testing.assert_array_equal(over[:, 1], [0, 0, 0, 0, 0])
   model, params = two_states()
@@ -281,10 +281,10 @@ def test_padding_changes_nothing():
 
 
 def agent(**settings):
-  objective = registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1)
+  objective = registry.make_objective(extrinsic.ExtrinsicConfig(), PROBLEM, 1)
   config = model_value.ModelValueConfig(**settings)
   parts = model_value.make_agent_functions(
-    config, torsos.NetworkConfig(), WORLD, 1, objective
+    config, torsos.NetworkConfig(), PROBLEM, 1, objective
   )
   return parts._replace(learner=problems.compiled(parts.learner))
 
@@ -338,7 +338,7 @@ def test_it_learns_which_action_pays_in_each_state(weight):
   value = models.latent(
     models.LatentConfig(size=8, num_atoms=21, support_max=3.0),
     torsos.NetworkConfig(),
-    WORLD,
+    PROBLEM,
   )
   worth = value.head.decode(
     value.value(
@@ -351,22 +351,22 @@ def test_it_learns_which_action_pays_in_each_state(weight):
   assert jnp.all(worth > 2.5)
 
 
-def test_what_it_cannot_learn_is_refused():
+def test_skills_and_a_memory_are_refused():
   with pytest.raises(ValueError, match='num_skills=1.*got 4 skills'):
     model_value.make_agent_functions(
       CONFIG,
       torsos.NetworkConfig(),
-      WORLD,
+      PROBLEM,
       4,
-      registry.make_objective(vic.VicConfig(), WORLD, 4),
+      registry.make_objective(vic.VicConfig(), PROBLEM, 4),
     )
   with pytest.raises(ValueError, match='lstm_size must be None'):
     model_value.make_agent_functions(
       CONFIG,
       torsos.NetworkConfig(hidden_sizes=(4,), lstm_size=4),
-      WORLD,
+      PROBLEM,
       1,
-      registry.make_objective(extrinsic.ExtrinsicConfig(), WORLD, 1),
+      registry.make_objective(extrinsic.ExtrinsicConfig(), PROBLEM, 1),
     )
 
 
@@ -394,7 +394,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
 def chosen_by_estimates(config, params, size, *, greedy):
   model, _ = two_states()
   policy = model_value.acting_by_estimates(
-    config, model, policies.make(WORLD, 1.0), greedy=greedy
+    config, model, policies.make(PROBLEM, 1.0), greedy=greedy
   )
   variables = actor_critic.Variables(params, jnp.int32(0))
   skill = jnp.zeros(size, jnp.int32)
@@ -440,7 +440,7 @@ def test_evaluation_by_estimates_takes_the_action_that_is_worth_most(
     ),
   )
   # Actions 0 and 1 of A: 1 + .5 (3.5 + .5 beta) and 0 + .5 * 2, but with
-  # action 1 paying 1.5 it is the better one for who avoids what is not known:
+  # action 1 paying 1.5 it is the better one where what is not known is avoided:
   # 2.75 + .25 beta and 2.5.
   params = params._replace(reward=line([1.0, 1.5], [0.0, 3.0]))
   actions, _ = chosen_by_estimates(config, params, 3, greedy=True)
@@ -462,7 +462,7 @@ def test_the_bonus_is_one_more_stream_of_the_task_s_own_disagreement():
   model = models.latent(
     models.LatentConfig(size=4, num_atoms=None),
     torsos.NetworkConfig(),
-    WORLD,
+    PROBLEM,
     num_streams=2,
   )
 
@@ -493,7 +493,7 @@ def test_the_bonus_is_one_more_stream_of_the_task_s_own_disagreement():
   assert after.params.value['linear']['b'].shape == (2,)
 
 
-def test_one_is_warned_who_reads_what_self_consistency_trains_away():
+def test_ive_beside_self_consistency_warns():
   weight = self_consistency.SelfConsistencyConfig(weight=0.5)
   random = models.LatentConfig(size=4)
   with pytest.warns(UserWarning, match='no sign of ignorance'):
@@ -516,7 +516,7 @@ def test_one_is_warned_who_reads_what_self_consistency_trains_away():
     {'evaluation': 'estimates', 'evaluation_beta': -1.0},
   ],
 )
-def test_one_is_warned_who_reads_a_spread_that_begins_at_0(settings):
+def test_a_spread_that_begins_at_0_warns_if_it_is_read(settings):
   used = ive.IveConfig(**settings)
   with pytest.warns(UserWarning, match='Set learner.model.init_scale=1'):
     agent(ive=used)
@@ -525,7 +525,7 @@ def test_one_is_warned_who_reads_a_spread_that_begins_at_0(settings):
     agent(model=models.LatentConfig(size=4, init_scale=0.5), ive=used)
 
 
-def test_one_who_plans_by_the_mean_alone_may_begin_at_0():
+def test_the_mean_alone_of_a_model_that_begins_at_0_does_not_warn():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     agent(ive=ive.IveConfig(evaluation='estimates'))

@@ -72,7 +72,7 @@ def table_of(state):
   return problems.content(state.params).reshape(K, S, A, -1)
 
 
-def test_mix_is_the_weighted_sum_over_streams():
+def test_combined_streams_are_their_weighted_sum():
   values = jnp.array([[[1.0, 10.0], [2.0, 0.0], [3.0, -1.0]]])
   np.testing.assert_allclose(
     learner_base.combine_streams(values, jnp.array([2.0, 0.5])),
@@ -214,7 +214,7 @@ def test_steps_of_a_skill_add_up_and_padding_adds_nothing():
   np.testing.assert_allclose(metrics['reward/stream0'], 6.0)
 
 
-def test_what_stands_in_padding_changes_nothing():
+def test_padding_changes_nothing():
   agent = table_agent(disdain.DisdainConfig())
   update = jax.jit(agent.learner.update)
   state = agent.learner.init(KEY)
@@ -605,7 +605,7 @@ def test_priorities_are_of_the_errors_that_were_learned_from():
   chex.assert_trees_all_equal((after, metrics), learner.update(state, batch))
 
 
-def test_what_counts_less_moves_less():
+def test_steps_are_proportional_to_importance_weights():
   _, learner = make(paying(np.full((K, S, 1), 5.0), [1.0]), learning_rate=0.1)
   state = learner.init(KEY)
   batch = one_step(

@@ -85,7 +85,7 @@ def test_members_may_share_all_but_their_last_layer():
   chex.assert_shape(logits, (3, *observation.shape[:2], K))
   shapes = sorted(leaf.shape for leaf in jax.tree.leaves(params))
   assert shapes == [(6, 8), (8,), (8, 3 * K), (3 * K,)]
-  # Member i has the i-th K units of the last layer, and nobody else has.
+  # Member i has the i-th K units of the last layer, and no other member has.
   [head] = [layer for layer in params.values() if layer['b'].size == 3 * K]
   head['b'] = head['b'].at[K : 2 * K].add(1.0)
   moved = network.apply(params, observation) - logits
@@ -178,7 +178,7 @@ def test_a_table_of_what_is_no_index_is_refused():
 
 
 @pytest.mark.parametrize('pinned_state', [-1, S])
-def test_a_pinned_state_that_is_none_of_the_world_s_is_refused(pinned_state):
+def test_a_pinned_state_beyond_the_states_is_refused(pinned_state):
   with pytest.raises(
     ValueError, match=f'pinned_state.*0..5, got {pinned_state}'
   ):

@@ -48,7 +48,7 @@ def test_a_table_needs_states():
     problems.compiled(heads.make(torsos.NetworkConfig(), problems.VECTOR, K, 1))
 
 
-def test_a_spread_of_one_is_a_hundred_times_that_of_a_hundredth():
+def test_outputs_are_proportional_to_init_scale():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
   observation = jax.random.normal(KEY, (5, 2, 3))
   skill = jnp.arange(5) % K
@@ -82,7 +82,7 @@ def test_a_table_begins_as_wide_as_wanted():
   np.testing.assert_allclose(wide.std(), 2.0, rtol=0.1)
 
 
-def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
+def test_skill_biases_are_each_skill_s_own_and_the_same_in_all_states():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
   deviations = np.float32([2.0, 0.0])
   network = problems.compiled(
@@ -99,14 +99,14 @@ def test_habits_are_each_skill_s_own_and_the_same_wherever_it_is():
   observation = jax.random.normal(KEY, (5, 400, 2, 3))
   skill = jnp.broadcast_to(jnp.arange(400), (5, 400))
   outputs = network.apply(params, observation, skill)
-  # The last layer's weights are next to nothing: what is left are habits.
+  # The last layer's weights are next to nothing: what is left are the biases.
   np.testing.assert_allclose(
     outputs, np.broadcast_to(outputs[0], outputs.shape), atol=1e-4
   )
   np.testing.assert_allclose(outputs[0].std(axis=0), [2.0, 0.0], atol=0.2)
 
 
-def test_habits_are_learned_like_all_else():
+def test_skill_biases_have_gradients():
   config = torsos.NetworkConfig(hidden_sizes=(32, 32))
   network = problems.compiled(
     heads.make(config, problems.VECTOR, K, 2, skill_bias_std=np.ones(2))

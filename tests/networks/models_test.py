@@ -156,7 +156,7 @@ def test_streams_of_a_model_have_rewards_and_values_of_their_own():
     )
 
 
-def test_what_a_latent_model_cannot_be_made_of_is_refused():
+def test_problems_that_do_not_fit_a_latent_model_are_refused():
   continuous = types.ProblemSpec(
     observation_shape=(2,),
     observation_dtype='float32',

@@ -88,7 +88,9 @@ def test_indices_are_drawn_by_their_probabilities():
   )
 
 
-def test_what_was_noted_is_what_the_same_policy_says_later(distribution):
+def test_recorded_log_probabilities_are_those_of_the_same_policy_later(
+  distribution,
+):
   key = jax.random.PRNGKey(0)
   outputs = jax.random.normal(key, (50, 4, distribution.size))
   uniform = jax.random.uniform(key, (50, 4, distribution.num_uniforms))

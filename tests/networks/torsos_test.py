@@ -191,7 +191,7 @@ def test_values_that_cannot_work_are_refused(config, settings, message):
     config(**settings)
 
 
-def test_what_is_no_picture_is_refused():
+def test_a_residual_network_of_vectors_is_refused():
   config = torsos.TorsoConfig(torso='resnet', hidden_sizes=(4,))
   config.check(pictures(4, 4))
   with pytest.raises(ValueError, match=r"pictures.*\(2, 3\).*torso='mlp'"):
@@ -237,7 +237,7 @@ def test_networks_squash_what_they_are_told_to():
     )
 
 
-def test_a_scale_is_as_if_the_world_had_other_units():
+def test_a_scale_is_a_change_of_units():
   sizes = {'hidden_sizes': (8,)}
   plain = torsos.NetworkConfig(**sizes)
   scaled = torsos.NetworkConfig(**sizes, input_scale=4.0)

@@ -264,7 +264,6 @@ def test_a_model_is_learned_as_anything_else_is(tmp_path):
 
 def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
   folder = tmp_path / 'run'
-  begin = time.monotonic()
   result = subprocess.run(
     [
       *(sys.executable, '-m', 'tests.programs.numbered_program'),
@@ -277,7 +276,6 @@ def test_an_error_in_one_actor_ends_the_program_with_its_traceback(tmp_path):
     timeout=90,
     check=False,
   )
-  assert time.monotonic() - begin < 60
   assert result.returncode == 1
   assert result.stderr.startswith('error: actor/1 ended with status 1; from ')
   assert 'Traceback (most recent call last)' in result.stderr
@@ -335,10 +333,8 @@ def test_an_interrupted_run_is_continued_by_either_command(tmp_path):
       )
     )
     program.send(signal.SIGTERM)
-    begin = time.monotonic()
     launchpad_programs.wait_until_gone(folder, 15)
     assert program.wait(30) == 0, program.output()
-    assert time.monotonic() - begin < 25
     assert_nothing_went_wrong(folder, program)
   third = counts(folder)
   assert all(third[name] > second[name] for name in second)
@@ -418,9 +414,7 @@ def test_killed_nodes_come_back_and_without_the_counter_it_ends(tmp_path):
     )
 
     launchpad_programs.kill(folder, 'counter')
-    begin = time.monotonic()
     assert program.wait(40) == 1, program.output()
-    assert time.monotonic() - begin < 30
     assert 'error: counter was killed by SIGKILL' in program.output()
     assert not launchpad_programs.nodes_of(folder)
   # The two actors were different ones.
