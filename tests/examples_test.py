@@ -255,28 +255,70 @@ def test_reading_orders_of_contributing_are_short(heading, most):
   assert lines <= most, lines
 
 
-COMMANDS = re.compile(
-  r'^(?:\.venv/bin/)?python -m launch\.(run_local|run_on_device'
-  r'|run_distributed) (.*)$'
-)
+COMMAND = re.compile(r'python -m launch\.(\w+)([^#;|&>]*)')
+
+
+def documented_commands():
+  """Command and arguments of each `python -m launch.X` in the documents."""
+  for document in DOCUMENTS:
+    text = (ROOT / document).read_text()
+    blocks = re.findall(r'^```sh\n(.*?)^```$', text, re.DOTALL | re.M)
+    lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
+    prose = re.sub(r'^```.*?^```$', '', text, flags=re.DOTALL | re.M)
+    lines += [
+      code.replace('\n', ' ') for code in re.findall(r'`([^`]*)`', prose)
+    ]
+    for line in lines:
+      # Names in capitals and a shell's variables stand for the reader's own.
+      if (found := COMMAND.search(line)) and '$' not in line:
+        yield found[1], ' '.join(found[2].split())
 
 
 def training_commands():
-  """The training commands in code blocks of the documents, in one line each."""
-  for document in DOCUMENTS:
-    text = (ROOT / document).read_text()
-    for block in re.findall(r'^```sh\n(.*?)^```$', text, re.DOTALL | re.M):
-      for line in block.replace('\\\n', ' ').splitlines():
-        found = COMMANDS.match(line.strip())
-        # A continued run has its settings in its folder, and a shell's braces
-        # or a run's skills are not there.
-        skipped = ('--resume', '--skills=', '$', '--hosts')
-        if found and not any(part in line for part in skipped):
-          yield pytest.param(found[1], found[2].split('#')[0], id=line[:60])
+  """Those that train, whose settings are not in a folder of the reader's."""
+  for command, arguments in documented_commands():
+    skipped = ('--resume', '--skills=', '--hosts')
+    if command in ('run_local', 'run_on_device', 'run_distributed') and not any(
+      part in arguments for part in skipped
+    ):
+      yield command, arguments
+
+
+def parameters(commands):
+  """Each command once, named by what a user types."""
+  return [
+    pytest.param(*pair, id=' '.join(pair)[:60])
+    for pair in sorted(set(commands))
+  ]
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(('command', 'arguments'), [*training_commands()])
+@pytest.mark.parametrize(
+  ('command', 'arguments'), parameters(documented_commands())
+)
+def test_flags_of_documented_commands_are_the_command_s(command, arguments):
+  module = importlib.import_module(f'launch.{command}')
+  words = shlex.split(arguments)
+  if command == 'doctor':  # Without absl's flags.
+    assert not words
+    return
+  with flagsaver.flagsaver():
+    flags.FLAGS.unparse_flags()
+    _, *rest = flags.FLAGS([command, *words])
+  names = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(module)}
+  for name in re.findall(r'(?<!\S)--(\w+)', arguments):
+    assert name in names or name.removeprefix('no') in names, name
+  takes_names = command in ('evaluate', 'report', 'reproduce')
+  assert takes_names or not rest
+  if command == 'reproduce':
+    known = {*module.REPRODUCTIONS, 'NAME'}
+    assert set(rest) <= known
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+  ('command', 'arguments'), parameters(training_commands())
+)
 def test_settings_of_documented_commands_are_accepted(command, arguments):
   module = importlib.import_module(f'launch.{command}')
   with flagsaver.flagsaver():
