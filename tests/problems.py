@@ -33,9 +33,13 @@ VECTOR = types.ProblemSpec(
   num_states=None,
   num_actions=3,
 )
-
-# The same with actions that are vectors.
-CONTINUOUS = dataclasses.replace(VECTOR, num_actions=None, action_shape=(2,))
+CONTROL = types.ProblemSpec(
+  observation_shape=(3,),
+  observation_dtype='float32',
+  num_states=None,
+  num_actions=None,
+  action_shape=(2,),
+)
 
 
 def trajectory(
@@ -81,13 +85,15 @@ def _noise(problem, seed, lengths, num_steps):
   else:
     observation = rng.integers(problem.num_states, size=seen, dtype=np.int32)
   if problem.num_actions is None:
-    action = rng.uniform(-1, 1, size=shape + problem.action_shape)
-    action = action.astype(np.float32)
+    actions = rng.uniform(-1, 1, (*shape, *problem.action_shape))
+    action = jnp.asarray(actions, jnp.float32)
   else:
-    action = rng.integers(problem.num_actions, size=shape, dtype=np.int32)
+    action = jnp.asarray(
+      rng.integers(problem.num_actions, size=shape, dtype=np.int32)
+    )
   return types.Trajectory(
     observation=jnp.asarray(observation),
-    action=jnp.asarray(action),
+    action=action,
     reward=jnp.asarray(rng.normal(size=shape).astype(np.float32)),
     discount=jnp.ones(shape),
     # One skill from the first step to the last.

@@ -20,26 +20,29 @@ from skills.objectives import disdain
 from skills.objectives import extrinsic
 from tests import problems
 
-# Problems: discrete states, vectors, and vectors with vectors as actions.
 PROBLEMS = {
   'table': problems.TABLE,
   'mlp': problems.VECTOR,
-  'vectors': problems.CONTINUOUS,
+  'control': problems.CONTROL,
 }
+# Table and perceptron with discrete actions, perceptron with continuous ones.
+KINDS = {
+  'actor_critic': ('table', 'mlp', 'control'),
+  'model_value': ('table', 'mlp'),
+  'q_learning': ('table', 'mlp'),
+}
+CASES = [
+  f'{learner}:{kind}'
+  for learner in registry.LEARNERS
+  for kind in KINDS[learner]
+]
 # The learner with a model knows no skills.
 WITHOUT_SKILLS = frozenset({'model_value'})
-DISCRETE_ONLY = frozenset({'q_learning', 'model_value'})
 # So that all parameters are random at first but those that are 0 in any case.
 SETTINGS = {
   'actor_critic': {'table_init_stddev': 1.0},
   'model_value': {'model': models.LatentConfig(size=8, normalize=True)},
 }
-CASES = [
-  f'{learner}:{kind}'
-  for learner in registry.LEARNERS
-  for kind in PROBLEMS
-  if kind != 'vectors' or learner not in DISCRETE_ONLY
-]
 
 
 class Case(NamedTuple):
