@@ -165,13 +165,7 @@ def test_an_actor_with_one_skill_follows_no_other():
 def test_extras_of_the_acting_policy_are_recorded_beside_the_skill():
   distribution = policies.of_indices(3)
   network = heads.make(torsos.NetworkConfig(), problems.TABLE, K, 3)
-  policy = actor_critic.acting_policy(
-    lambda params, observation, skill, uniform: network.apply(
-      params, observation, skill
-    ),
-    distribution,
-    greedy=False,
-  )
+  policy, _ = actor_critic.acting_policies(network, distribution)
   core = acting.make(policy, K, LENGTH)
   variables = actor_critic.Variables(
     problems.fill(

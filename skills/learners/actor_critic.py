@@ -233,6 +233,26 @@ def acting_policy(
   )
 
 
+def acting_policies(
+  network: types.Network, distribution: policies.ActionDistribution
+) -> tuple[base.ActingPolicy, base.ActingPolicy]:
+  """How a network's policy acts while training, and while evaluating.
+
+  Args:
+    network: the policy, as `make` takes it.
+    distribution: of actions by its outputs.
+  """
+
+  def outputs(params, observation, skill, uniform):
+    del uniform
+    return network.apply(params, observation, skill)
+
+  return (
+    acting_policy(outputs, distribution, greedy=False),
+    acting_policy(outputs, distribution, greedy=True),
+  )
+
+
 def make_agent_functions(
   config: ActorCriticConfig,
   network_config: torsos.NetworkConfig,
@@ -268,15 +288,9 @@ def make_agent_functions(
   values = heads.make(
     network_config, problem, num_skills, len(objective.streams)
   )
-
-  def outputs(params, observation, skill, uniform):
-    del uniform
-    return policy.apply(params, observation, skill)
-
   return base.AgentFunctions(
     make(config, policy, values, distribution, objective),
-    acting_policy(outputs, distribution, greedy=False),
-    acting_policy(outputs, distribution, greedy=True),
+    *acting_policies(policy, distribution),
   )
 
 

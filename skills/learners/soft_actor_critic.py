@@ -255,11 +255,7 @@ def make_agent_functions(
       f'{problem.num_actions} discrete ones; use learner=actor_critic or '
       'learner=q_learning.'
     )
-  if network_config.lstm_size is not None:
-    raise ValueError(
-      'network.lstm_size must be None for the soft actor-critic, whose policy '
-      f'has no memory, got {network_config.lstm_size}; use learner=q_learning.'
-    )
+  base.check_no_memory('soft_actor_critic', network_config)
   distribution = policies.make(problem, config.init_stddev)
   policy = heads.make(
     network_config,
@@ -276,8 +272,7 @@ def make_agent_functions(
   )
   return base.AgentFunctions(
     make(config, policy, critic, distribution, objective),
-    actor_critic.acting_policy(policy, distribution),
-    actor_critic.evaluation_acting_policy(policy, distribution),
+    *actor_critic.acting_policies(policy, distribution),
   )
 
 
