@@ -159,7 +159,7 @@ def rollout(
   return trajectory, end
 
 
-def _links_of(
+def links_of(
   agent: registry.Agent, environment: functional_lib.FunctionalEnvironment
 ) -> int | None:
   """Skills in an episode; None where episodes do not end.
@@ -192,7 +192,7 @@ def make(
       are to last as long.
   """
   config = agent.config
-  num_links = _links_of(agent, environment)
+  num_links = links_of(agent, environment)
   if config.keeps_skill and num_links is None:
     raise ValueError(
       'keeps_skill must be false on device where episodes do not end, got true.'
