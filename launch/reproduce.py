@@ -125,15 +125,7 @@ def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...]]:
   given = _SEEDS.value
   if given is None:
     given = [str(seed) for seed in range(_NUM_SEEDS.get(argv[1], 3))]
-  try:
-    seeds = tuple(int(seed) for seed in given)
-  except ValueError:
-    seeds = ()
-  if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-    raise ValueError(
-      '--seeds must be different whole numbers >= 0, separated by commas, got '
-      f'{",".join(given)!r}.'
-    )
+  seeds = command.parse_seeds(given)
   if _PROCESSES.value < 1:
     raise ValueError(f'--processes must be >= 1, got {_PROCESSES.value}.')
   return argv[1], seeds

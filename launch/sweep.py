@@ -66,19 +66,6 @@ def _combinations() -> list[dict[str, str]]:
   )
 
 
-def _seeds() -> list[int]:
-  try:
-    seeds = [int(seed) for seed in _SEEDS.value]
-  except ValueError:
-    seeds = []
-  if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-    raise ValueError(
-      '--seeds must be different whole numbers >= 0, separated by commas, got '
-      f'{",".join(_SEEDS.value)!r}.'
-    )
-  return seeds
-
-
 def _metric(folder: pathlib.Path) -> str:
   """The metric that was asked for, or the one that fits a complete run."""
   if _METRIC.value is not None:
@@ -145,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
     if _PROCESSES.value < 1:
       raise ValueError(f'--processes must be >= 1, got {_PROCESSES.value}.')
     folder = pathlib.Path(_OUTPUT_DIR.value)
-    combinations, seeds = _combinations(), _seeds()
+    combinations, seeds = _combinations(), command.parse_seeds(_SEEDS.value)
     jobs = sweep_jobs.make_jobs(combinations, seeds, folder)
     results = sweep_jobs.Results(folder, {'command': name, 'arguments': given})
   failures = 0

@@ -116,6 +116,7 @@ class _Run:
     self.state = jax.jit(program.init)(key)
     self._train = jax.jit(program.train, static_argnums=1, donate_argnums=0)
     self._evaluate = jax.jit(program.evaluate, static_argnums=2)
+    self._returns = jax.jit(on_device.episode_returns, static_argnums=1)
     self._measure = jax.jit(
       measure.measure(self.agent.objective, self.agent.problem)
     )
@@ -206,7 +207,7 @@ class _Run:
     )
     numbers = self._measure(self.state.learner.objective, trajectory)
     if self.num_links is not None:
-      returns = on_device.episode_returns(trajectory, self.num_links)
+      returns = self._returns(trajectory, self.num_links)
       numbers |= {'episode_return': returns.mean()}
     return trajectory, {name: float(value) for name, value in numbers.items()}
 

@@ -253,6 +253,41 @@ def acting_policies(
   )
 
 
+def make_policy(
+  network_config: torsos.NetworkConfig,
+  problem: types.ProblemSpec,
+  num_skills: int,
+  distribution: policies.ActionDistribution,
+  *,
+  init_scale: float,
+  skill_bias_std: float,
+  table_init_stddev: float = 0.0,
+) -> types.Network:
+  """Makes the network of a policy.
+
+  Args:
+    network_config: what it is made of.
+    problem: what observations are.
+    num_skills: number of skills K.
+    distribution: of actions by its outputs.
+    init_scale: initial weights of the last layer, in the usual ones'
+      deviations.
+    skill_bias_std: deviation of what each skill adds at first to the outputs
+      that choose an action.
+    table_init_stddev: deviation of the logits of a table at first.
+  """
+  bias = skill_bias_std * distribution.chooses if skill_bias_std else None
+  return heads.make(
+    network_config,
+    problem,
+    num_skills,
+    distribution.size,
+    init_scale,
+    table_init_stddev,
+    bias,
+  )
+
+
 def make_agent_functions(
   config: ActorCriticConfig,
   network_config: torsos.NetworkConfig,
@@ -274,16 +309,14 @@ def make_agent_functions(
   """
   base.check_no_memory('actor_critic', network_config)
   distribution = policies.make(problem, config.init_stddev)
-  policy = heads.make(
+  policy = make_policy(
     network_config,
     problem,
     num_skills,
-    distribution.size,
-    config.policy_init_scale,
-    config.table_init_stddev,
-    config.skill_bias_std * distribution.chooses
-    if config.skill_bias_std
-    else None,
+    distribution,
+    init_scale=config.policy_init_scale,
+    table_init_stddev=config.table_init_stddev,
+    skill_bias_std=config.skill_bias_std,
   )
   values = heads.make(
     network_config, problem, num_skills, len(objective.streams)

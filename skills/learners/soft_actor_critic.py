@@ -37,7 +37,6 @@ from skills import types
 from skills.learners import actor_critic
 from skills.learners import base
 from skills.networks import critics
-from skills.networks import heads
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import base as objectives
@@ -257,15 +256,13 @@ def make_agent_functions(
     )
   base.check_no_memory('soft_actor_critic', network_config)
   distribution = policies.make(problem, config.init_stddev)
-  policy = heads.make(
+  policy = actor_critic.make_policy(
     network_config,
     problem,
     num_skills,
-    distribution.size,
-    config.policy_init_scale,
-    skill_bias_std=config.skill_bias_std * distribution.chooses
-    if config.skill_bias_std
-    else None,
+    distribution,
+    init_scale=config.policy_init_scale,
+    skill_bias_std=config.skill_bias_std,
   )
   critic = critics.make(
     network_config, problem, num_skills, len(objective.streams) + 1
@@ -355,10 +352,10 @@ def _make_init(
   config: SoftActorCriticConfig,
   policy: types.Network,
   critic: types.Network,
+  optimizer: SoftActorCriticParams,
   objective: objectives.IntrinsicReward,
 ) -> Callable[[types.PRNGKey], SoftActorCriticState]:
   """Makes the function from a random key to the state before any update."""
-  optimizer = _make_optimizers(config)
 
   def init(key: types.PRNGKey) -> SoftActorCriticState:
     policy_key, critic_key, objective_key, key = jax.random.split(key, 4)
@@ -474,5 +471,5 @@ def make(
     policy = trained.params.policy
     return state._replace(params=state.params._replace(policy=policy))
 
-  init = _make_init(config, policy, critic, objective)
+  init = _make_init(config, policy, critic, optimizer, objective)
   return base.Learner(init, update, variables, take_policy=take_policy)

@@ -16,7 +16,7 @@ from launch import run_on_device
 from skills import checkpoints
 
 UPDATES = 10_000
-STEPS = UPDATES * 16 * 8  # Of 16 trajectories of 8 steps.
+STEPS = UPDATES * 16 * 8  # A batch has 16 trajectories of 8 steps.
 
 
 def start(output_dir: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:

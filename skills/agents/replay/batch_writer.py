@@ -142,8 +142,8 @@ class SkillBatchAdder:
     while self._finished:
       if self._writer is None:
         self._writer = self._client.trajectory_writer(num_keep_alive_refs=1)
-      # One array a column. Reverb needs an item's columns in order, and no more
-      # of their structure, which would take longer to go through than to send.
+      # One array a column, in order: to go through the structure of an item
+      # would take longer than to send it.
       self._writer.append(self._finished.popleft())
       if self._written is None:
         self._written = self._writer.history
@@ -210,11 +210,8 @@ def make_adder(
     client: of the replay server.
     should_stop: whether the program is stopping.
   """
-  watchdog = stalls.Watchdog(
-    client, 'actor', config.replay.timeout_s, should_stop
-  )
   return SkillBatchAdder(
-    replay_writer.PatientClient(client, watchdog),
+    replay_writer.make_client(config, client, should_stop),
     burn_in=config.replay.burn_in,
     skill_length=config.skill_length,
     max_in_flight_items=2 * config.batch_size,

@@ -170,6 +170,24 @@ class SkillAdder(adders.SequenceAdder):
     self._patient_client.close()
 
 
+def make_client(
+  config: config_lib.SkillAgentConfig,
+  client: reverb.Client,
+  should_stop: stalls.ShouldStop,
+) -> PatientClient:
+  """Makes the client of an actor, which waits for replay as long as it may.
+
+  Args:
+    config: of the agent.
+    client: of the replay server.
+    should_stop: whether the program is stopping.
+  """
+  return PatientClient(
+    client,
+    stalls.Watchdog(client, 'actor', config.replay.timeout_s, should_stop),
+  )
+
+
 def make_adder(
   config: config_lib.SkillAgentConfig,
   client: reverb.Client,
@@ -187,11 +205,8 @@ def make_adder(
     client: of the replay server.
     should_stop: whether the program is stopping.
   """
-  watchdog = stalls.Watchdog(
-    client, 'actor', config.replay.timeout_s, should_stop
-  )
   return SkillAdder(
-    PatientClient(client, watchdog),
+    make_client(config, client, should_stop),
     padding=config.replay.burn_in,
     sequence_length=replay_tables.sequence_length(config),
     period=config.skill_length,
