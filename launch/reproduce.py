@@ -18,6 +18,7 @@ import time
 from absl import flags
 
 from launch.cli import command
+from launch.cli import several_runs
 from launch.reproductions import comparison_table
 from launch.reproductions import disdain
 from launch.reproductions import domino
@@ -31,15 +32,11 @@ from skills import checks
 from skills import files
 from skills.evaluation.figures import figure_types
 
+flags.adopt_module_key_flags(several_runs)
+
 _LIST = flags.DEFINE_bool('list', False, 'Show the names of the results.')
-_SEEDS = flags.DEFINE_list(
-  'seeds', None, 'Seeds. [0,1,2; for results with larger variance, more]'
-)
 _FOLDER = flags.DEFINE_string(
   'reproduce_dir', 'runs/reproduce', 'Folder of the JSON file.'
-)
-_PROCESSES = flags.DEFINE_integer(
-  'processes', 2, 'Number of runs at the same time, one core each.'
 )
 
 Reproduction = Callable[[parallel.Request], comparison_table.Result]
@@ -82,14 +79,14 @@ def main(argv: Sequence[str]) -> int:
       print(f'{name:34} {first}')
     return 0
   with command.exit_on_user_error():
-    name, seeds = _read(argv)
+    name, seeds, processes = _read(argv)
   folder = pathlib.Path(_FOLDER.value) / name
   # An earlier result is replaced, not continued.
   (folder / run_record.RUN_FILE).unlink(missing_ok=True)
   run_record.write(folder)
   started = time.monotonic()
   quantities, runs = REPRODUCTIONS[name](
-    parallel.Request(seeds=seeds, processes=_PROCESSES.value, folder=folder)
+    parallel.Request(seeds=seeds, processes=processes, folder=folder)
   )
   wall_time_s = time.monotonic() - started
   comparison_table.show(name, quantities, seeds)
@@ -116,19 +113,15 @@ def main(argv: Sequence[str]) -> int:
   return int(any(quantity.verdict == 'MISSED' for quantity in quantities))
 
 
-def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+def _read(argv: Sequence[str]) -> tuple[str, tuple[int, ...], int]:
   if len(argv) != 2:
     raise ValueError(
       f'name one result to reproduce: {", ".join(REPRODUCTIONS)}.'
     )
   checks.one_of('result', argv[1], REPRODUCTIONS)
-  given = _SEEDS.value
-  if given is None:
-    given = [str(seed) for seed in range(_NUM_SEEDS.get(argv[1], 3))]
-  seeds = command.parse_seeds(given)
-  if _PROCESSES.value < 1:
-    raise ValueError(f'--processes must be >= 1, got {_PROCESSES.value}.')
-  return argv[1], seeds
+  seeds = several_runs.seeds(default=range(_NUM_SEEDS.get(argv[1], 3)))
+  processes = several_runs.processes()
+  return argv[1], seeds, processes
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@
 
 What follows `--` are arguments of the training command, which all runs share.
 Runs go side by side, a core each (`--processes`), and each has a folder and a
-log of its own in `--output_dir`. A sweep that was interrupted goes on when it
+log of its own in `--sweep_dir`. A sweep that was interrupted goes on when it
 is started again with the same arguments. At its end there are a table, ordered
 by `--metric`, `sweep.json`, and `report.html`, which compares the runs.
 """
@@ -21,6 +21,7 @@ import numpy as np
 from rich import table as rich_table
 
 from launch.cli import command
+from launch.cli import several_runs
 from launch.reporting import report_pages
 from launch.reporting import run_folder
 from launch.runs import run_files
@@ -31,28 +32,26 @@ from skills import files
 
 _COMMANDS = ('run_local', 'run_on_device', 'run_distributed')
 
+flags.adopt_module_key_flags(several_runs)
+
 _OVER = flags.DEFINE_multi_string(
   'over',
   [],
   'A setting and its values: --over=learner.discount=0.95,0.99. Values with '
   'commas stand in parentheses.',
 )
-_SEEDS = flags.DEFINE_list('seeds', ['0'], 'Seeds of each combination.')
 _NUM_RANDOM = flags.DEFINE_integer(
   'num_random', None, 'Only so many of the combinations, drawn at random.'
 )
 _SWEEP_SEED = flags.DEFINE_integer('sweep_seed', 0, 'Seed of that draw.')
-_PROCESSES = flags.DEFINE_integer(
-  'processes', 2, 'Runs at the same time, a core each.'
-)
 _METRIC = flags.DEFINE_string(
   'metric',
   None,
   'Column of evaluator.csv to compare by: the mean of the last three '
   'evaluations. [skills_learned, or episode_return where there is none]',
 )
-_OUTPUT_DIR = flags.DEFINE_string(
-  'output_dir', 'runs/sweep', 'Folder of the sweep.'
+_SWEEP_DIR = flags.DEFINE_string(
+  'sweep_dir', 'runs/sweep', 'Folder of the sweep.'
 )
 
 
@@ -116,7 +115,7 @@ def _write_page(
   folders = [str(job.folder) for job in jobs if results.is_complete(job)]
   if not folders:
     return
-  path = pathlib.Path(_OUTPUT_DIR.value) / run_files.REPORT_FILE
+  path = pathlib.Path(_SWEEP_DIR.value) / run_files.REPORT_FILE
   runs = [run_folder.read(folder, with_figures=False) for folder in folders]
   files.write_text(path, report_pages.comparison_page(runs))
   print(path)
@@ -129,16 +128,15 @@ def main(argv: Sequence[str]) -> int:
       raise ValueError(f'name a training command: {", ".join(_COMMANDS)}.')
     _, name, *given = argv
     checks.one_of('training command', name, _COMMANDS)
-    if _PROCESSES.value < 1:
-      raise ValueError(f'--processes must be >= 1, got {_PROCESSES.value}.')
-    folder = pathlib.Path(_OUTPUT_DIR.value)
-    combinations, seeds = _combinations(), command.parse_seeds(_SEEDS.value)
+    processes = several_runs.processes()
+    folder = pathlib.Path(_SWEEP_DIR.value)
+    combinations, seeds = _combinations(), several_runs.seeds(default=(0,))
     jobs = sweep_jobs.make_jobs(combinations, seeds, folder)
     results = sweep_jobs.Results(folder, {'command': name, 'arguments': given})
   failures = 0
   with command.caught_signals() as received:
     for job, status in sweep_jobs.run_all(
-      jobs, name, given, results, _PROCESSES.value, received
+      jobs, name, given, results, processes, received
     ):
       failures += status != 0
       done = sum(map(results.is_complete, jobs))

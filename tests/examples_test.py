@@ -308,7 +308,7 @@ def test_flags_of_documented_commands_are_the_command_s(command, arguments):
   names = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(module)}
   for name in re.findall(r'(?<!\S)--(\w+)', arguments):
     assert name in names or name.removeprefix('no') in names, name
-  takes_names = command in ('evaluate', 'report', 'reproduce')
+  takes_names = command in ('evaluate', 'report', 'reproduce', 'sweep')
   assert takes_names or not rest
   if command == 'reproduce':
     known = {*module.REPRODUCTIONS, 'NAME'}

@@ -69,27 +69,6 @@ def exit_on_user_error() -> Iterator[None]:
     sys.exit(2)
 
 
-def parse_seeds(given: Sequence[str]) -> tuple[int, ...]:
-  """The value of a flag --seeds.
-
-  Args:
-    given: what stands between its commas.
-
-  Raises:
-    ValueError: unless these are different whole numbers >= 0.
-  """
-  try:
-    seeds = tuple(int(seed) for seed in given)
-  except ValueError:
-    seeds = ()
-  if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-    raise ValueError(
-      '--seeds must be different whole numbers >= 0, separated by commas, got '
-      f'{",".join(given)!r}.'
-    )
-  return seeds
-
-
 def console() -> rich_console.Console:
   """The console for tables: as wide as a terminal, or 110 columns."""
   wide = rich_console.Console()

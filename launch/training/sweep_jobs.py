@@ -155,7 +155,7 @@ class Results:
         if found[name] != value:
           raise ValueError(
             f'another sweep is in {folder}, with {name} {found[name]!r}; got '
-            f'{value!r}. Choose another --output_dir.'
+            f'{value!r}. Choose another --sweep_dir.'
           )
 
   def add(self, job: Job, status: int, cpu_s: float, wall_s: float) -> None:

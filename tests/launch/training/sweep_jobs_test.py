@@ -92,7 +92,7 @@ def sweep(folder, *arguments):
     sys.executable,
     '-m',
     'launch.sweep',
-    f'--output_dir={folder}',
+    f'--sweep_dir={folder}',
     '--processes=2',
     *arguments,
     *RUN,
