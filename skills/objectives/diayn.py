@@ -22,12 +22,19 @@ class DiaynConfig:
     discriminator: the network q(z|s) and how it learns.
     clip_at_zero: whether the reward of a skill that is named worse than by
       chance counts as 0; not in the paper.
+    bootstrap_at_skill_end: whether returns go on past a skill's last step, with
+      the value of the state and skill that it ended in. Every state pays, so
+      that a skill which could go on is worth more than what it was paid so far.
+      In the paper a skill lasts for an episode; here `skill_length` cuts it,
+      and without this the last steps of a skill look as if nothing followed.
+      A bonus that is added must agree, as `base.add` says; DISDAIN's follows.
   """
 
   discriminator: discriminators.DiscriminatorConfig = (
     discriminators.DiscriminatorConfig()
   )
   clip_at_zero: bool = False
+  bootstrap_at_skill_end: bool = False
 
 
 def make(
@@ -39,4 +46,5 @@ def make(
     context,
     base.EVERY_STEP,
     clip_at_zero=config.clip_at_zero,
+    bootstrap_at_skill_end=config.bootstrap_at_skill_end,
   )

@@ -69,6 +69,7 @@ def make(
   *,
   clip_at_zero: bool,
   sees_start: bool = False,
+  bootstrap_at_skill_end: bool = False,
 ) -> base.IntrinsicReward:
   """Makes an objective that rewards distinguishable skills.
 
@@ -80,6 +81,8 @@ def make(
     clip_at_zero: whether a skill that is named worse than by chance costs
       nothing.
     sees_start: whether the discriminators see where the skill began, too.
+    bootstrap_at_skill_end: whether returns go on past a skill's end, as
+      `base.IntrinsicReward` has it.
 
   Returns:
     An objective of the one stream 'skill'.
@@ -130,6 +133,7 @@ def make(
     weights=lambda state: jnp.ones((1,)),
     update=update,
     discriminator=base.Discriminator(logits, timesteps),
+    bootstrap_at_skill_end=bootstrap_at_skill_end,
   )
 
 
@@ -140,6 +144,7 @@ def from_config(
   *,
   clip_at_zero: bool,
   sees_start: bool = False,
+  bootstrap_at_skill_end: bool = False,
 ) -> base.IntrinsicReward:
   """Makes the discriminators of a configuration, and `make`s the objective."""
   network = discriminators.make(
@@ -151,6 +156,7 @@ def from_config(
     optimizers.make(config.optimizer, config.learning_rate),
     clip_at_zero=clip_at_zero,
     sees_start=sees_start,
+    bootstrap_at_skill_end=bootstrap_at_skill_end,
   )
 
 

@@ -17,6 +17,7 @@ from skills.networks import heads
 from skills.networks import policies
 from skills.networks import torsos
 from skills.objectives import base as objectives
+from skills.objectives import diayn
 from skills.objectives import extrinsic
 from skills.objectives import vic
 from tests import problems
@@ -253,6 +254,40 @@ def test_a_skill_that_is_over_is_worth_nothing_more_and_one_cut_short_is():
     np.testing.assert_allclose(
       problems.content(after.params.values)[0], expected, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+  ('bootstrap_at_skill_end', 'expected'),
+  [(False, [1.0, 5.0, 0.0]), (True, [1.0, 5.0, 5.0])],
+)
+def test_diayn_s_value_targets_differ_in_a_skill_s_last_step_alone(
+  bootstrap_at_skill_end, expected
+):
+  # The only skill is named with probability 1, which pays log 1 + log 1 = 0, so
+  # that one-step targets are gamma times the next value.
+  objective = registry.make_objective(
+    diayn.DiaynConfig(bootstrap_at_skill_end=bootstrap_at_skill_end), PROBLEM, 1
+  )
+  config = actor_critic.ActorCriticConfig(
+    **PLAIN,
+    discount=0.5,
+    lambda_=0.0,
+    # The loss is a mean over three steps: each value moves to its target.
+    value_learning_rate=3.0,
+  )
+  parts = actor_critic.make_agent_functions(
+    config, torsos.NetworkConfig(), PROBLEM, 1, objective
+  )
+  learner = problems.compiled(parts.learner)
+  state = with_tables(learner.init(KEY), values=[[10.0], [2.0], [10.0]])
+  # Once around the ring: 0, 1, 2 and back to 0, whose value is 10.
+  batch = batch_of(
+    [([0, 1, 2, 0], (1, 1, 1), (0.0, 0.0, 0.0))], np.full((S, A), 0.5)
+  )
+  after, _ = learner.update(state, batch)
+  np.testing.assert_allclose(
+    problems.content(after.params.values)[:, 0], expected, atol=1e-5
+  )
 
 
 def test_the_policy_s_steps_become_smaller_and_the_values_do_not():

@@ -146,6 +146,17 @@ def test_bonus_is_paid_beside_the_skill_reward_at_the_same_timesteps(
   np.testing.assert_allclose(rewards[..., 1], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize('bootstrap_at_skill_end', [False, True])
+def test_returns_go_on_past_a_skill_s_end_as_those_of_the_skill_reward_do(
+  bootstrap_at_skill_end,
+):
+  over = diayn.DiaynConfig(
+    discriminator=PAIR, bootstrap_at_skill_end=bootstrap_at_skill_end
+  )
+  objective = make(disdain.DisdainConfig(over=over))
+  assert objective.bootstrap_at_skill_end == bootstrap_at_skill_end
+
+
 def test_one_ensemble_is_trained_and_as_if_there_were_no_bonus():
   over = vic.VicConfig(discriminator=PAIR)
   batch = problems.trajectory(problems.TABLE)
