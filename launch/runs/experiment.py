@@ -25,6 +25,9 @@ from skills import types
 # Size of an evaluation without a number of episodes, whichever is less.
 _EVALUATION_SKILLS = 128
 _EVALUATION_STEPS = 4_000
+# Environments of such an evaluation, each of which runs whole episodes: four
+# episodes of control hold 4000 steps, and what more environments do is lost.
+_EVALUATED = 4
 # Acme's loops run whole episodes. An environment without a horizon is cut into
 # episodes of so many skills, and goes on after each.
 _SKILLS_PER_EPISODE = 4
@@ -132,9 +135,7 @@ class Experiment:
   @property
   def num_evaluated(self) -> int:
     """Environments in which an evaluator acts at once."""
-    return min(
-      self.num_environments, self.evaluation_episodes or self.num_environments
-    )
+    return min(self.num_environments, self.evaluation_episodes or _EVALUATED)
 
   def make_environments(
     self, seeds: Sequence[int]

@@ -140,7 +140,7 @@ def test_environments_of_a_batch_are_those_of_their_seeds(
 
 
 def test_evaluations_need_no_more_environments_than_episodes(tmp_path):
-  for episodes, number in ((None, 8), (20, 8), (3, 3)):
+  for episodes, number in ((None, 4), (20, 8), (3, 3)):
     experiment = make(
       tmp_path, num_environments=8, evaluation_episodes=episodes
     )
