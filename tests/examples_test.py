@@ -44,6 +44,7 @@ def test_document_shows_the_embedding_example_as_it_is():
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_embedding_example_learns_skills():
   result = subprocess.run(
     [sys.executable, str(EMBED)],

@@ -202,7 +202,11 @@ def run_experiment(config, builder, environment, num_episodes):
 
 @pytest.mark.parametrize(
   ('kind', 'fields'),
-  [('uniform', {}), ('queue', {}), ('uniform', counting.WITH_MODEL)],
+  [
+    ('uniform', counting.WITH_MODEL),
+    pytest.param('uniform', {}, marks=pytest.mark.slow),
+    pytest.param('queue', {}, marks=pytest.mark.slow),
+  ],
 )
 def test_it_learns_when_it_is_called_as_head_calls_it(kind, fields):
   config = counting.make_config(

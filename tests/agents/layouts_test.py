@@ -31,7 +31,11 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
   ('kind', 'fields'),
-  [('queue', {}), ('uniform', {}), ('uniform', counting.WITH_MODEL)],
+  [
+    ('queue', {}),
+    ('uniform', counting.WITH_MODEL),
+    pytest.param('uniform', {}, marks=pytest.mark.slow),
+  ],
 )
 def test_the_local_layout_acts_and_learns_in_turns(kind, fields):
   # The layout keeps the ratio by itself, so replay must not.

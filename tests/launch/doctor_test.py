@@ -33,6 +33,7 @@ def findings_of(result):
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_a_healthy_installation_is_usable():
   result = run_doctor('--json')
   assert result.returncode == 0, result.stdout

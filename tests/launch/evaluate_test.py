@@ -166,6 +166,7 @@ def test_without_its_motor_every_policy_is_worth_the_same(tmp_path, folders):
   assert not set(fresh) & set(unchanged)
 
 
+@pytest.mark.slow
 def test_the_best_of_the_trials_is_the_one_that_is_played_again(
   tmp_path, folders
 ):

@@ -120,6 +120,7 @@ def test_each_mistake_is_named_before_anything_starts(main, tmp_path):
 
 
 @pytest.mark.usefixtures('without_page')
+@pytest.mark.slow
 def test_run_counts_choices_and_is_continued_with_its_skills(tmp_path):
   write_skills(tmp_path / 'skills')
   folder = tmp_path / 'run'

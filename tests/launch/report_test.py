@@ -143,7 +143,9 @@ def check_accessible(opened):
   assert opened.page.evaluate('document.activeElement.className') == 'skip'
 
 
-@pytest.mark.parametrize('width', [1280, 390])
+@pytest.mark.parametrize(
+  'width', [390, pytest.param(1280, marks=pytest.mark.slow)]
+)
 def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
   grid_run, chromium, width
 ):
@@ -191,6 +193,7 @@ def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
     assert rows == 128
 
 
+@pytest.mark.slow
 def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
   path = control_run / run_files.REPORT_FILE
   with browser.opened(chromium, path) as opened:
@@ -226,6 +229,7 @@ def test_the_page_of_a_control_run_has_films_that_move(control_run, chromium):
     assert opened.page.locator('.film canvas').count() == 0
 
 
+@pytest.mark.slow
 def test_a_comparison_of_five_seeds_is_small(tmp_path, chromium):
   levels = {'disdain': [20, 18, 19, 21, 17], 'vic': [8, 9, 7, 6, 12]}
   folders = [
@@ -378,7 +382,9 @@ def test_the_command_ends_in_one_line_where_there_is_no_run(tmp_path):
   )
 
 
-@pytest.mark.parametrize('how', ['complete', 'interrupted'])
+@pytest.mark.parametrize(
+  'how', ['interrupted', pytest.param('complete', marks=pytest.mark.slow)]
+)
 def test_a_watched_run_is_drawn_until_it_ends_or_the_user_has_enough(
   tmp_path, monkeypatch, how
 ):

@@ -112,6 +112,7 @@ def in_a_fresh_process(folder, runs):
   return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_the_same_actions_after_a_run_through_acme(tmp_path):
   experiment = make(tmp_path, num_steps=6000)
   local.run(experiment)

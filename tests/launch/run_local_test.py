@@ -438,6 +438,7 @@ def test_rvic_without_horizon_learns_from_pairs_and_not_from_ends(
   assert summary['episode_length'] == 8
 
 
+@pytest.mark.slow
 def test_error_in_the_environment_ends_the_run_with_its_traceback(tmp_path):
   result = run(
     '--env=failing:disdain_release',

@@ -15,7 +15,7 @@ import pytest
 from launch import run_on_device
 from skills import checkpoints
 
-UPDATES = 10_000
+UPDATES = 3000
 STEPS = UPDATES * 16 * 8  # A batch has 16 trajectories of 8 steps.
 
 
@@ -63,6 +63,7 @@ def run(output_dir: pathlib.Path, *arguments: str) -> None:
 
 @pytest.mark.integration
 @pytest.mark.usefixtures('without_page')
+@pytest.mark.slow
 def test_chained_skills_are_measured_by_information_of_states(tmp_path):
   run(
     tmp_path / 'run', '--agent=rvic', '--env=grid:open_11', '--num_steps=640000'

@@ -98,7 +98,9 @@ def are_equal(one, other):
   )
 
 
-@pytest.mark.parametrize('burn_in', [0, 3, T + 2])
+@pytest.mark.parametrize(
+  'burn_in', [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, T + 2))]
+)
 def test_each_environment_writes_the_items_of_an_actor_alone_in_order(burn_in):
   config = make_config(burn_in)
   server, client = serve(config)

@@ -140,6 +140,7 @@ def test_killed_nodes_are_restarted_a_limited_number_of_times(run, tmp_path):
   assert notes.count('other begins') == 1
 
 
+@pytest.mark.slow
 def test_a_restarted_node_keeps_running_and_others_are_undisturbed(
   run, tmp_path
 ):
@@ -334,6 +335,7 @@ def test_hosts_fail_together(run_two, tmp_path):
   assert 'learner leaves' in fake_nodes.notes(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_node_that_stops_the_program_stops_all_hosts(tmp_path):
   # It tells the process that launched it, so that must be one of its own.
   port = str(launchpad_programs.free_ports(2))
@@ -364,6 +366,7 @@ def test_hosts_with_different_commands_do_not_begin(run_two, tmp_path):
 
 
 @pytest.mark.parametrize('index', [0, 1])
+@pytest.mark.slow
 def test_a_host_without_the_other_gives_up(run, index):
   program = run(
     {'learner': (fake_nodes.serve,), 'actor': (fake_nodes.serve,)},
@@ -384,6 +387,7 @@ def test_a_host_without_the_other_gives_up(run, index):
 
 
 @pytest.mark.parametrize('index', [0, 1])
+@pytest.mark.slow
 def test_a_host_that_falls_silent_ends_the_program(
   run, tmp_path, monkeypatch, index
 ):

@@ -208,6 +208,7 @@ def test_an_experiment_runs_in_launchpads_own_test_launcher(tmp_path):
   assert counts(folder)['actor_steps'] >= 1000
 
 
+@pytest.mark.slow
 def test_a_set_of_policies_is_learned_as_anything_else_is(
   tmp_path,
 ):
@@ -235,6 +236,7 @@ def test_a_set_of_policies_is_learned_as_anything_else_is(
     assert 'policies/distance' in next(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_model_is_learned_as_anything_else_is(tmp_path):
   folder = tmp_path / 'run'
   arguments = distributed(
@@ -427,6 +429,7 @@ def test_killed_nodes_come_back_and_without_the_counter_it_ends(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_killed_inference_servers_and_evaluators_come_back(tmp_path):
   folder = tmp_path / 'run'
   arguments = distributed(
@@ -471,6 +474,7 @@ def host(folder, index, hosts, port, *arguments, steps=6000):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_two_hosts_share_a_run_to_its_end(tmp_path):
   folder = tmp_path / 'run'
@@ -520,6 +524,7 @@ def test_two_hosts_share_a_run_to_its_end(tmp_path):
   assert sorted(path.name for path in saved.iterdir()) == ['0', '1']
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_host_ends_the_run_on_both(tmp_path):
   folder = tmp_path / 'run'
   port = launchpad_programs.free_ports(20)
@@ -567,6 +572,7 @@ def test_hosts_that_were_told_different_things_do_not_begin(tmp_path):
   assert not (folder / 'logs').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_two_learners_with_two_servers_reach_the_end(tmp_path):
   folder = tmp_path / 'run'
@@ -617,6 +623,7 @@ def namespaces():
       ip('netns', 'del', name)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_two_hosts_need_nothing_but_a_network_and_files(tmp_path, namespaces):
   folder = tmp_path / 'run'

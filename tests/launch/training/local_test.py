@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.usefixtures('without_page')
+@pytest.mark.slow
 def test_resumed_environment_without_horizon_goes_on_where_it_was(tmp_path):
   experiment = experiment_lib.make(
     agent='rvic',

@@ -99,6 +99,7 @@ def sweep(folder, *arguments):
   ]
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_and_compares(tmp_path):
   folder = tmp_path / 'sweep'
   line = sweep(folder, '--over=learner.discount=0.9,0.99', '--seeds=5')
