@@ -21,6 +21,7 @@ from launch import finetune
 from launch.reporting import run_figures
 from launch.runs import experiment as experiment_lib
 from launch.runs import run_files
+from launch.training import finish
 from launch.training import local
 from skills import loading
 from skills.agents import learning
@@ -225,8 +226,9 @@ def finished(tmp_path_factory, run_dir):
   error = io.StringIO()
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(local, 'Run', RecordingRun)
-    # Films are the longest part of a run, and have tests of their own.
+    # Films and pages take longest, and have tests of their own.
     patch.setattr(run_figures, '_films', lambda *_: [])
+    patch.setattr(finish, 'write_page', lambda folder: None)
     with contextlib.redirect_stderr(error), flagsaver.flagsaver(**given):
       assert finetune.main(['finetune']) == 130
     assert not (out / finetune.CURVES).exists()
