@@ -140,10 +140,10 @@ def expected(num_steps):
 @pytest.mark.parametrize(
   'launch_type, num_environments, num_inference_servers',
   [
-    ('local_mt', 1, 0),
-    ('local_mp', 1, 0),
     ('local_mp', 3, 0),
     ('local_mt', 3, 1),
+    pytest.param('local_mt', 1, 0, marks=pytest.mark.slow),
+    pytest.param('local_mp', 1, 0, marks=pytest.mark.slow),
   ],
 )
 def test_every_step_of_every_actor_is_in_replay_once(
