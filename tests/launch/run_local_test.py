@@ -381,7 +381,9 @@ def test_interrupted_and_killed_runs_continue_where_they_were(tmp_path, capsys):
 
   # It continues, and is killed at some moment after its next checkpoint.
   with started(folder, endless, '--resume') as process:
-    wait_for(lambda: newest(folder) > interrupted_at, process)
+    wait_for(lambda: learner_steps(folder) > counts['learner_steps'], process)
+    learned_at = max(interrupted_at, newest(folder))
+    wait_for(lambda: newest(folder) > learned_at, process)
     process.kill()
     process.wait()
   killed_at = newest(folder)

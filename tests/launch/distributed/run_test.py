@@ -429,7 +429,6 @@ def test_killed_nodes_come_back_and_without_the_counter_it_ends(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_killed_inference_servers_and_evaluators_come_back(tmp_path):
   folder = tmp_path / 'run'
   arguments = distributed(
@@ -474,7 +473,6 @@ def host(folder, index, hosts, port, *arguments, steps=6000):
   )
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_two_hosts_share_a_run_to_its_end(tmp_path):
   folder = tmp_path / 'run'
@@ -573,7 +571,6 @@ def test_hosts_that_were_told_different_things_do_not_begin(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_two_learners_with_two_servers_reach_the_end(tmp_path):
   folder = tmp_path / 'run'
   with launchpad_programs.started(
@@ -623,7 +620,6 @@ def namespaces():
       ip('netns', 'del', name)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_two_hosts_need_nothing_but_a_network_and_files(tmp_path, namespaces):
   folder = tmp_path / 'run'
