@@ -9,16 +9,21 @@ Each step pays 1. An episode terminates when the pole leans by more than 12
 degrees or the cart leaves its track of 4.8 m, and is truncated after 500 steps.
 """
 
+from collections.abc import Sequence
 import math
 from typing import Any
 
 import dm_env
 from dm_env import specs
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
 from jaxtyping import Float
 from jaxtyping import Float32
 import numpy as np
 
 from envs import base
+from envs import functional as functional_lib
 from skills import checks
 
 HORIZON = 500
@@ -35,6 +40,20 @@ _STEEPEST = math.radians(12)
 _SPREAD = 0.05
 
 
+def _rates(
+  state: Sequence[Any], force: Any, sine: Any, cosine: Any
+) -> list[Any]:
+  """Rates of change of a state's four numbers, for NumPy and for JAX."""
+  _, speed, _, turning = state
+  total = _CART + _POLE
+  pushed = (force + _POLE * _HALF_LENGTH * turning**2 * sine) / total
+  turned = (_GRAVITY * sine - cosine * pushed) / (
+    _HALF_LENGTH * (4 / 3 - _POLE * cosine**2 / total)
+  )
+  moved = pushed - _POLE * _HALF_LENGTH * turned * cosine / total
+  return [speed, moved, turning, turned]
+
+
 def advance(
   state: Float[np.ndarray, '4'], action: int
 ) -> Float[np.ndarray, '4']:
@@ -48,16 +67,32 @@ def advance(
   Returns:
     The state after it.
   """
-  place, speed, angle, turning = state
   force = _FORCE if action == 1 else -_FORCE
-  total = _CART + _POLE
-  sine, cosine = math.sin(angle), math.cos(angle)
-  pushed = (force + _POLE * _HALF_LENGTH * turning**2 * sine) / total
-  turned = (_GRAVITY * sine - cosine * pushed) / (
-    _HALF_LENGTH * (4 / 3 - _POLE * cosine**2 / total)
+  sine, cosine = math.sin(state[2]), math.cos(state[2])
+  return state + _TIME_STEP * np.array(_rates(state, force, sine, cosine))
+
+
+def functional() -> functional_lib.FunctionalEnvironment:
+  """CartPole as JAX functions, in float32; states are what is observed."""
+
+  def reset(key: Array | None) -> Float[Array, '4']:
+    assert key is not None
+    return jax.random.uniform(key, (4,), minval=-_SPREAD, maxval=_SPREAD)
+
+  def step(
+    key: Array | None, state: Float[Array, '4'], action: Array
+  ) -> tuple[Float[Array, '4'], Float[Array, ''], Float[Array, '']]:
+    del key
+    force = jnp.where(action == 1, _FORCE, -_FORCE)
+    sine, cosine = jnp.sin(state[2]), jnp.cos(state[2])
+    rates = jnp.stack(_rates(list(state), force, sine, cosine))
+    state = state + _TIME_STEP * rates
+    is_over = (jnp.abs(state[0]) > _FARTHEST) | (jnp.abs(state[2]) > _STEEPEST)
+    return state, jnp.float32(1), 1 - is_over.astype(jnp.float32)
+
+  return functional_lib.FunctionalEnvironment(
+    reset, step, lambda state: state, HORIZON, is_deterministic=True
   )
-  moved = pushed - _POLE * _HALF_LENGTH * turned * cosine / total
-  return state + _TIME_STEP * np.array([speed, moved, turning, turned])
 
 
 class CartPole(base.DiscreteEnvironment):
@@ -116,6 +151,10 @@ class CartPole(base.DiscreteEnvironment):
   def reward_spec(self) -> specs.BoundedArray:
     """A float32 scalar, always 1."""
     return specs.BoundedArray((), np.float32, 1.0, 1.0, 'reward')
+
+  def functional(self) -> functional_lib.FunctionalEnvironment:
+    """The same environment as JAX functions."""
+    return functional()
 
   def save(self) -> dict[str, Any]:
     """Everything that a continued run needs besides the constructor."""

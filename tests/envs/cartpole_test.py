@@ -1,6 +1,7 @@
 """Tests of envs/cartpole.py."""
 
 import gym
+import jax
 import numpy as np
 import pytest
 
@@ -68,3 +69,32 @@ def test_options_of_other_classics_are_refused():
   environment.reset()
   with pytest.raises(ValueError, match='must be an integer in 0..1, got 2'):
     environment.step(2)
+
+
+def test_the_functional_environment_makes_the_same_steps():
+  functional = factory.make('classic:cartpole').functional()
+  step = jax.jit(functional.step)
+  rng = np.random.default_rng(5)
+  discounts = []
+  # On both sides of where an episode ends.
+  spread = np.array([2.6, 2.0, 0.25, 2.0])
+  for _ in range(200):
+    state = rng.uniform(-spread, spread).astype(np.float32)
+    action = int(rng.integers(2))
+    found, reward, discount = step(None, state, action)
+    expected = cartpole.advance(state.astype(np.float64), action)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(functional.observe(found), found)
+    is_over = abs(expected[0]) > 2.4 or abs(expected[2]) > np.radians(12)
+    assert (reward, discount) == (1, not is_over)
+    discounts.append(float(discount))
+  assert 0.2 < np.mean(discounts) < 0.8
+
+
+def test_functional_episodes_begin_near_the_middle_and_differ():
+  functional = factory.make('classic:cartpole').functional()
+  assert functional.horizon == cartpole.HORIZON
+  keys = jax.random.split(jax.random.PRNGKey(0), 1000)
+  starts = np.asarray(jax.vmap(functional.reset)(keys))
+  assert np.all(np.abs(starts) <= 0.05)
+  np.testing.assert_allclose(starts.std(axis=0), 0.1 / np.sqrt(12), rtol=0.1)
