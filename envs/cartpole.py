@@ -69,7 +69,7 @@ def advance(
   """
   force = _FORCE if action == 1 else -_FORCE
   sine, cosine = math.sin(state[2]), math.cos(state[2])
-  return state + _TIME_STEP * np.array(_rates(state, force, sine, cosine))
+  return state + _TIME_STEP * np.array(_rates(list(state), force, sine, cosine))
 
 
 def functional() -> functional_lib.FunctionalEnvironment:

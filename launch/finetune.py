@@ -13,8 +13,9 @@ environment steps, those in which skills were tried included.
 
 The policy is taken over as it is, with that skill for good; the values, which
 were of another reward, and the optimizers' states begin anew in both runs. So
-the values must first learn what the policy is worth: `--set` changes settings
-of both runs alike.
+the values first learn what the policy is worth, for `--policy_warmup` updates,
+and then it learns with a smaller step size, `--policy_rate` times the usual
+one. `--set` changes settings of both runs alike.
 
 Leaves in --output_dir: skill_returns.csv (each skill's return before it learns
 more), curves.csv, finetune.png, summary.json, and the two runs themselves, in
@@ -75,6 +76,30 @@ flags.adopt_module_key_flags(training_flags)
 _EPISODES_PER_SKILL = flags.DEFINE_integer(
   'episodes_per_skill', 2, 'Episodes in which each skill is tried.'
 )
+_POLICY_WARMUP = flags.DEFINE_integer(
+  'policy_warmup',
+  1000,
+  'Updates of the values before those of the policy that is fine-tuned.',
+)
+_POLICY_RATE = flags.DEFINE_float(
+  'policy_rate',
+  0.3,
+  'Step size of that policy, in those of the one that begins from nothing.',
+)
+
+
+class Protocol(NamedTuple):
+  """How skills are tried in a task, and how the best one learns more.
+
+  Attributes:
+    num_episodes: in which each skill is tried.
+    policy_warmup: updates of the values alone, at first.
+    policy_rate: factor of the policy's step size.
+  """
+
+  num_episodes: int
+  policy_warmup: int
+  policy_rate: float
 
 
 def prepare(
@@ -317,12 +342,17 @@ def read_tried(folder: pathlib.Path, shape: tuple[int, int]) -> Tried | None:
 
 
 def _runs(
-  experiment: experiment_lib.Experiment, tried: Tried
+  experiment: experiment_lib.Experiment, tried: Tried, protocol: Protocol
 ) -> dict[str, experiment_lib.Experiment]:
   """The experiments of the two runs, by name."""
+  rate = experiment.config.learner.policy_learning_rate
+  finetuned = {
+    'learner.policy_warmup': protocol.policy_warmup,
+    'learner.policy_learning_rate': protocol.policy_rate * rate,
+  }
   # A run from scratch has no skill to be biased to.
   begins = {
-    FINETUNED: (int(tried.num_steps.sum()), {}),
+    FINETUNED: (int(tried.num_steps.sum()), finetuned),
     SCRATCH: (0, {'learner.skill_bias_std': 0.0}),
   }
   return {
@@ -337,13 +367,13 @@ def _runs(
 
 
 def tried_before(
-  experiment: experiment_lib.Experiment, num_episodes: int
+  experiment: experiment_lib.Experiment, protocol: Protocol
 ) -> Tried | None:
   """Reads the returns of skills that an interrupted command tried.
 
   Args:
     experiment: the task, as `prepare` gives it; its folder is that of all.
-    num_episodes: in which each skill is tried.
+    protocol: of the command.
 
   Returns:
     The returns; None if the skills have not been tried.
@@ -352,10 +382,12 @@ def tried_before(
     ValueError: if the folder holds the beginning of something else.
   """
   folder = pathlib.Path(experiment.output_dir)
-  tried = read_tried(folder, (experiment.config.num_skills, num_episodes))
+  tried = read_tried(
+    folder, (experiment.config.num_skills, protocol.num_episodes)
+  )
   if tried is None:
     return None
-  for own in _runs(experiment, tried).values():
+  for own in _runs(experiment, tried, protocol).values():
     if not (pathlib.Path(own.output_dir) / loading.CONFIG_FILE).exists():
       continue
     before = experiment_lib.load(own.output_dir)
@@ -375,7 +407,7 @@ def tried_before(
 def run(
   trained: loading.TrainedSkills,
   experiment: experiment_lib.Experiment,
-  num_episodes: int,
+  protocol: Protocol,
   tried: Tried | None = None,
 ) -> tuple[dict[str, Any], int]:
   """Tries the skills, fine-tunes the best one, and learns from scratch.
@@ -385,7 +417,7 @@ def run(
   Args:
     trained: the skills.
     experiment: the task, as `prepare` gives it; its folder is that of all.
-    num_episodes: in which each skill is tried.
+    protocol: how skills are tried and the best one learns more.
     tried: their returns, if they have been tried.
 
   Returns:
@@ -396,7 +428,7 @@ def run(
   if tried is None:
     seed = experiment.seed_for('skills')
     tried = try_skills(
-      trained, experiment.make_environment(seed), num_episodes, seed
+      trained, experiment.make_environment(seed), protocol.num_episodes, seed
     )
     write_tried(folder, tried)
   returns, tried_steps = tried.returns, int(tried.num_steps.sum())
@@ -422,7 +454,7 @@ def run(
     'steps_of_trying': tried_steps,
   }
   curves = {}
-  for name, own in _runs(experiment, tried).items():
+  for name, own in _runs(experiment, tried, protocol).items():
     experiment_lib.save(own)
     run_record.write(own.output_dir)
     print(f'{name}:', flush=True)
@@ -443,8 +475,20 @@ def run(
   return summary, 0
 
 
+def _protocol() -> Protocol:
+  """The protocol that the flags describe."""
+  for flag, least in ((_EPISODES_PER_SKILL, 1), (_POLICY_WARMUP, 0)):
+    if flag.value < least:
+      raise ValueError(f'--{flag.name} must be >= {least}, got {flag.value}.')
+  if _POLICY_RATE.value <= 0:
+    raise ValueError(f'--policy_rate must be > 0, got {_POLICY_RATE.value}.')
+  return Protocol(
+    _EPISODES_PER_SKILL.value, _POLICY_WARMUP.value, _POLICY_RATE.value
+  )
+
+
 def _from_flags(
-  argv: Sequence[str],
+  argv: Sequence[str], protocol: Protocol
 ) -> tuple[loading.TrainedSkills, experiment_lib.Experiment]:
   """The trained skills, and the run of the task that the flags describe."""
   given = training_flags.given
@@ -461,10 +505,6 @@ def _from_flags(
   skills = given('skills')
   if skills is None:
     raise ValueError('--skills is missing: the folder of a trained run.')
-  if _EPISODES_PER_SKILL.value < 1:
-    raise ValueError(
-      f'--episodes_per_skill must be >= 1, got {_EPISODES_PER_SKILL.value}.'
-    )
   origin = experiment_lib.load(skills)
   trained = loading.load(skills)
   environment = given('env') or origin.environment
@@ -487,7 +527,7 @@ def _from_flags(
     wandb=bool(given('wandb')),
   )
   local.check(experiment)
-  check_steps(experiment, _EPISODES_PER_SKILL.value)
+  check_steps(experiment, protocol.num_episodes)
   return trained, experiment
 
 
@@ -507,7 +547,8 @@ def _check_folder(folder: pathlib.Path) -> None:
 def main(argv: Sequence[str]) -> int:
   """Reads the flags, fine-tunes and learns from scratch."""
   with command.exit_on_user_error():
-    trained, experiment = _from_flags(argv)
+    protocol = _protocol()
+    trained, experiment = _from_flags(argv, protocol)
     if training_flags.show_settings(
       experiment,
       from_skills=('environment', 'environment_options', *_fixed(trained)),
@@ -515,8 +556,8 @@ def main(argv: Sequence[str]) -> int:
       return 0
     folder = pathlib.Path(experiment.output_dir)
     _check_folder(folder)
-    tried = tried_before(experiment, _EPISODES_PER_SKILL.value)
-  summary, status = run(trained, experiment, _EPISODES_PER_SKILL.value, tried)
+    tried = tried_before(experiment, protocol)
+  summary, status = run(trained, experiment, protocol, tried)
   files.write_json(folder / run_files.SUMMARY_FILE, summary)
   for file in (run_files.SUMMARY_FILE, SKILL_RETURNS, CURVES, PICTURE):
     if (folder / file).exists():

@@ -46,6 +46,22 @@ def make(
   return optax.chain(optax.clip_by_global_norm(max_gradient_norm), optimizer)
 
 
+def after_warmup(
+  learning_rate: float | optax.Schedule, warmup: int
+) -> optax.Schedule:
+  """A step size that is 0 for the first `warmup` updates.
+
+  Args:
+    learning_rate: step size after them; a schedule begins there.
+    warmup: number of updates.
+  """
+  if not callable(learning_rate):
+    learning_rate = optax.constant_schedule(learning_rate)
+  return optax.join_schedules(
+    [optax.constant_schedule(0.0), learning_rate], [warmup]
+  )
+
+
 def apply_gradients(
   optimizer: optax.GradientTransformation,
   grads: types.Params,

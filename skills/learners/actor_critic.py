@@ -55,9 +55,13 @@ class ActorCriticConfig:
       an action's advantage before the action is not followed any more; None for
       no limit, as V-trace's authors had it.
     policy_learning_rate: step size of the policy's `optimizer`.
-    policy_decay: updates over which `policy_learning_rate` falls evenly to a
-      twentieth, where it stays; None for a rate that stays as it is. What is
-      learned at the end is then no longer on its way to somewhere else.
+    policy_warmup: first updates, in which values are learned and the policy
+      stays as it is. A policy that was learned from another reward would else
+      be led astray by values that know nothing yet.
+    policy_decay: updates, after those, over which `policy_learning_rate` falls
+      evenly to a twentieth, where it stays; None for a rate that stays as it
+      is. What is learned at the end is then no longer on its way to somewhere
+      else.
     value_learning_rate: step size of the values' `optimizer`. Losses are means
       over all real steps, that of the values with a factor 1/2 and a sum over
       streams.
@@ -96,6 +100,7 @@ class ActorCriticConfig:
   clip_c_threshold: float = 1.0
   ppo_clip: float | None = 0.2
   policy_learning_rate: float = 3e-4
+  policy_warmup: int = 0
   policy_decay: int | None = None
   value_learning_rate: float = 1e-3
   optimizer: str = 'adam'
@@ -117,7 +122,12 @@ class ActorCriticConfig:
     checks.positive(self, 'policy_init_scale', 'max_gradient_norm')
     checks.at_least(self, 1, 'policy_decay')
     checks.at_least(
-      self, 0, 'entropy_weight', 'table_init_stddev', 'skill_bias_std'
+      self,
+      0,
+      'policy_warmup',
+      'entropy_weight',
+      'table_init_stddev',
+      'skill_bias_std',
     )
     checks.in_range(self, 0.05, 2, 'init_stddev')
     checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
@@ -333,6 +343,10 @@ def _make_optimizers(config: ActorCriticConfig) -> ActorCriticParams:
   if config.policy_decay is not None:
     policy_learning_rate = optax.linear_schedule(
       policy_learning_rate, policy_learning_rate / 20, config.policy_decay
+    )
+  if config.policy_warmup:
+    policy_learning_rate = optimizers.after_warmup(
+      policy_learning_rate, config.policy_warmup
     )
   name, max_norm = config.optimizer, config.max_gradient_norm
   return ActorCriticParams(

@@ -52,6 +52,8 @@ class SoftActorCriticConfig:
     transitions: transitions of an update, drawn at random from the steps of its
       trajectories; None for all of them.
     policy_learning_rate: step size of the policy's `optimizer`.
+    policy_warmup: first updates, in which critics are learned and the policy
+      stays as it is; as in `ActorCriticConfig`.
     critic_learning_rate: step size of the critics' `optimizer`.
     temperature_learning_rate: step size of the temperature's `optimizer`; None
       for a temperature that stays.
@@ -73,6 +75,7 @@ class SoftActorCriticConfig:
   discount: float = 0.99
   transitions: int | None = 256
   policy_learning_rate: float = 3e-4
+  policy_warmup: int = 0
   critic_learning_rate: float = 3e-4
   temperature_learning_rate: float | None = 3e-4
   init_temperature: float = 0.1
@@ -99,7 +102,7 @@ class SoftActorCriticConfig:
       'max_gradient_norm',
     )
     checks.in_range(self, 0, 1, 'target_update_rate')
-    checks.at_least(self, 0, 'skill_bias_std')
+    checks.at_least(self, 0, 'skill_bias_std', 'policy_warmup')
     checks.in_range(self, 0.05, 2, 'init_stddev')
     checks.choice(self, optimizers.OPTIMIZERS, 'optimizer')
 
@@ -277,8 +280,11 @@ def _make_optimizers(config: SoftActorCriticConfig) -> SoftActorCriticParams:
   """Makes the optimizers of policy, critics and temperature."""
   name, max_norm = config.optimizer, config.max_gradient_norm
   rate = config.temperature_learning_rate
+  policy_rate: float | optax.Schedule = config.policy_learning_rate
+  if config.policy_warmup:
+    policy_rate = optimizers.after_warmup(policy_rate, config.policy_warmup)
   return SoftActorCriticParams(
-    optimizers.make(name, config.policy_learning_rate, max_norm),
+    optimizers.make(name, policy_rate, max_norm),
     optimizers.make(name, config.critic_learning_rate, max_norm),
     optax.set_to_zero() if rate is None else optimizers.make(name, rate),
   )

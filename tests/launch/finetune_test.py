@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from absl import flags
 from absl.testing import flagsaver
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +85,8 @@ def refused(capsys, **given):
     ),
     ({'resume': True}, 'there is nothing to continue in'),
     ({'episodes_per_skill': 0}, '--episodes_per_skill must be >= 1'),
+    ({'policy_warmup': -1}, '--policy_warmup must be >= 0, got -1'),
+    ({'policy_rate': 0.0}, '--policy_rate must be > 0, got 0.0'),
     ({'set': ['num_skills=5']}, 'num_skills cannot be changed'),
     ({'set': ['learner.discont=1']}, "Did you mean 'discount'"),
   ],
@@ -221,6 +224,8 @@ def finished(tmp_path_factory, run_dir):
     'num_steps': 1500,
     'episodes_per_skill': 1,
     'evaluation_episodes': 1,
+    'policy_warmup': 10**6,
+    'policy_rate': 0.25,
     'set': ['replay.min_size=4', 'batch_size=4', 'updates_per_step=1'],
   }
   error = io.StringIO()
@@ -280,6 +285,15 @@ def test_both_runs_begin_where_they_should_and_leave_their_curves(
   assert '~' in finetuned.params.policy and '~' not in scratch.params.policy
   heads = scratch.params.policy['head']['w'], policy['head']['w']
   assert not np.array_equal(*heads)
+  # Values alone were learned, by a smaller step size later on.
+  trained_on = loading.load(out / 'finetuned').state
+  assert int(trained_on.steps) > 0
+  chex.assert_trees_all_equal(trained_on.params.policy, policy)
+  rates = [
+    experiment_lib.load(str(out / name)).config.learner.policy_learning_rate
+    for name in ('finetuned', 'scratch')
+  ]
+  assert rates[0] == 0.25 * rates[1]
   # The steps of trying skills count for the fine-tuned run alone.
   steps = {'finetuned': [], 'scratch': []}
   for row in rows_of(out / finetune.CURVES):

@@ -290,10 +290,12 @@ def test_diayn_s_value_targets_differ_in_a_skill_s_last_step_alone(
   )
 
 
-def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
+@pytest.mark.parametrize('warmup', [0, 2])
+def test_the_policy_s_steps_begin_late_and_become_smaller(warmup):
   parts = ring_learner(
     bootstrap_at_skill_end=False,
     policy_learning_rate=0.4,
+    policy_warmup=warmup,
     policy_decay=4,
     value_learning_rate=0.4,
   )
@@ -301,7 +303,7 @@ def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
   state = with_tables(parts.learner.init(KEY), np.log(PI))
   update = jax.jit(parts.learner.update)
   moved = []
-  for _ in range(7):
+  for _ in range(warmup + 7):
     # From the same place each time, so that gradients are the same.
     after, _ = update(state, batch)
     moved.append(
@@ -311,12 +313,13 @@ def test_the_policy_s_steps_become_smaller_and_the_values_do_not():
       ]
     )
     state = after._replace(params=state.params)
-  for i, part in enumerate([1, 0.7625, 0.525, 0.2875, 0.05, 0.05, 0.05]):
+  parts = [1, 0.7625, 0.525, 0.2875, 0.05, 0.05, 0.05]
+  for i, part in enumerate([0] * warmup + parts):
     np.testing.assert_allclose(
-      moved[i][0], part * moved[0][0], rtol=1e-4, atol=1e-7
+      moved[i][0], part * moved[warmup][0], rtol=1e-4, atol=1e-7
     )
     np.testing.assert_allclose(moved[i][1], moved[0][1], rtol=1e-5)
-  assert np.abs(moved[0][0]).max() > 1e-3
+  assert np.abs(moved[warmup][0]).max() > 1e-3
 
 
 def test_entropy_is_climbed_where_nothing_is_paid():
@@ -606,6 +609,7 @@ def test_q_learning_names_the_learner_of_continuous_actions():
     ('clip_c_threshold', 2.0),
     ('policy_learning_rate', 0.0),
     ('policy_decay', 0),
+    ('policy_warmup', -1),
     ('value_learning_rate', -1.0),
     ('optimizer', 'magic'),
     ('max_gradient_norm', 0.0),

@@ -205,6 +205,23 @@ def test_temperature_moves_toward_the_target_entropy(settings, sign):
   assert np.sign(move) == sign
 
 
+def test_policy_stays_while_critics_warm_up():
+  parts = make(
+    paying(functools.partial(peak, 0.0), weights=(1.0,)), policy_warmup=2
+  )
+  batch = one_skill(problems.trajectory(problems.CONTROL))
+  first = trained(parts, batch, 0)
+  second, third = trained(parts, batch, 2), trained(parts, batch, 3)
+  chex.assert_trees_all_equal(second.params.policy, first.params.policy)
+  for later, part in ((second, 'critic'), (third, 'policy')):
+    moved = jax.tree.map(
+      lambda x, y: np.abs(x - y).max(),
+      getattr(later.params, part),
+      getattr(first.params, part),
+    )
+    assert max(jax.tree.leaves(moved)) > 1e-5
+
+
 def test_target_critics_follow_slowly():
   parts = make(
     paying(functools.partial(peak, 0.0), weights=(1.0,)), target_update_rate=0.1
