@@ -82,7 +82,7 @@ def make_config() -> config_lib.SkillAgentConfig:
     ),
     # The layout keeps the ratio of updates to steps, so replay does not.
     replay=config_lib.ReplayConfig(
-      capacity=1000, min_size=64, samples_per_insert=None
+      capacity=1000, min_size=64, updates_per_environment_step=None
     ),
     batch_size=32,
   )

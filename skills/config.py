@@ -18,12 +18,15 @@ class ReplayConfig:
       trajectory to the learner once, in order.
     capacity: trajectories that it holds.
     min_size: trajectories that it must hold before the learner starts.
-    samples_per_insert: how often each trajectory is learned from on average
-      ('uniform' only). None leaves the ratio to the program that runs the
-      agent, as Acme's local layout does.
-    error_buffer: how far, in samples, actors and learner may run ahead of that
-      ratio; None for the larger of a tenth of `min_size *
-      samples_per_insert` and two of the learner's fetches.
+    updates_per_environment_step: updates of the learner for each step that
+      actors take in their environments ('uniform' only). A trajectory that an
+      episode's end cuts short counts as `skill_length` steps. None sets no
+      limit and leaves the ratio to the program that runs the agent, as Acme's
+      local layout does.
+    error_buffer: how far, in sampled trajectories, actors and learner may run
+      ahead of that ratio; None for the largest of a tenth of `min_size` times
+      `SkillAgentConfig.samples_per_insert`, `samples_per_insert` itself, and
+      two of the learner's fetches.
     timeout_s: seconds that a learner or actor may wait for replay before the
       run ends with an error. An actor also waits while the learner compiles its
       update, which takes minutes for large networks on a busy machine.
@@ -39,7 +42,7 @@ class ReplayConfig:
   kind: str = 'uniform'
   capacity: int = 20_000
   min_size: int = 256
-  samples_per_insert: float | None = 8.0
+  updates_per_environment_step: float | None = 0.025
   error_buffer: float | None = None
   timeout_s: float = 300.0
   burn_in: int = 0
@@ -51,7 +54,11 @@ class ReplayConfig:
     if self.kind not in ('uniform', 'queue'):
       raise ValueError(f"kind must be 'uniform' or 'queue', got {self.kind!r}.")
     checks.positive(
-      self, 'capacity', 'min_size', 'samples_per_insert', 'timeout_s'
+      self,
+      'capacity',
+      'min_size',
+      'updates_per_environment_step',
+      'timeout_s',
     )
     checks.at_least(
       self, 0, 'burn_in', 'priority_exponent', 'importance_exponent'
@@ -68,14 +75,6 @@ class ReplayConfig:
         f'min_size must be at most capacity ({self.capacity}), got '
         f'{self.min_size}: learning would never start.'
       )
-    if self.samples_per_insert is not None and self.error_buffer is not None:
-      smallest = max(1.0, self.samples_per_insert)
-      if self.error_buffer < smallest:
-        raise ValueError(
-          f'error_buffer must be >= {smallest:g}, the larger of 1 and '
-          f'samples_per_insert, got {self.error_buffer}: actors and learner '
-          'would wait for each other for ever.'
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,6 +154,33 @@ class SkillAgentConfig:
         f'({self.fetch_size}), got {self.replay.capacity}: a queue smaller '
         'than what the learner fetches at once can never move.'
       )
+    self._check_error_buffer()
+
+  def _check_error_buffer(self) -> None:
+    buffer, ratio = self.replay.error_buffer, self.samples_per_insert
+    if buffer is None or ratio is None:
+      return
+    if buffer < max(1.0, ratio):
+      raise ValueError(
+        f'replay.error_buffer must be >= {max(1.0, ratio)}, the larger of 1 '
+        'and replay.updates_per_environment_step * batch_size * skill_length '
+        f'({self.replay.updates_per_environment_step} * {self.batch_size} * '
+        f'{self.skill_length}), got {buffer}: actors and learner would wait '
+        'for each other for ever. Raise it, or set it to none.'
+      )
+
+  @property
+  def samples_per_insert(self) -> float | None:
+    """How often replay hands out each trajectory, on average.
+
+    It makes for `replay.updates_per_environment_step` updates for each of a
+    trajectory's `skill_length` steps, an update being of `batch_size`
+    trajectories. None where replay sets no limit.
+    """
+    updates = self.replay.updates_per_environment_step
+    if updates is None:
+      return None
+    return updates * (self.batch_size * self.skill_length)
 
   @property
   def skills_run(self) -> tuple[int, int]:

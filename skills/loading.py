@@ -33,7 +33,7 @@ from skills.ops import categorical
 
 CONFIG_FILE = 'config.json'
 # Format of `config.json`; a checkpoint has its own.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 # Where a checkpoint holds the learner's state.
 LEARNER = 'learner'

@@ -217,6 +217,7 @@ class _Parts(NamedTuple):
     network: of values and policies.
     learner: how it learns.
     replay: how much is kept.
+    updates_per_skill: updates in the time in which actors run one skill.
     updates_per_step: how many are made at once.
   """
 
@@ -224,6 +225,7 @@ class _Parts(NamedTuple):
   network: torsos.NetworkConfig
   learner: Any
   replay: config_lib.ReplayConfig = config_lib.ReplayConfig()
+  updates_per_skill: float = 0.5
   updates_per_step: int = 16
   num_heads: int | None = None
 
@@ -277,7 +279,10 @@ def make(
     skill_length=sizes.skill_length,
     network=parts.network,
     learner=parts.learner,
-    replay=_bounded(parts.replay, sizes.skill_length, problem),
+    replay=dataclasses.replace(
+      _bounded(parts.replay, sizes.skill_length, problem),
+      updates_per_environment_step=parts.updates_per_skill / sizes.skill_length,
+    ),
     updates_per_step=parts.updates_per_step,
   )
   if agent == _DOMINO:
@@ -346,7 +351,7 @@ def _soft_actor_critic(
       config.replay,
       capacity=_SAC_STEPS // length,
       min_size=1000 // length,
-      samples_per_insert=float(length * batch_size),
+      updates_per_environment_step=1.0,
     ),
   )
 
@@ -369,14 +374,13 @@ def _domino(
   config = dataclasses.replace(config, keeps_skill=True)
   if environment in _DOMINO_GRIDS:
     return dataclasses.replace(
-      config,
+      _resized(config, batch_size=64),
       # Features are parts of one: divided by their number they would be as
       # nothing beside the task's reward.
       objective=dataclasses.replace(
         config.objective, per_feature=False, multiplier_learning_rate=3e-3
       ),
       learner=_DOMINO_TABLES,
-      batch_size=64,
       updates_per_step=1,
     )
   if problem.num_actions is None:
@@ -402,6 +406,27 @@ def _domino(
   return config
 
 
+def _resized(
+  config: config_lib.SkillAgentConfig, **sizes: int
+) -> config_lib.SkillAgentConfig:
+  """With other sizes, and each trajectory learned from as often as before.
+
+  Args:
+    config: of an agent whose replay keeps a ratio of updates to steps.
+    **sizes: its new `skill_length` or `batch_size`.
+  """
+  samples_per_insert: Any = config.samples_per_insert
+  resized = dataclasses.replace(config, **sizes)
+  transitions = resized.batch_size * resized.skill_length
+  return dataclasses.replace(
+    resized,
+    replay=dataclasses.replace(
+      config.replay,
+      updates_per_environment_step=samples_per_insert / transitions,
+    ),
+  )
+
+
 def _tables(sizes: _Sizes) -> _Parts:
   return _Parts(
     discriminators.DiscriminatorConfig(
@@ -413,7 +438,8 @@ def _tables(sizes: _Sizes) -> _Parts:
     q_learning.QLearningConfig(
       learning_rate=_VALUE_RATE, epsilon=sizes.epsilon
     ),
-    config_lib.ReplayConfig(capacity=sizes.capacity, samples_per_insert=16.0),
+    config_lib.ReplayConfig(capacity=sizes.capacity),
+    updates_per_skill=1.0,
   )
 
 
@@ -461,7 +487,8 @@ def _pictures(problem: types.ProblemSpec) -> _Parts:
       target_update_period=100,
     ),
     # An update costs as much as hundreds of the environment's steps.
-    config_lib.ReplayConfig(min_size=64, samples_per_insert=1.0),
+    config_lib.ReplayConfig(min_size=64),
+    updates_per_skill=1 / 16,
     updates_per_step=1,
     num_heads=_ATARI_HEADS,
   )
@@ -512,7 +539,7 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
     ),
     # The newest few thousand steps: older ones tell little of a policy that
     # has moved on.
-    config_lib.ReplayConfig(capacity=64, min_size=32, samples_per_insert=8.0),
+    config_lib.ReplayConfig(capacity=64, min_size=32),
     updates_per_step=2,
   )
   if agent in (_EXTRINSIC, _DOMINO):
@@ -527,9 +554,8 @@ def _continuous(agent: str, problem: types.ProblemSpec) -> _Parts:
       skill_bias_std=1.0,
     ),
     # A smaller one is learned by heart, and fresh skills are not told apart.
-    replay=dataclasses.replace(
-      parts.replay, capacity=256, samples_per_insert=16.0
-    ),
+    replay=dataclasses.replace(parts.replay, capacity=256),
+    updates_per_skill=1.0,
   )
 
 
@@ -538,9 +564,8 @@ def _hierarchy(
 ) -> config_lib.SkillAgentConfig:
   """The settings of a controller, from those of an agent of its environment."""
   return dataclasses.replace(
-    config,
     # Its steps are skills, of which an episode holds few.
-    skill_length=4,
+    _resized(config, skill_length=4),
     # Rewards are rare, and nothing but chance finds the first one: values that
     # begin at random would lead it about for long.
     network=dataclasses.replace(

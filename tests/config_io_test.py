@@ -177,7 +177,7 @@ def test_changes_reach_nested_fields_and_leave_the_rest():
     ('learner.learning_rate', '1e-3', 1e-3),
     ('learner.target_update_period', '5', 5),
     ('learner.target_update_period', 'none', None),
-    ('replay.samples_per_insert', 'None', None),
+    ('replay.updates_per_environment_step', 'None', None),
     ('replay.kind', 'queue', 'queue'),
     ('network.hidden_sizes', '64,32', (64, 32)),
     ('network.hidden_sizes', '(64, 32)', (64, 32)),

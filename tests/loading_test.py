@@ -181,10 +181,10 @@ def test_unusable_runs_are_refused_with_the_reason(tmp_path):
   path = tmp_path / loading.CONFIG_FILE
   content = json.loads(path.read_text())
 
-  for version in (1, 2):
+  for version in (1, 2, 3):
     path.write_text(json.dumps({**content, 'format_version': version}))
     assert (
-      f'format version {version}; this program reads 3: run again, or use the '
+      f'format version {version}; this program reads 4: run again, or use the '
       'release that wrote it.'
     ) in refusal(tmp_path)
   for part in ('config', 'problem'):

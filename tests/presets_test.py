@@ -197,13 +197,47 @@ def test_soft_actor_critic_makes_one_update_for_each_step(agent):
     continuous('control:walker_stand'),
     learner='soft_actor_critic',
   )
-  steps = config.batch_size * config.skill_length
-  assert config.replay.samples_per_insert / steps == pytest.approx(1.0)
+  assert config.replay.updates_per_environment_step == 1.0
   assert config.replay.capacity * config.skill_length >= 100_000
   assert config.learner.transitions in (None, 256)
   # The temperature is learned for tasks, whose rewards stay what they are.
   is_learned = config.learner.temperature_learning_rate is not None
   assert is_learned == (agent == 'extrinsic')
+
+
+@pytest.mark.parametrize(
+  ('agent', 'environment', 'updates', 'samples_per_insert'),
+  [
+    # An update for each skill of 8 or 20 steps, where there are tables.
+    ('disdain', 'grid:disdain_release', 1 / 8, 16),
+    ('vic', 'grid:four_rooms', 1 / 20, 16),
+    # And of 50, of a body; where sets are found, half as many.
+    ('diayn', 'control:walker_stand', 1 / 50, 16),
+    ('domino', 'control:walker_stand', 1 / 100, 8),
+    # An update of 32 * 8 transitions for each step.
+    ('extrinsic', 'control:walker_stand', 1.0, 256),
+    ('ive', 'control:point_mass_easy', 1.0, 256),
+    # Trajectories are as long as an episode, 9 steps, in batches of 16.
+    ('muesli', 'classic:catch', 1 / 18, 8),
+    # Batches of 64, of 64 steps each: 16 / (64 * 64).
+    ('domino_linear', 'grid:top_rows', 1 / 256, 16),
+    # A controller's trajectories are of 4 skills.
+    ('hierarchy', 'grid:four_rooms', 1 / 4, 16),
+  ],
+)
+def test_updates_per_environment_step_suit_the_sizes_of_a_preset(
+  agent, environment, updates, samples_per_insert
+):
+  config = presets.make(agent, environment, continuous(environment))
+  assert config.replay.updates_per_environment_step == updates
+  assert config.samples_per_insert == samples_per_insert
+
+
+def test_updates_of_large_pictures_are_rare():
+  config = presets.make('disdain', 'atari:pong', ATARI)
+  # Each trajectory of 20 steps is sampled once, in a batch of 16.
+  assert config.replay.updates_per_environment_step == 1 / 320
+  assert config.samples_per_insert == 1
 
 
 def test_control_on_device_sweeps_over_many_environments():

@@ -94,7 +94,7 @@ class KillableServer:
     self._folder = folder
     self._port = portpicker.pick_unused_port()
     self._pid = None
-    self.fields = {'min_size': 2, 'samples_per_insert': None}
+    self.fields = {'min_size': 2, 'updates_per_environment_step': None}
     self.client = acme_api.reverb.Client(f'localhost:{self._port}')
 
   def config(self, **fields):
@@ -183,7 +183,7 @@ def prioritized(exponent=1.0, **fields):
     replay={
       'priority_exponent': exponent,
       'min_size': 1,
-      'samples_per_insert': None,
+      'updates_per_environment_step': None,
       **fields,
     },
   )

@@ -22,8 +22,8 @@ _GOAL_UPDATES_PER_S = 500
 _STEPS = 4_000
 _LEARNER_CALLS = 10
 _WIDTH = 256
-# 4 x 64 transitions an update, each of them learned from 128 times: an update
-# for two steps, but for the last skill of an episode, which is a shorter one.
+# An update, of 4 x 64 transitions, for every two steps; a few more are made, as
+# the last skill of an episode is a shorter one and counts as a whole.
 _SETTINGS = {
   'num_skills': 16,
   'skill_length': 64,
@@ -34,7 +34,7 @@ _SETTINGS = {
   'replay.kind': 'uniform',
   'replay.capacity': 10_000,
   'replay.min_size': 64,
-  'replay.samples_per_insert': 128,
+  'replay.updates_per_environment_step': 0.5,
 }
 
 
@@ -111,7 +111,7 @@ def rows(one: Limits, every: Limits) -> list[timing.Row]:
     experiment = _experiment(folder)
     # Steps are counted by episodes, of 1000.
     speeds = runs.measure_run(experiment, 3 * runs.RUN_S)
-  asked = runs.updates_per_step(experiment)
+  asked = runs.asked_updates(experiment)
   # Seconds of one core that a second of the run takes up.
   acting, learning = speeds.steps / one.loop, speeds.updates / one.updates
   return [

@@ -38,7 +38,7 @@ def rows(agent: str, game: str, tries: int) -> list[timing.Row]:
     speeds = runs.measure_run(experiment, 6 * runs.RUN_S, _WARM_UPDATES)
   # Steps are counted by episodes, which may be longer than this takes.
   steps = speeds.items * experiment.config.skill_length
-  asked = runs.updates_per_step(experiment)
+  asked = runs.asked_updates(experiment)
   frames = atari.ACTION_REPEAT
   return [
     timing.Row(

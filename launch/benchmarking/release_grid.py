@@ -74,7 +74,10 @@ def _items_per_second(parts: bare.Parts, tries: int) -> float:
   config, agent = parts.agent.config, parts.agent
   builder = builder_lib.SkillBuilder(
     dataclasses.replace(
-      config, replay=dataclasses.replace(config.replay, samples_per_insert=None)
+      config,
+      replay=dataclasses.replace(
+        config.replay, updates_per_environment_step=None
+      ),
     )
   )
   extras = learning.to_host(
@@ -144,7 +147,7 @@ def _measure_local(num_environments: int) -> runs.Counts:
 
 def run_rows(speeds: runs.Counts, limits: runs.Counts) -> list[timing.Row]:
   """A run in one environment, beside its limits."""
-  asked = runs.updates_per_step(experiment('unused'))
+  asked = runs.asked_updates(experiment('unused'))
   in_turn = 1 / (1 / limits.steps + asked / limits.updates)
   return [
     timing.Row(
@@ -243,7 +246,7 @@ def distributed_row(
 ) -> dict[str, float]:
   """Speeds of a program beside their limits."""
   loops = min(num_actors, num_cores)
-  asked = runs.updates_per_step(experiment('unused')) * speeds.steps
+  asked = runs.asked_updates(experiment('unused')) * speeds.steps
   return {
     'actors': num_actors,
     'inference servers': num_inference_servers,

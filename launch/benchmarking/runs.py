@@ -48,14 +48,19 @@ def endless_experiment(
   )
 
 
-def updates_per_step(experiment: experiment_lib.Experiment) -> float:
-  """Updates per environment step that the samples-per-insert ratio asks for.
+def asked_updates(experiment: experiment_lib.Experiment) -> float:
+  """Updates for each environment step that the settings ask for.
 
-  It holds where an episode is one skill, and so one item.
+  Raises:
+    ValueError: if they set no limit, so that there is nothing to compare with.
   """
-  config = experiment.config
-  samples_per_insert: Any = config.replay.samples_per_insert
-  return samples_per_insert / (config.batch_size * config.skill_length)
+  asked = experiment.config.replay.updates_per_environment_step
+  if asked is None:
+    raise ValueError(
+      'replay.updates_per_environment_step must be a positive number for a run '
+      'that is measured, got None.'
+    )
+  return asked
 
 
 def rate(readings: Sequence[tuple[float, float]]) -> float:

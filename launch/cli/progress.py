@@ -15,14 +15,13 @@ _WINDOW_S = 5.0
 # Metrics that are shown where they are known, in this order.
 _NUMBERS = {
   'replay_size': 'replay {:,.0f}',
-  'samples_per_insert': '{:.1f} samples an insert',
   'parameter_age': 'parameters {:,.0f} updates old',
   'skills_learned': '{:.1f} skills learned',
 }
 
 
 class Progress:
-  """Shows steps, speeds, skills learned and the time left."""
+  """Shows steps, speeds, updates a step, skills learned and the time left."""
 
   def __init__(self, total: int, done: int = 0):
     """Initializes the display.
@@ -109,6 +108,8 @@ class Progress:
     parts = [f'{steps_per_s:,.0f} steps/s'] if steps_per_s else []
     if steps_per_s and updates_then is not None and updates is not None:
       parts.append(f'{(updates - updates_then) / elapsed:,.0f} updates/s')
+    if steps and updates:
+      parts.append(f'{updates / steps:.3g} updates a step')
     parts += [
       text.format(numbers[name])
       for name, text in _NUMBERS.items()

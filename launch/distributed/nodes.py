@@ -168,7 +168,7 @@ class Replay(lp.ReverbNode):
 
 
 class _Published(acme_api.loggers.Logger):
-  """Publishes the parameters' age and replay's counts at the counter."""
+  """Publishes the parameters' age and replay's size at the counter."""
 
   def __init__(
     self,
@@ -184,9 +184,6 @@ class _Published(acme_api.loggers.Logger):
     stats = [each for each in found if each is not None]
     if len(stats) == len(found):
       numbers['replay_size'] = sum(each.size for each in stats)
-      inserts = sum(each.inserts for each in stats)
-      samples = sum(each.samples for each in stats)
-      numbers['samples_per_insert'] = samples / max(inserts, 1)
     # The answer is not waited for.
     self._counter.futures.publish(numbers)
 

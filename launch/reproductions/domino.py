@@ -261,7 +261,7 @@ _CONTROL_SETTINGS = {
   # Advantages are normalized within each policy's share of a batch.
   'batch_size': 32,
   'replay.capacity': 96,
-  'replay.samples_per_insert': 16.0,
+  'replay.updates_per_environment_step': 0.02,
   # Poles do not fall at once under small actions.
   'learner.init_stddev': 0.3,
   'learner.policy_init_scale': 0.3,

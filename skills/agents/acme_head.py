@@ -65,14 +65,14 @@ class HeadBuilder:
       should_stop: whether the program is stopping; ends waits for replay.
 
     Raises:
-      ValueError: if replay does not keep the ratio of samples to inserts:
-        unlike 0.4.0's layouts, HEAD does not either.
+      ValueError: if replay does not keep the ratio of updates to environment
+        steps: unlike 0.4.0's layouts, HEAD does not either.
     """
     if config.replay.kind == 'uniform':
-      if config.replay.samples_per_insert is None:
+      if config.replay.updates_per_environment_step is None:
         raise ValueError(
-          "replay.samples_per_insert must be a number, got None: Acme's "
-          'experiments leave the ratio to replay.'
+          'replay.updates_per_environment_step must be a positive number, got '
+          "None: Acme's experiments leave the ratio to replay."
         )
     self._config = config
     self._should_stop = should_stop

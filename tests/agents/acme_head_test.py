@@ -215,7 +215,8 @@ def test_it_learns_when_it_is_called_as_head_calls_it(kind, fields):
       'kind': kind,
       'capacity': 500,
       'min_size': 8,
-      'samples_per_insert': 1.0,
+      # Each trajectory is sampled once.
+      'updates_per_environment_step': 1 / (3 * T),
       # Nothing is written while the learner compiles.
       'timeout_s': 120.0,
     },
@@ -273,10 +274,14 @@ def test_a_policy_is_acme_s_actor_core_for_inference_servers():
 
 
 def test_replay_without_a_ratio_is_refused():
-  config = counting.make_config(replay={'samples_per_insert': None})
-  with pytest.raises(ValueError, match=r'replay\.samples_per_insert .* None'):
+  config = counting.make_config(replay={'updates_per_environment_step': None})
+  with pytest.raises(
+    ValueError, match=r'replay\.updates_per_environment_step .* None'
+  ):
     acme_head.HeadBuilder(config)
   # A queue has a ratio by its nature.
   acme_head.HeadBuilder(
-    counting.make_config(replay=counting.queue(samples_per_insert=None))
+    counting.make_config(
+      replay=counting.queue(updates_per_environment_step=None)
+    )
   )

@@ -61,15 +61,16 @@ def test_each_table_has_a_rate_limiter_of_its_own_and_the_configured_sizes():
     acme_api.reverb.Server([second]).stop()
     return first.info
 
-  ratio = info(min_size=3, samples_per_insert=5.0, capacity=17)
+  ratio = info(min_size=3, updates_per_environment_step=0.625, capacity=17)
   assert ratio.max_size == 17
   assert ratio.max_times_sampled == 0  # As often as one likes.
+  # 0.625 updates a step, of 2 trajectories of 4 steps.
   assert ratio.rate_limiter_info.samples_per_insert == 5
   assert ratio.rate_limiter_info.min_size_to_sample == 3
   queue = info(**counting.queue(9))
   assert queue.max_size == 9
   assert queue.max_times_sampled == 1
-  free = info(samples_per_insert=None, min_size=4)
+  free = info(updates_per_environment_step=None, min_size=4)
   assert free.rate_limiter_info.min_size_to_sample == 4
   assert free.rate_limiter_info.max_diff > 1e100
 

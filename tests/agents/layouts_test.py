@@ -46,7 +46,7 @@ def test_the_local_layout_acts_and_learns_in_turns(kind, fields):
       'kind': kind,
       'capacity': 100,
       'min_size': min_size,
-      'samples_per_insert': None,
+      'updates_per_environment_step': None,
       'timeout_s': 10.0,
     },
     **fields,

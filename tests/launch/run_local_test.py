@@ -270,7 +270,7 @@ def test_short_run_writes_all_of_its_files(tmp_path):
   assert summary['wall_time_s'] > 0
   # 375 skills, each sampled so many times, within the limiter's slack.
   config = experiment.config
-  ratio = config.replay.samples_per_insert
+  ratio = config.samples_per_insert
   ideal = (375 - 32) * ratio / config.batch_size
   slack = replay_tables.error_buffer(config, ratio) + 2 * config.fetch_size
   slack /= config.batch_size
@@ -416,6 +416,7 @@ def test_rvic_without_horizon_learns_from_pairs_and_not_from_ends(
   settings = (
     'num_skills=4',
     'skill_length=2',
+    'replay.updates_per_environment_step=0.5',
     'network.factored_states=11,11',
     'objective.discriminator.factored_states=11,11',
     'objective.discriminator.learning_rate=0.8',

@@ -20,7 +20,11 @@ def test_it_learns_to_balance_a_pole(tmp_path, seed):
     agent='extrinsic',
     environment='control:cartpole_balance',
     environment_options={'action_repeat': 2},
-    settings={'skill_length': 64, 'batch_size': 8},
+    settings={
+      'skill_length': 64,
+      'batch_size': 8,
+      'replay.updates_per_environment_step': 0.5,
+    },
     seed=seed,
     num_steps=120_000,
     evaluation_episodes=5,

@@ -84,7 +84,7 @@ def share_of_right_turns(network, replay, seed):
       target_update_period=50,
     ),
     replay=dataclasses.replace(
-      replay, min_size=64, samples_per_insert=None, capacity=2000
+      replay, min_size=64, updates_per_environment_step=None, capacity=2000
     ),
     batch_size=32,
   )

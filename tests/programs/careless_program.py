@@ -17,7 +17,11 @@ from tests.programs import counting
 
 def main():
   # Long enough for the first items on a busy machine.
-  fields = {'min_size': 2, 'samples_per_insert': None, 'timeout_s': 3.0}
+  fields = {
+    'min_size': 2,
+    'updates_per_environment_step': None,
+    'timeout_s': 3.0,
+  }
   config = counting.make_config(replay=fields)
   client = acme_api.reverb.Client(sys.argv[1])
   adder = replay_writer.make_adder(config, client)

@@ -24,6 +24,7 @@ from tests import problems
 SKILL_LENGTH = 4
 NUM_SKILLS = 5
 NUM_ACTIONS = 3
+BATCH_SIZE = 2
 
 
 class CountingEnvironment(dm_env.Environment):
@@ -73,8 +74,21 @@ class CountingEnvironment(dm_env.Environment):
 SPEC = acme_api.specs.make_environment_spec(CountingEnvironment([1]))
 
 
-def make_config(*, skill_length=SKILL_LENGTH, replay=None, **fields):
-  """A small agent's configuration; `replay` holds fields of ReplayConfig."""
+def updates_for(
+  samples_per_insert, batch_size=BATCH_SIZE, skill_length=SKILL_LENGTH
+):
+  """Updates per environment step that sample each trajectory so often."""
+  return samples_per_insert / (batch_size * skill_length)
+
+
+def make_config(
+  *, skill_length=SKILL_LENGTH, batch_size=BATCH_SIZE, replay=None, **fields
+):
+  """A small agent's configuration; `replay` holds fields of ReplayConfig.
+
+  Each trajectory is sampled 8 times if `replay` does not say how often.
+  """
+  updates = updates_for(8.0, batch_size, skill_length)
   return config_lib.SkillAgentConfig(
     **{
       'objective': vic.VicConfig(
@@ -84,9 +98,14 @@ def make_config(*, skill_length=SKILL_LENGTH, replay=None, **fields):
       'skill_length': skill_length,
       'network': torsos.NetworkConfig(hidden_sizes=(4,)),
       'learner': q_learning.QLearningConfig(learning_rate=0.01),
-      'batch_size': 2,
+      'batch_size': batch_size,
       'replay': config_lib.ReplayConfig(
-        **{'min_size': 1, 'timeout_s': 20.0, **(replay or {})}
+        **{
+          'min_size': 1,
+          'timeout_s': 20.0,
+          'updates_per_environment_step': updates,
+          **(replay or {}),
+        }
       ),
       **fields,
     }

@@ -46,7 +46,7 @@ class Layout(acme_api.distributed_layout.DistributedLayout):
 def main(argv):
   folder = argv[1]
   config = counting.make_config(
-    replay={'min_size': 8, 'samples_per_insert': 4.0}
+    replay={'min_size': 8, 'updates_per_environment_step': 0.5}
   )
   program = Layout(
     seed=0,

@@ -36,7 +36,7 @@ _SEEDS = 256
 
 CONFIG = counting.make_config(
   # Nothing is removed, and reading is not limited.
-  replay={'capacity': 1_000_000, 'samples_per_insert': None},
+  replay={'capacity': 1_000_000, 'updates_per_environment_step': None},
   # Episodes' numbers grow, and nothing need be learned of them; actions vary.
   learner=q_learning.QLearningConfig(learning_rate=1e-7, epsilon=0.5),
 )

@@ -18,9 +18,13 @@ ANSWER_S = 1
 def error_buffer(
   config: config_lib.SkillAgentConfig, samples_per_insert: float
 ) -> float:
-  """Error buffer of the rate limiter, in samples.
+  """Error buffer of the rate limiter, in sampled trajectories.
 
   Actors and learner may deviate from their ratio by as much.
+
+  Args:
+    config: of the agent.
+    samples_per_insert: that ratio, `config.samples_per_insert`.
   """
   replay = config.replay
   if replay.error_buffer is not None:
@@ -50,13 +54,14 @@ def make_tables(
   )
   if replay.kind == 'queue':
     return [reverb.Table.queue(TABLE, replay.capacity, signature=signature)]
-  if replay.samples_per_insert is None:
+  samples_per_insert = config.samples_per_insert
+  if samples_per_insert is None:
     rate_limiter = reverb.rate_limiters.MinSize(replay.min_size)
   else:
     rate_limiter = reverb.rate_limiters.SampleToInsertRatio(
-      replay.samples_per_insert,
+      samples_per_insert,
       replay.min_size,
-      error_buffer(config, replay.samples_per_insert),
+      error_buffer(config, samples_per_insert),
     )
   return [
     reverb.Table(

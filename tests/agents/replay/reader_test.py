@@ -50,7 +50,7 @@ def test_batches_have_the_size_that_the_learner_fetches(serve):
   config = counting.make_config(
     batch_size=3,
     updates_per_step=2,
-    replay={'samples_per_insert': None, 'min_size': 4},
+    replay={'updates_per_environment_step': None, 'min_size': 4},
   )
   client = serve(config)
   replaying.write_items(replay_writer.make_adder(config, client), 4)
@@ -135,7 +135,7 @@ def test_a_fetch_that_servers_cannot_share_is_refused():
 
 def test_a_learner_fetches_its_share_from_one_server_or_several(serve):
   config = counting.make_config(
-    batch_size=6, replay={'min_size': 1, 'samples_per_insert': None}
+    batch_size=6, replay={'min_size': 1, 'updates_per_environment_step': None}
   )
   clients = [serve(config), serve(config)]
   for skill, client in enumerate(clients):
@@ -192,7 +192,7 @@ def test_a_uniform_table_is_fetched_ahead_and_a_queue_is_not(serve, kind):
   fields = counting.queue() if kind == 'queue' else {'min_size': 2}
   config = counting.make_config(
     batch_size=2,
-    replay={**fields, 'samples_per_insert': None},
+    replay={**fields, 'updates_per_environment_step': None},
   )
   client = serve(config)
   replaying.write_items(replay_writer.make_adder(config, client), 8)
@@ -235,7 +235,7 @@ def test_reading_threads_end_with_their_iterator(serve, how):
 
 def test_stopping_wins_over_a_batch_that_is_there(serve):
   config = counting.make_config(
-    replay={'min_size': 1, 'samples_per_insert': None}
+    replay={'min_size': 1, 'updates_per_environment_step': None}
   )
   client = serve(config)
   replaying.write_items(replay_writer.make_adder(config, client), 1)

@@ -36,7 +36,11 @@ def test_a_learner_without_enough_data_ends_with_an_error(serve):
 
 def test_a_learner_that_is_ahead_ends_with_an_error(serve):
   config = counting.make_config(
-    replay={'min_size': 2, 'samples_per_insert': 2.0, 'timeout_s': 1.0}
+    replay={
+      'min_size': 2,
+      'updates_per_environment_step': 0.25,
+      'timeout_s': 1.0,
+    }
   )
   client = serve(config)
   replaying.write_items(replay_writer.make_adder(config, client), 2)

@@ -22,7 +22,11 @@ pytestmark = pytest.mark.integration
 def test_samples_and_inserts_keep_their_ratio_within_the_buffer(serve):
   ratio, min_size = 4.0, 5
   config = counting.make_config(
-    batch_size=2, replay={'samples_per_insert': ratio, 'min_size': min_size}
+    batch_size=2,
+    replay={
+      'updates_per_environment_step': counting.updates_for(ratio, 2),
+      'min_size': min_size,
+    },
   )
   buffer = replay_tables.error_buffer(config, ratio)
   client = serve(config)
@@ -86,7 +90,7 @@ def test_actor_and_learner_never_wait_for_each_other_for_ever(
     batch_size=batch_size,
     updates_per_step=updates_per_step,
     replay={
-      'samples_per_insert': ratio,
+      'updates_per_environment_step': counting.updates_for(ratio, batch_size),
       'min_size': min_size,
       'error_buffer': error_buffer,
       'timeout_s': 3.0,
@@ -132,19 +136,37 @@ def test_actor_and_learner_never_wait_for_each_other_for_ever(
   assert not learner_thread.is_alive(), next(batches)
 
 
-def test_the_default_error_buffer_follows_size_fetch_and_ratio():
-  def buffer(**fields):
-    batch_size = fields.pop('batch_size', 1)
-    config = counting.make_config(batch_size=batch_size, replay=fields)
-    return replay_tables.error_buffer(config, config.replay.samples_per_insert)
+def config_with(updates, batch_size=1, **replay):
+  """Skills of 4 steps, and so many updates a step."""
+  return counting.make_config(
+    batch_size=batch_size,
+    replay={'updates_per_environment_step': updates, **replay},
+  )
 
-  # A tenth of min_size * samples_per_insert: 0.1 * 1000 * 4.
-  assert buffer(min_size=1000, samples_per_insert=4.0) == pytest.approx(400)
+
+def test_updates_per_step_make_samples_of_each_trajectory():
+  # 0.5 updates a step, for 4 steps, are 2 updates of 3 trajectories.
+  assert config_with(0.5, batch_size=3).samples_per_insert == 6
+  # Burn-in and several updates at once add none.
+  config = dataclasses.replace(config_with(0.5, 3), updates_per_step=2)
+  assert config.samples_per_insert == 6
+  assert config_with(None).samples_per_insert is None
+  # 0.025 * 16 * 20.
+  assert config_lib.SkillAgentConfig().samples_per_insert == 8
+
+
+def test_the_default_error_buffer_follows_size_fetch_and_ratio():
+  def buffer(*args, **fields):
+    config = config_with(*args, **fields)
+    return replay_tables.error_buffer(config, config.samples_per_insert)
+
+  # A tenth of min_size, and of the 4 samples of each: 0.1 * 1000 * 4.
+  assert buffer(1.0, min_size=1000) == pytest.approx(400)
   # Two fetches.
-  assert buffer(samples_per_insert=1.0, batch_size=32) == 64
+  assert buffer(1 / 128, batch_size=32) == 64
   # A single insert must fit.
-  assert buffer(samples_per_insert=50.0) == 50
-  assert buffer(samples_per_insert=2.0, error_buffer=7.0) == 7
+  assert buffer(12.5) == 50
+  assert buffer(0.5, error_buffer=7.0) == 7
   assert dataclasses.asdict(config_lib.ReplayConfig())['error_buffer'] is None
 
 
@@ -162,17 +184,26 @@ def test_settings_that_could_never_move_are_refused_before_a_server_exists():
     )
   with pytest.raises(ValueError, match='learning would never start'):
     config_lib.ReplayConfig(capacity=10, min_size=11)
-  with pytest.raises(ValueError, match='wait for each other for ever'):
-    config_lib.ReplayConfig(samples_per_insert=8.0, error_buffer=7.0)
-  with pytest.raises(ValueError, match='wait for each other for ever'):
-    config_lib.ReplayConfig(samples_per_insert=0.1, error_buffer=0.5)
+  with pytest.raises(
+    ValueError,
+    match=r'replay.error_buffer must be >= 8.0, .*'
+    r'replay.updates_per_environment_step .*\(1.0 \* 2 \* 4\), got 7.0: .*'
+    'wait for each other for ever',
+  ):
+    config_with(1.0, batch_size=2, error_buffer=7.0)
+  assert config_with(1.0, batch_size=2, error_buffer=8.0).replay
+  with pytest.raises(ValueError, match=r'must be >= 1.0, .* got 0.5'):
+    config_with(0.01, error_buffer=0.5)
   with pytest.raises(ValueError, match="'uniform' or 'queue', got 'stack'"):
     config_lib.ReplayConfig(kind='stack')
   for name in ('capacity', 'min_size', 'timeout_s'):
     with pytest.raises(ValueError, match=f'{name} must be positive, got 0'):
       config_lib.ReplayConfig(**{name: 0})
-  with pytest.raises(ValueError, match='_insert must be positive or None, got'):
-    config_lib.ReplayConfig(samples_per_insert=0)
+  with pytest.raises(
+    ValueError,
+    match='updates_per_environment_step must be positive or None, got 0',
+  ):
+    config_lib.ReplayConfig(updates_per_environment_step=0)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from launch.benchmarking import runs
 
 
 def test_distributed_row_has_ratios_to_loops_update_and_writer():
-  # 4 actors on 2 cores; of DISDAIN's 16 samples an insert of 8 steps, 16 make
-  # an update, so 1/8 updates a step are asked for.
+  # 4 actors on 2 cores; DISDAIN asks for 1/8 updates a step, one for
+  # each skill of 8 steps.
   row = release_grid.distributed_row(
     4,
     1,

@@ -59,7 +59,9 @@ def test_a_log_gets_a_line_every_ten_seconds_with_speeds_and_time_left(
     '2,000 of 10,000',
   ]
   # 8,000 steps are left, at 100 a second.
-  assert '(20%)  100 steps/s  40 updates/s  1:20 left' in lines[-1]
+  assert (
+    '(20%)  100 steps/s  40 updates/s  0.4 updates a step  1:20 left'
+  ) in lines[-1]
   assert '\x1b' not in text.getvalue()
 
 

@@ -339,7 +339,7 @@ def test_replay_servers_share_what_replay_holds(experiment):
   )
   shard = program.shard_config(config, 4)
   assert (shard.replay.capacity, shard.replay.min_size) == (250, 25)
-  assert shard.replay.samples_per_insert == config.replay.samples_per_insert
+  assert shard.samples_per_insert == config.samples_per_insert
   assert shard.batch_size == config.batch_size
   assert program.shard_config(config, 1) == config
   shard = program.shard_config(config, 128)

@@ -412,7 +412,7 @@ def test_killed_nodes_come_back_and_without_the_counter_it_ends(tmp_path):
     assert launchpad_programs.number(folder, 'learner', 'parameter_age') >= 0
     assert all(
       words in program.output()
-      for words in ('samples an insert', 'updates old', 'replay ')
+      for words in ('updates a step', 'updates old', 'replay ')
     )
 
     launchpad_programs.kill(folder, 'counter')

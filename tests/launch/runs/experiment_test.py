@@ -70,7 +70,7 @@ def test_every_experiment_survives_its_file(tmp_path, agent, environment):
     agent=agent,
     environment=environment,
     environment_options=options,
-    settings={'batch_size': '7', 'replay.samples_per_insert': 'none'},
+    settings={'batch_size': '7', 'replay.updates_per_environment_step': 'none'},
     seed=3,
     evaluation_every=11,
   )
@@ -189,17 +189,17 @@ def test_a_folder_without_a_run_or_with_a_broken_one_is_refused(tmp_path):
 
   path.write_text(path.read_text()[:50])
   assert 'is broken' in refusal(experiment_lib.load, str(tmp_path))
-  for version in (1, 2, 7):
+  for version in (1, 2, 3, 7):
     path.write_text(json.dumps({**content, 'format_version': version}))
     assert refusal(experiment_lib.load, str(tmp_path)) == (
-      f'{path} has format version {version}; this program reads 3: run again, '
+      f'{path} has format version {version}; this program reads 4: run again, '
       'or use the release that wrote it.'
     )
   path.write_text(json.dumps({**content, 'config': {'old_field': 1}}))
   assert 'old_field' in refusal(experiment_lib.load, str(tmp_path))
 
 
-@pytest.mark.parametrize('content', ['[]', '"text"', '{"format_version": 3}'])
+@pytest.mark.parametrize('content', ['[]', '"text"', '{"format_version": 4}'])
 def test_json_that_is_no_experiment_is_refused(tmp_path, content):
   (tmp_path / 'config.json').write_text(content)
   message = refusal(experiment_lib.load, str(tmp_path))

@@ -17,7 +17,7 @@ from tests.programs import counting
 
 pytestmark = pytest.mark.integration
 
-CONFIG = counting.make_config(replay={'samples_per_insert': None})
+CONFIG = counting.make_config(replay={'updates_per_environment_step': None})
 COUNTS = {'actor_episodes': 7, 'actor_steps': 28, 'learner_steps': 0}
 
 

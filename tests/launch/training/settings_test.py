@@ -118,6 +118,16 @@ def test_wrong_settings_are_refused_in_one_line(show, command):
   assert printed.out == ''
 
 
+def test_how_often_trajectories_are_sampled_is_no_setting(show):
+  status, printed = show(
+    run_local, '--show_settings', '--set=replay.samples_per_insert=8'
+  )
+  assert status == 2
+  [line] = printed.err.splitlines()
+  assert "'samples_per_insert'" in line
+  assert 'updates_per_environment_step' in line
+
+
 def test_unknown_format_is_refused(show):
   with pytest.raises(flags.IllegalFlagValueError, match='table|json'):
     show(run_local, '--show_settings=yaml')
