@@ -374,7 +374,7 @@ def _domino(
   config = dataclasses.replace(config, keeps_skill=True)
   if environment in _DOMINO_GRIDS:
     return dataclasses.replace(
-      _resized(config, batch_size=64),
+      _resized(config, skill_length=config.skill_length, batch_size=64),
       # Features are parts of one: divided by their number they would be as
       # nothing beside the task's reward.
       objective=dataclasses.replace(
@@ -407,22 +407,18 @@ def _domino(
 
 
 def _resized(
-  config: config_lib.SkillAgentConfig, **sizes: int
+  config: config_lib.SkillAgentConfig, *, skill_length: int, batch_size: int
 ) -> config_lib.SkillAgentConfig:
-  """With other sizes, and each trajectory learned from as often as before.
-
-  Args:
-    config: of an agent whose replay keeps a ratio of updates to steps.
-    **sizes: its new `skill_length` or `batch_size`.
-  """
+  """With other sizes, and each trajectory learned from as often as before."""
   samples_per_insert: Any = config.samples_per_insert
-  resized = dataclasses.replace(config, **sizes)
-  transitions = resized.batch_size * resized.skill_length
   return dataclasses.replace(
-    resized,
+    config,
+    skill_length=skill_length,
+    batch_size=batch_size,
     replay=dataclasses.replace(
       config.replay,
-      updates_per_environment_step=samples_per_insert / transitions,
+      updates_per_environment_step=samples_per_insert
+      / (batch_size * skill_length),
     ),
   )
 
@@ -565,7 +561,7 @@ def _hierarchy(
   """The settings of a controller, from those of an agent of its environment."""
   return dataclasses.replace(
     # Its steps are skills, of which an episode holds few.
-    _resized(config, skill_length=4),
+    _resized(config, skill_length=4, batch_size=config.batch_size),
     # Rewards are rare, and nothing but chance finds the first one: values that
     # begin at random would lead it about for long.
     network=dataclasses.replace(

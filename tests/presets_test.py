@@ -217,8 +217,10 @@ def test_soft_actor_critic_makes_one_update_for_each_step(agent):
     # An update of 32 * 8 transitions for each step.
     ('extrinsic', 'control:walker_stand', 1.0, 256),
     ('ive', 'control:point_mass_easy', 1.0, 256),
-    # Trajectories are as long as an episode, 9 steps, in batches of 16.
-    ('muesli', 'classic:catch', 1 / 18, 8),
+    # An update for an episode, of 9 steps; half as many for networks, where
+    # skills have 20.
+    ('muesli', 'classic:catch', 1 / 9, 16),
+    ('muesli', 'classic:cartpole', 1 / 40, 8),
     # Batches of 64, of 64 steps each: 16 / (64 * 64).
     ('domino_linear', 'grid:top_rows', 1 / 256, 16),
     # A controller's trajectories are of 4 skills.
