@@ -87,15 +87,23 @@ class DeviceConfig:
     epochs: how often each fresh batch is learned from.
     minibatches: parts, along the batch, of which each is an update of its own;
       they are drawn anew in each epoch.
+    replays: whether the newest `replay.capacity` trajectories are kept, for
+      off-policy learners: `replay.updates_per_environment_step` updates a step
+      are made, each from `batch_size` of them. Else each fresh batch is learned
+      from, and forgotten.
   """
 
   environments: int | None = None
   epochs: int = 1
   minibatches: int = 1
+  replays: bool = False
 
   def __post_init__(self) -> None:
     """Checks the settings."""
     checks.at_least(self, 1, 'environments', 'epochs', 'minibatches')
+    if self.replays:
+      for name in ('epochs', 'minibatches'):
+        checks.equal(self, 1, name, 'where device.replays is true')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,6 +163,20 @@ class SkillAgentConfig:
         'than what the learner fetches at once can never move.'
       )
     self._check_error_buffer()
+    self._check_device()
+
+  def _check_device(self) -> None:
+    if not self.device.replays:
+      return
+    rate = self.replay.updates_per_environment_step
+    steps = self.num_environments * self.skill_length
+    if rate is None or round(rate * steps, 6) % 1 or rate * steps < 0.5:
+      raise ValueError(
+        'replay.updates_per_environment_step must make a whole number of '
+        f'updates for {steps} steps ({self.num_environments} environments of '
+        f'{self.skill_length}) where device.replays is true, got {rate}; 1 '
+        f'update would be {1 / steps:.6g}.'
+      )
 
   def _check_error_buffer(self) -> None:
     buffer, ratio = self.replay.error_buffer, self.samples_per_insert
@@ -188,6 +210,15 @@ class SkillAgentConfig:
     if self.fixed_skill is None:
       return 0, self.num_skills
     return self.fixed_skill, self.fixed_skill + 1
+
+  @property
+  def updates_per_rollout(self) -> int:
+    """Updates on device after each environment has run a skill."""
+    if self.device.replays:
+      rate = self.replay.updates_per_environment_step
+      assert rate is not None  # As was checked.
+      return round(rate * self.num_environments * self.skill_length)
+    return self.device.epochs * self.device.minibatches
 
   @property
   def num_environments(self) -> int:

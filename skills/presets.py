@@ -171,6 +171,7 @@ _INPUT_SCALES = {'control:point_mass_easy': 5.0, 'control:point_mass_hard': 5.0}
 # On two cores a layer of 256 costs six times one of 64.
 _DEVICE_HIDDEN_SIZES = (64, 64)
 _DEVICE = config_lib.DeviceConfig(environments=64, epochs=4, minibatches=4)
+_REPLAYING_DEVICE = config_lib.DeviceConfig(environments=16, replays=True)
 # Updates after which a policy moves little, and no longer falls back.
 _DEVICE_DECAY = 12_000
 
@@ -292,7 +293,9 @@ def make(
     return config
   is_off_policy = agent == _EXTRINSIC and not on_device
   if learner == _SAC or (learner is None and is_off_policy):
-    return _soft_actor_critic(config, is_task=agent == _EXTRINSIC)
+    config = _soft_actor_critic(config, is_task=agent == _EXTRINSIC)
+    device = _REPLAYING_DEVICE if on_device else config.device
+    return dataclasses.replace(config, device=device)
   return _control_on_device(config, environment) if on_device else config
 
 

@@ -1,9 +1,9 @@
 """Environment, acting and learning as one compiled program.
 
 For environments that are JAX functions. Many environments run side by side, one
-skill each between two updates, and the learner sweeps over each fresh batch:
-there is no replay. Objective, network and learner are the same functions that
-the Acme path runs.
+skill each between two updates, and the learner sweeps over each fresh batch, or
+learns from a replay of the newest ones. Objective, network and learner are the
+same functions that the Acme path runs.
 
 An episode holds one skill or several, one after the other. Where it holds
 several, environments begin at different ages, so that not all of them are reset
@@ -11,6 +11,7 @@ at the same time.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from jaxtyping import Float
 from jaxtyping import Int
 
 from envs import functional as functional_lib
+from launch.training import device_replay
+from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.learners import base
@@ -41,6 +44,12 @@ BLOCK = 100
 SMALL_ROLLOUT = 2**11
 
 
+def is_quick(config: config_lib.SkillAgentConfig) -> bool:
+  """Whether a rollout with its updates takes microseconds, not milliseconds."""
+  steps = config.num_environments * config.skill_length
+  return steps <= SMALL_ROLLOUT and not config.device.replays
+
+
 # States of environments, and the memory of the acting policy in each.
 ActingState = tuple[functional_lib.State, base.Memory]
 
@@ -54,6 +63,7 @@ class OnDeviceState(NamedTuple):
     memory: of the acting policy in each.
     age: steps of the episode in each; unused where episodes hold one skill.
     skill: followed last in each.
+    replay: the newest trajectories; () where nothing is replayed.
     key: source of the random numbers to come.
   """
 
@@ -62,6 +72,7 @@ class OnDeviceState(NamedTuple):
   memory: base.Memory
   age: Int[Array, 'B']
   skill: Int[Array, 'B']
+  replay: device_replay.Replay | tuple[()]
   key: types.PRNGKey
 
 
@@ -215,9 +226,20 @@ def make(
       # Staggered, so that not all begin anew together.
       links = jnp.arange(size, dtype=jnp.int32) % num_links
       age = config.skill_length * links
-    return OnDeviceState(
-      agent.learner.init(learner_key), environments, memory, age, zeros, key
-    )
+    learner = agent.learner.init(learner_key)
+    replay = ()
+    if config.device.replays:
+      shape = config.skill_length, size, agent.acting_policy.num_uniforms
+      batch, _ = jax.eval_shape(
+        functools.partial(rollout, agent.acting_policy, environment),
+        agent.learner.variables(learner),
+        (environments, memory),
+        zeros,
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+        key,
+      )
+      replay = device_replay.init(batch, config.replay.capacity)
+    return OnDeviceState(learner, environments, memory, age, zeros, replay, key)
 
   return Program(
     init,
@@ -319,17 +341,29 @@ def _make_update(
         has_ended = has_ended | (age >= horizon)
         age = jnp.where(has_ended, 0, age)
       end = _reset_ended(reset, has_ended, end, key)
-    learner, metrics = sweep(
-      agent.learner,
-      state.learner,
-      trajectory,
-      jax.random.fold_in(key, 1),
-      epochs=config.device.epochs,
-      minibatches=config.device.minibatches,
-    )
+    learn_key, replay = jax.random.fold_in(key, 1), state.replay
+    if isinstance(replay, device_replay.Replay):
+      replay = device_replay.add(replay, trajectory)
+      learner, metrics = device_replay.learn(
+        agent.learner,
+        state.learner,
+        replay,
+        learn_key,
+        num_updates=config.updates_per_rollout,
+        batch_size=config.batch_size,
+      )
+    else:
+      learner, metrics = sweep(
+        agent.learner,
+        state.learner,
+        trajectory,
+        learn_key,
+        epochs=config.device.epochs,
+        minibatches=config.device.minibatches,
+      )
     environments, memory = end
     return OnDeviceState(
-      learner, environments, memory, age, skill, state.key
+      learner, environments, memory, age, skill, replay, state.key
     ), metrics
 
   return update
@@ -341,7 +375,7 @@ def _make_train(
   """Many updates; random numbers are drawn a block of them at a time."""
   config = agent.config
   batch = config.num_environments
-  is_large = batch * config.skill_length > SMALL_ROLLOUT
+  is_large = not is_quick(config)
 
   def block(
     state: OnDeviceState, size: int

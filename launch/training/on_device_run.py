@@ -19,6 +19,7 @@ from launch.training import divergence
 from launch.training import finish
 from launch.training import on_device
 from skills import checkpoints
+from skills import config as config_lib
 from skills import registry
 from skills import types
 from skills.evaluation import measure
@@ -27,6 +28,9 @@ from skills.evaluation import measure
 # also where networks are large. Small rollouts make more at once.
 _STEPS_PER_CALL = 2**15
 _BLOCKS_PER_CALL = 10
+
+# Updates from replay in one call.
+_REPLAYED_PER_CALL = 2**8
 
 # Enough to count which skill leads from where to where.
 _COUNTED_SKILLS = 2**17
@@ -96,10 +100,13 @@ def run(
     return the_run.finish(received)
 
 
-def rollouts_per_call(steps_per_rollout: int) -> int:
+def rollouts_per_call(config: config_lib.SkillAgentConfig) -> int:
   """Rollouts in one compiled call; the same for the same settings."""
-  if steps_per_rollout <= on_device.SMALL_ROLLOUT:
+  if on_device.is_quick(config):
     return _BLOCKS_PER_CALL * on_device.BLOCK
+  if config.device.replays:
+    return max(_REPLAYED_PER_CALL // config.updates_per_rollout, 1)
+  steps_per_rollout = config.num_environments * config.skill_length
   return max(_STEPS_PER_CALL // steps_per_rollout, 1)
 
 
@@ -122,9 +129,9 @@ class _Run:
     )
     config = experiment.config
     self.steps_per_rollout = config.num_environments * config.skill_length
-    self.updates_per_rollout = config.device.epochs * config.device.minibatches
+    self.updates_per_rollout = config.updates_per_rollout
     self.num_rollouts = max(experiment.num_steps // self.steps_per_rollout, 1)
-    self.rollouts_per_call = rollouts_per_call(self.steps_per_rollout)
+    self.rollouts_per_call = rollouts_per_call(config)
     self.loggers = {
       label: run_loggers.make(
         self.folder,
