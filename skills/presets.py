@@ -296,13 +296,20 @@ def make(
     config = _soft_actor_critic(config, is_task=agent == _EXTRINSIC)
     device = _REPLAYING_DEVICE if on_device else config.device
     return dataclasses.replace(config, device=device)
-  return _control_on_device(config, environment) if on_device else config
+  if not on_device:
+    return config
+  return _control_on_device(config, environment, is_task=agent == _EXTRINSIC)
 
 
 def _control_on_device(
-  config: config_lib.SkillAgentConfig, environment: str
+  config: config_lib.SkillAgentConfig, environment: str, *, is_task: bool
 ) -> config_lib.SkillAgentConfig:
   """Many environments of a small body, and small networks."""
+  learner = dataclasses.replace(config.learner, policy_decay=_DEVICE_DECAY)
+  if is_task:
+    # A task's reward stands still: there is time, and policies that moved
+    # faster fell back.
+    learner = dataclasses.replace(learner, policy_learning_rate=3e-4)
   torso = {
     'hidden_sizes': _DEVICE_HIDDEN_SIZES,
     'input_scale': _INPUT_SCALES.get(environment, 1.0),
@@ -317,7 +324,7 @@ def _control_on_device(
     config,
     objective=objective,
     network=dataclasses.replace(config.network, **torso),
-    learner=dataclasses.replace(config.learner, policy_decay=_DEVICE_DECAY),
+    learner=learner,
     device=_DEVICE,
   )
 

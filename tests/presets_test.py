@@ -259,6 +259,33 @@ def test_control_on_device_sweeps_over_many_environments():
   assert elsewhere.network.input_scale == 1.0
 
 
+def test_a_task_on_device_moves_its_policy_slower_than_skills_do():
+  name = 'control:cartpole_swingup'
+  rates = [
+    presets.make(
+      agent, name, continuous(name), on_device=True
+    ).learner.policy_learning_rate
+    for agent in ('extrinsic', 'diayn')
+  ]
+  assert rates == [3e-4, 1e-3]
+
+
+def test_soft_actor_critic_replays_on_device():
+  name = 'control:cartpole_swingup'
+  config = presets.make(
+    'extrinsic',
+    name,
+    continuous(name),
+    learner='soft_actor_critic',
+    on_device=True,
+  )
+  assert config.device.replays
+  # One for each of 16 environments' 8 steps.
+  assert config.updates_per_rollout == 128
+  config = presets.make('extrinsic', name, continuous(name))
+  assert not config.device.replays
+
+
 def test_actions_without_bounds_are_refused_in_one_line():
   with pytest.raises(ValueError, match='rescale them'):
     continuous('control:lqr_lqr_2_1')
