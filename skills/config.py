@@ -88,8 +88,9 @@ class DeviceConfig:
     minibatches: parts, along the batch, of which each is an update of its own;
       they are drawn anew in each epoch.
     replays: whether the newest `replay.capacity` trajectories are kept, for
-      off-policy learners: `replay.updates_per_environment_step` updates a step
-      are made, each from `batch_size` of them. Else each fresh batch is learned
+      off-policy learners: from `replay.min_size` of them on there are
+      `replay.updates_per_environment_step` updates a step, each from
+      `batch_size` of them. Else each fresh batch is learned
       from, and forgotten.
   """
 

@@ -73,25 +73,34 @@ def learn(
   *,
   num_updates: int,
   batch_size: int,
+  min_size: int,
 ) -> tuple[base.LearnerState, types.Metrics]:
   """Makes updates, each from trajectories that are drawn anew.
 
   Args:
     learner: whose updates they are.
     state: of the learner.
-    replay: at least one trajectory.
+    replay: that is learned from.
     key: of the draws.
     num_updates: at least 1.
     batch_size: trajectories of an update.
+    min_size: trajectories in replay from which on updates are made.
 
   Returns:
-    The state after them, and the last one's metrics.
+    The state after them, and the last one's metrics, 0 where none was made.
   """
 
   def update(state, key):
     return learner.update(state, sample(replay, batch_size, key))
 
-  state, metrics = jax.lax.scan(
-    update, state, jax.random.split(key, num_updates)
-  )
-  return state, jax.tree.map(lambda x: x[-1], metrics)
+  def updates(state):
+    state, metrics = jax.lax.scan(
+      update, state, jax.random.split(key, num_updates)
+    )
+    return state, jax.tree.map(lambda x: x[-1], metrics)
+
+  def none(state):
+    _, metrics = jax.eval_shape(updates, state)
+    return state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+
+  return jax.lax.cond(replay.num_added >= min_size, updates, none, state)

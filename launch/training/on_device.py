@@ -351,6 +351,7 @@ def _make_update(
         learn_key,
         num_updates=config.updates_per_rollout,
         batch_size=config.batch_size,
+        min_size=config.replay.min_size,
       )
     else:
       learner, metrics = sweep(

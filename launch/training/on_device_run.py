@@ -15,6 +15,7 @@ from launch.runs import experiment as experiment_lib
 from launch.runs import final as final_lib
 from launch.runs import run_checkpoints
 from launch.runs import run_loggers
+from launch.training import device_replay
 from launch.training import divergence
 from launch.training import finish
 from launch.training import on_device
@@ -158,6 +159,11 @@ class _Run:
 
   @property
   def rollouts(self) -> int:
+    replay = self.state.replay
+    if isinstance(
+      replay, device_replay.Replay
+    ):  # Its first are not learned from.
+      return int(replay.num_added) // self.experiment.config.num_environments
     return self.updates // self.updates_per_rollout
 
   def counts(self) -> dict[str, int]:

@@ -86,6 +86,7 @@ def test_each_update_draws_anew_and_the_last_one_is_told():
     KEY,
     num_updates=7,
     batch_size=5,
+    min_size=9,
   )
   each = [
     float(jnp.sum(device_replay.sample(replay, 5, key).reward))
@@ -138,7 +139,7 @@ def soft_actor_critic(tmp_path, **settings):
       'device.environments': 4,
       'replay.updates_per_environment_step': 0.125,
       'replay.capacity': 8,
-      'replay.min_size': 1,
+      'replay.min_size': 5,
       **settings,
     },
     output_dir=str(tmp_path),
@@ -155,8 +156,12 @@ def test_rollouts_enter_the_ring_and_are_learned_from(tmp_path):
   train = jax.jit(program.train, static_argnums=1)
   first = program.init(KEY)
   assert first.replay.num_added == 0
+  # The first four are too few to learn from.
+  state, metrics = train(first, 1)
+  assert state.learner.steps == 0
+  assert not any(np.any(value) for value in jax.tree.leaves(metrics))
   state, metrics = train(first, 3)
-  assert state.learner.steps == 12
+  assert state.learner.steps == 8
   assert state.replay.num_added == 12
   chex.assert_shape(state.replay.trajectories.observation, (9, 8, 5))
   assert np.all(np.abs(state.replay.trajectories.action).sum(axis=(0, 2)) > 0)
