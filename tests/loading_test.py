@@ -59,8 +59,16 @@ def refusal(folder):
   return message
 
 
-@pytest.mark.parametrize('problem', ['TABLE', 'VECTOR'])
-@pytest.mark.parametrize('agent', sorted(registry.OBJECTIVES))
+@pytest.mark.parametrize(
+  ('agent', 'problem'),
+  [(agent, 'TABLE') for agent in sorted(registry.OBJECTIVES)]
+  + [
+    pytest.param(
+      agent, 'VECTOR', marks=() if agent == 'disdain' else pytest.mark.slow
+    )
+    for agent in sorted(registry.OBJECTIVES)
+  ],
+)
 def test_learned_skills_are_loaded(tmp_path, agent, problem):
   if agent == 'counts' and problem == 'VECTOR':
     pytest.skip('counts states, of which there are none')

@@ -48,6 +48,7 @@ def test_information_is_that_of_first_and_last_real_states():
   assert found['effective_states'] == pytest.approx(3 * 2 ** (-2 / 3))
 
 
+@pytest.mark.slow
 def test_pictures_are_judged_in_parts_as_they_are_at_once(monkeypatch):
   objective = registry.make_objective(
     problems.with_networks(disdain.DisdainConfig()), problems.VECTOR, K

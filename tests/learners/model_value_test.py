@@ -289,7 +289,9 @@ def agent(**settings):
   return parts._replace(learner=problems.compiled(parts.learner))
 
 
-@pytest.mark.parametrize('weight', [0.0, 0.3])
+@pytest.mark.parametrize(
+  'weight', [0.0, pytest.param(0.3, marks=pytest.mark.slow)]
+)
 def test_it_learns_which_action_pays_in_each_state(weight):
   # From A action 1 pays, from B action 0 does; actions were chosen by chance.
   parts = agent(
@@ -532,6 +534,7 @@ def test_the_mean_alone_of_a_model_that_begins_at_0_does_not_warn():
     agent(ive=ive.IveConfig(acting='estimates', k=1))
 
 
+@pytest.mark.slow
 def test_pictures_are_learned_from_through_a_residual_network():
   problem = types.ProblemSpec(
     observation_shape=(6, 6, 2),
