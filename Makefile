@@ -64,7 +64,7 @@ test-slow: setup ## Runs only the slow tests: learning, long programs.
 test-newest: ## Runs the pure half's tests on today's JAX and Python >= 3.12.
 	@scripts/setup.sh --newest
 	@test -n '$(NEWEST_TESTS)' || { echo 'no tests of the pure half'; exit 1; }
-	@.venv-newest/bin/python -m pytest $(PARALLEL) -m 'not slow' \
+	@.venv-newest/bin/python -m pytest $(PARALLEL) \
 	  -o cache_dir=.venv-newest/.pytest_cache $(NEWEST_TESTS)
 
 lint: setup ## Checks format, style, direction of imports and types.
