@@ -185,7 +185,7 @@ def test_the_page_of_a_four_rooms_run_shows_curves_and_skills(
     for said in (
       'skills learned in 960,000 environment steps',
       'jax=',
-      # Of the command: this process made the run.
+      # The command: this process made the run.
       sys.orig_argv[-1],
     ):
       assert said in text

@@ -129,7 +129,7 @@ SIZE = np.sqrt(np.sum(GAINS**2) / 3)
 
 
 def improved():
-  """Of A, (q - v) / size = (-1, -3) / size; of B, (0, 2) / size, cut to 1."""
+  """A has (q - v) / size = (-1, -3) / size; B (0, 2) / size, cut to 1."""
   weights = np.array(
     [
       [0.25 * np.exp(-1 / SIZE), 0.75 * np.exp(-1)],

@@ -24,8 +24,7 @@ class Corridor(dm_env.Environment):
   """Shows which way to turn, and asks for it five steps later.
 
   An observation is the cue, -1 or 1 at the first step and 0 at all others, and
-  whether this is the step at which to turn: 0 or 1. Whoever turns the right way
-  is paid 1.
+  whether this is the step at which to turn: 0 or 1. A right turn pays 1.
   """
 
   def __init__(self, seed):
@@ -68,7 +67,7 @@ class Corridor(dm_env.Environment):
 
 
 def share_of_right_turns(network, replay, seed):
-  """Of the evaluation policy, after learning through a real Reverb server."""
+  """The evaluation policy's share of right turns, learned through Reverb."""
   config = config_lib.SkillAgentConfig(
     objective=extrinsic.ExtrinsicConfig(),
     num_skills=1,

@@ -92,8 +92,8 @@ def steps_of_a_rule(episodes):
   return steps / episodes
 
 
-# Of 500 steps. Whoever keeps the pole up but not the cart on its track comes to
-# 200 to 300.
+# Steps of 500. A policy that keeps the pole up but not the cart on its track
+# comes to 200 to 300.
 CART_BAR = 350.0
 
 

@@ -118,7 +118,7 @@ def test_skill_biases_have_gradients():
       lambda params: network.apply(params, observation, jnp.array([1]))[0, 0]
     )
   )(params)
-  # Of the skill that ran, and of the output that was asked for.
+  # The row of the skill that ran, in the output that was asked for.
   expected = np.zeros((K, 2))
   expected[1, 0] = 1
   np.testing.assert_array_equal(grads['~']['skill_bias'], expected)

@@ -50,7 +50,7 @@ def assert_nothing_went_wrong(folder, program):
 
 
 def counts(folder):
-  """Of the newest checkpoint."""
+  """Counts in the newest checkpoint."""
   checkpoint = checkpoints.latest(folder / checkpoints.FOLDER)
   return json.loads((checkpoint / 'meta.json').read_text())['counts']
 
@@ -369,7 +369,7 @@ def has_next_step(
 
   def rows():
     with open(path, newline='') as file:
-      # Of what was written since then.
+      # Only what was written since then.
       text = file.read()[size:].splitlines()
     header = path.read_text().splitlines()[0].split(',')
     return [

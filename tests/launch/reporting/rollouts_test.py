@@ -113,7 +113,7 @@ def test_all_policies_begin_an_episode_alike(run):
 
 
 class Countdown(dm_env.Environment):
-  """Ends after some steps, each of which pays 1; nobody steps it after that."""
+  """Ends after some steps, each of which pays 1; no step follows them."""
 
   def __init__(self, environment, num_steps):
     self._environment = environment
