@@ -15,6 +15,7 @@ from skills import types
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
   'adam': optax.adam,
+  'adamw': optax.adamw,
   'rmsprop': optax.rmsprop,
   'sgd': optax.sgd,
 }

@@ -46,6 +46,9 @@ _MEANING = {
     'Fraction of a batch whose skill the discriminators name rightly.'
   ),
   'discriminator_loss': 'Cross-entropy of the discriminators, in nats.',
+  'held_out_loss': (
+    'Cross-entropy of the discriminators in fresh episodes, in nats.'
+  ),
   'disagreement': 'Of the discriminators among each other, in nats.',
   'episode_return': "Sum of the environment's rewards over an episode.",
   'episode_length': 'Environment steps of an episode.',

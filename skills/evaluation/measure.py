@@ -12,6 +12,7 @@ import numpy as np
 from skills import types
 from skills.evaluation import metrics
 from skills.objectives import base
+from skills.objectives import discrimination
 from skills.ops import episodes
 
 # Limit of observation entries that the discriminators judge at once.
@@ -68,7 +69,9 @@ def measure(
     A function of the objective's state and of fresh trajectories with uniformly
     drawn skills. It gives `skill_return`, the environment's reward summed over
     a skill; `intrinsic_return/<stream>`, the same of each of the objective's
-    own rewards; `skills_learned`, in (0, K]; where discriminators see every
+    own rewards; `skills_learned`, in (0, K]; `held_out_loss`, the
+    discriminators' cross-entropy in nats, which is higher than in what they
+    learned from if they know that by heart; where discriminators see every
     state of a skill, `skills_learned_at_end`, the same by its last one alone;
     and in environments of S states `coverage`, the fraction of them that some
     skill visited.
@@ -92,6 +95,10 @@ def measure(
       logits = logits_of(discriminator, state, trajectory)
       numbers['skills_learned'] = metrics.skills_learned_from_logits(
         logits, moments.skill, moments.mask
+      )
+      losses = discrimination.cross_entropy(logits, moments.skill)
+      numbers['held_out_loss'] = base.masked_mean(
+        jnp.mean(losses, axis=0), moments.mask
       )
       if moments.mask.shape == mask.shape and len(mask) > 1:
         numbers['skills_learned_at_end'] = metrics.skills_learned_from_logits(

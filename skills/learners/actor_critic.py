@@ -65,7 +65,7 @@ class ActorCriticConfig:
     value_learning_rate: step size of the values' `optimizer`. Losses are means
       over all real steps, that of the values with a factor 1/2 and a sum over
       streams.
-    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'.
     max_gradient_norm: the policy's and the values' gradients are each scaled
       down to this global norm; None for no limit.
     entropy_weight: of the policy's entropy in nats, beside the advantages.

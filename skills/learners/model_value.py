@@ -73,7 +73,7 @@ class ModelValueConfig:
     advantage_decay: of the moving mean square that advantages are divided by.
     learning_rate: step size of `optimizer`. Losses are means over all real
       steps, and over the K unrolled ones.
-    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'.
     max_gradient_norm: gradients are scaled down to this global norm; None for
       no limit.
     model: sizes of the model. Its states are normalized, and its rewards,

@@ -50,7 +50,7 @@ class QLearningConfig:
     lambda_: mixing of the multi-step returns, in [0, 1].
     learning_rate: step size of `optimizer`. The loss is a sum over a skill's
       steps and streams and a mean over the batch, without a factor 1/2.
-    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'.
     max_gradient_norm: gradients are scaled down to this global norm; None for
       no limit.
     target_update_period: updates between copies of the parameters to the target

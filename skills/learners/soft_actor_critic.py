@@ -62,7 +62,7 @@ class SoftActorCriticConfig:
       temperature is learned for; the paper's is -1.
     target_update_rate: how far the target critics follow the critics in each
       update, in (0, 1].
-    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'.
     max_gradient_norm: gradients of policy and critics are each scaled down to
       this global norm; None for no limit.
     init_stddev: of the Gaussian under the hyperbolic tangent at first.

@@ -38,7 +38,7 @@ class DiscriminatorConfig(torsos.TorsoConfig):
       many of them are affordable on pictures; else they have nothing in common.
     learning_rate: step size of `optimizer`. The loss is a mean over members, so
       with SGD each moves by `learning_rate / N` times its own gradient.
-    optimizer: 'sgd', 'adam' or 'rmsprop'.
+    optimizer: 'sgd', 'adam', 'adamw' or 'rmsprop'.
     pinned_state: of a table, the state that is always predicted uniformly and
       never learned of (the start, in DISDAIN's release); None for none. Of a
       pair it is the state that the skill got to.

@@ -89,3 +89,7 @@ def test_skills_that_are_seen_all_the_time_are_also_judged_by_their_ends():
   # exp(log 2): both of two. Of five real states three say which skill it is.
   np.testing.assert_allclose(numbers['skills_learned_at_end'], 2.0, rtol=1e-5)
   np.testing.assert_allclose(numbers['skills_learned'], 2**0.6, rtol=1e-5)
+  # The two others are at chance, log 2; the padded one is sure and wrong.
+  np.testing.assert_allclose(
+    numbers['held_out_loss'], 0.4 * np.log(2), rtol=1e-5
+  )
