@@ -523,6 +523,7 @@ def _from_flags(
     num_steps=_NUM_STEPS if num_steps is None else num_steps,
     num_environments=given('num_environments') or 1,
     evaluation_episodes=given('evaluation_episodes'),
+    evaluation_every=given('evaluation_every'),
     output_dir=given('output_dir') or f'runs/{name}',
     wandb=bool(given('wandb')),
   )

@@ -81,6 +81,11 @@ _EVALUATION_EPISODES = flags.DEFINE_integer(
   None,
   'Episodes of each evaluation. [128 skills or 4000 steps]',
 )
+_EVALUATION_EVERY = flags.DEFINE_integer(
+  'evaluation_every',
+  None,
+  'Environment steps between evaluations. [30 evaluations in all]',
+)
 _CHECKPOINT_EVERY_S = flags.DEFINE_float(
   'checkpoint_every_s', 60.0, 'Seconds between checkpoints.'
 )
@@ -130,6 +135,7 @@ _FIELDS = (
   'num_steps',
   'num_environments',
   'evaluation_episodes',
+  'evaluation_every',
   'checkpoint_every_s',
   'output_dir',
   'wandb',
@@ -196,6 +202,7 @@ def experiment_from_flags(
     ),
     num_environments=_NUM_ENVIRONMENTS.value,
     evaluation_episodes=_EVALUATION_EPISODES.value,
+    evaluation_every=_EVALUATION_EVERY.value,
     checkpoint_every_s=_CHECKPOINT_EVERY_S.value,
     output_dir=_OUTPUT_DIR.value or f'runs/{name}',
     wandb=_WANDB.value,

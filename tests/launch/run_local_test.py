@@ -205,6 +205,7 @@ def main(capsys):
     (['--num_steps=0'], ['num_steps must be >= 1']),
     (['--seed=-1'], ['seed must be in']),
     (['--evaluation_episodes=0'], ['evaluation_episodes must be >= 1']),
+    (['--evaluation_every=0'], ['evaluation_every must be >= 1']),
     (['agent=vic'], ["unexpected argument 'agent=vic'", '--name=value']),
     (['--resume'], ['there is no run in']),
   ],
