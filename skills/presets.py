@@ -17,10 +17,11 @@ trajectory; batches of 16, of 64; its exponents of priorities and of importance.
 Tasks of large rewards are learned in its rescaled values.
 
 Where actions are continuous and observations are vectors, tasks are learned by
-soft actor-critic from replay, skills by the actor-critic. On device both are
-learned by the actor-critic, which sweeps over fresh batches of many
-environments. `launch.sweep` chose sizes and rates; BUILD_NOTES.md has the
-results.
+soft actor-critic from replay, skills by the actor-critic, from the newest 256
+trajectories and with small networks, so that time is left for many environments
+(`--num_environments=64`). On device both are learned by the actor-critic, which
+sweeps over fresh batches of many environments. `launch.sweep` chose sizes and
+rates; BUILD_NOTES.md has the results.
 
 DOMiNO's policies last an episode, and replay is larger, so that it holds
 episodes of most of them. Its settings are those that are known of the paper but
@@ -46,6 +47,7 @@ from skills.networks import discriminators
 from skills.networks import models
 from skills.networks import torsos
 from skills.objectives import base as objectives
+from skills.objectives import diayn
 from skills.objectives import domino
 from skills.objectives import ive
 
@@ -169,11 +171,14 @@ _CONTROL = _Sizes(16, 50)
 _INPUT_SCALES = {'control:point_mass_easy': 5.0, 'control:point_mass_hard': 5.0}
 
 # On two cores a layer of 256 costs six times one of 64.
-_DEVICE_HIDDEN_SIZES = (64, 64)
+_CONTROL_HIDDEN_SIZES = (64, 64)
 _DEVICE = config_lib.DeviceConfig(environments=64, epochs=4, minibatches=4)
 _REPLAYING_DEVICE = config_lib.DeviceConfig(environments=16, replays=True)
 # Updates after which a policy moves little, and no longer falls back.
 _DEVICE_DECAY = 12_000
+_REPLAY_DECAY = 6_000
+# An update of small networks takes little longer than a call of the learner.
+_CONTROL_UPDATES_PER_STEP = 8
 
 # Trajectories of a task are short, so that transitions of an update come from
 # many places: 32 of 8 steps are the 256 that the literature takes.
@@ -296,22 +301,18 @@ def make(
     config = _soft_actor_critic(config, is_task=agent == _EXTRINSIC)
     device = _REPLAYING_DEVICE if on_device else config.device
     return dataclasses.replace(config, device=device)
-  if not on_device:
-    return config
-  return _control_on_device(config, environment, is_task=agent == _EXTRINSIC)
+  if on_device:
+    config = _with_small_networks(config, environment)
+    return _control_on_device(config, is_task=agent == _EXTRINSIC)
+  return config if agent == _EXTRINSIC else _control_skills(config, environment)
 
 
-def _control_on_device(
-  config: config_lib.SkillAgentConfig, environment: str, *, is_task: bool
+def _with_small_networks(
+  config: config_lib.SkillAgentConfig, environment: str
 ) -> config_lib.SkillAgentConfig:
-  """Many environments of a small body, and small networks."""
-  learner = dataclasses.replace(config.learner, policy_decay=_DEVICE_DECAY)
-  if is_task:
-    # A task's reward stands still: there is time, and policies that moved
-    # faster fell back.
-    learner = dataclasses.replace(learner, policy_learning_rate=3e-4)
+  """Networks that cost little, and see a body in units of its size."""
   torso = {
-    'hidden_sizes': _DEVICE_HIDDEN_SIZES,
+    'hidden_sizes': _CONTROL_HIDDEN_SIZES,
     'input_scale': _INPUT_SCALES.get(environment, 1.0),
   }
   objective = config.objective
@@ -324,8 +325,39 @@ def _control_on_device(
     config,
     objective=objective,
     network=dataclasses.replace(config.network, **torso),
+  )
+
+
+def _control_on_device(
+  config: config_lib.SkillAgentConfig, *, is_task: bool
+) -> config_lib.SkillAgentConfig:
+  """Many environments, and a policy that comes to rest."""
+  learner = dataclasses.replace(config.learner, policy_decay=_DEVICE_DECAY)
+  if is_task:
+    # A task's reward stands still: there is time, and policies that moved
+    # faster fell back.
+    learner = dataclasses.replace(learner, policy_learning_rate=3e-4)
+  return dataclasses.replace(
+    config,
     learner=learner,
     device=_DEVICE,
+  )
+
+
+def _control_skills(
+  config: config_lib.SkillAgentConfig, environment: str
+) -> config_lib.SkillAgentConfig:
+  """Skills from replay: small networks, and a policy that comes to rest."""
+  config = _with_small_networks(config, environment)
+  objective = config.objective
+  if isinstance(objective, diayn.DiaynConfig):
+    # What would follow a skill's last state is paid like the rest.
+    objective = dataclasses.replace(objective, bootstrap_at_skill_end=True)
+  return dataclasses.replace(
+    config,
+    objective=objective,
+    learner=dataclasses.replace(config.learner, policy_decay=_REPLAY_DECAY),
+    updates_per_step=_CONTROL_UPDATES_PER_STEP,
   )
 
 

@@ -9,6 +9,7 @@ from envs import factory
 from skills import presets
 from skills import registry
 from skills import types
+from skills.objectives import base as objectives
 from tests import problems
 
 GRIDS = ('grid:disdain_release', 'grid:four_rooms')
@@ -284,6 +285,39 @@ def test_soft_actor_critic_replays_on_device():
   assert config.updates_per_rollout == 128
   config = presets.make('extrinsic', name, continuous(name))
   assert not config.device.replays
+
+
+@pytest.mark.parametrize('name', ['diayn', 'vic', 'disdain', 'rvic'])
+def test_skills_of_bodies_are_learned_with_small_networks(name):
+  environment = 'control:point_mass_easy'
+  problem = continuous(environment)
+  config = presets.make(name, environment, problem)
+  discriminator = objectives.discriminator_of(config.objective)
+  for torso in (config.network, discriminator):
+    assert torso.hidden_sizes == (64, 64)
+    # Positions are tenths of meters.
+    assert torso.input_scale == 5.0
+  on_device = presets.make(name, environment, problem, on_device=True)
+  assert on_device.network == config.network
+  # Each trajectory is learned from 16 times while it is among the newest 256,
+  # and what was learned is kept.
+  assert config.samples_per_insert == pytest.approx(16.0)
+  assert config.replay.capacity == 256
+  assert config.learner.policy_decay == 6_000
+  # Every state pays DIAYN, also those after a skill's last.
+  agent = registry.make_agent(config, problem)
+  assert agent.objective.bootstrap_at_skill_end == (name == 'diayn')
+
+
+def test_tasks_and_sets_of_policies_keep_their_networks():
+  environment = 'control:point_mass_easy'
+  problem = continuous(environment)
+  task = presets.make('extrinsic', environment, problem, learner='actor_critic')
+  policies = presets.make('domino', environment, problem)
+  for config in (task, policies):
+    assert config.network.hidden_sizes == (256, 256)
+    assert config.network.input_scale == 1.0
+    assert config.learner.policy_decay is None
 
 
 def test_actions_without_bounds_are_refused_in_one_line():

@@ -55,7 +55,7 @@ def control_run(tmp_path_factory):
     local,
     agent='diayn',
     environment='control:point_mass_easy',
-    settings={'num_skills': 4},
+    settings={'num_skills': 4, 'updates_per_step': 2},
     num_steps=2000,
     evaluation_episodes=1,
     evaluation_every=1000,
