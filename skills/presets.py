@@ -176,7 +176,7 @@ _DEVICE = config_lib.DeviceConfig(environments=64, epochs=4, minibatches=4)
 _REPLAYING_DEVICE = config_lib.DeviceConfig(environments=16, replays=True)
 # Updates after which a policy moves little, and no longer falls back.
 _DEVICE_DECAY = 12_000
-_REPLAY_DECAY = 6_000
+_REPLAY_DECAY = 8_000
 # An update of small networks takes little longer than a call of the learner.
 _CONTROL_UPDATES_PER_STEP = 8
 

@@ -303,7 +303,7 @@ def test_skills_of_bodies_are_learned_with_small_networks(name):
   # and what was learned is kept.
   assert config.samples_per_insert == pytest.approx(16.0)
   assert config.replay.capacity == 256
-  assert config.learner.policy_decay == 6_000
+  assert config.learner.policy_decay == 8_000
   # Every state pays DIAYN, also those after a skill's last.
   agent = registry.make_agent(config, problem)
   assert agent.objective.bootstrap_at_skill_end == (name == 'diayn')
