@@ -28,7 +28,7 @@ EXPECTED = {
   'grid': TABULAR | {'HasGrid'},
   'random': TABULAR,
   'classic': TABULAR,
-  'classic:cartpole': {'HasSavedState'},
+  'classic:cartpole': {'HasFunctional', 'HasSavedState'},
   'control': {'HasObservationSlices', 'HasPhysics'},
   'atari': {'HasScreen', 'HasConsole'},
 }
