@@ -1,4 +1,4 @@
-"""Fine-tunes trained skills for a task, and learns it from scratch beside them.
+r"""Fine-tunes trained skills for a task, beside learning it from scratch.
 
   python -m launch.run_local --agent=diayn --env=control:walker_stand
   python -m launch.finetune --skills=runs/diayn-control-walker_stand-0 \
@@ -72,14 +72,18 @@ _NOT_HERE = ('agent', 'skills_discount', 'checkpoint_every_s')
 
 _NUM_STEPS = 200_000
 
+# Updates of the values alone where the number of updates is not set.
+_UNKNOWN_WARMUP = 1000
+
 flags.adopt_module_key_flags(training_flags)
 _EPISODES_PER_SKILL = flags.DEFINE_integer(
   'episodes_per_skill', 2, 'Episodes in which each skill is tried.'
 )
 _POLICY_WARMUP = flags.DEFINE_integer(
   'policy_warmup',
-  1000,
-  'Updates of the values before those of the policy that is fine-tuned.',
+  None,
+  'Updates of the values before those of the policy that is fine-tuned. [a '
+  'tenth of all of its updates]',
 )
 _POLICY_RATE = flags.DEFINE_float(
   'policy_rate',
@@ -93,12 +97,13 @@ class Protocol(NamedTuple):
 
   Attributes:
     num_episodes: in which each skill is tried.
-    policy_warmup: updates of the values alone, at first.
+    policy_warmup: updates of the values alone, at first; None for a tenth of
+      those that the run makes.
     policy_rate: factor of the policy's step size.
   """
 
   num_episodes: int
-  policy_warmup: int
+  policy_warmup: int | None
   policy_rate: float
 
 
@@ -125,7 +130,7 @@ def prepare(
   if trained.agent.learner.take_policy is None:
     raise ValueError(
       'skills must be those of a learner with a policy beside its values, '
-      'actor_critic, got '
+      'actor_critic or soft_actor_critic, got '
       f'{registry.name_of(trained.config.learner)}: values are of the reward '
       'that they were learned from. --agent=hierarchy of launch.run_local can '
       'use such skills.'
@@ -345,14 +350,20 @@ def _runs(
   experiment: experiment_lib.Experiment, tried: Tried, protocol: Protocol
 ) -> dict[str, experiment_lib.Experiment]:
   """The experiments of the two runs, by name."""
-  rate = experiment.config.learner.policy_learning_rate
+  tried_steps = int(tried.num_steps.sum())
+  warmup = protocol.policy_warmup
+  if warmup is None:
+    rate = experiment.config.replay.updates_per_environment_step
+    left = experiment.num_steps - tried_steps
+    warmup = _UNKNOWN_WARMUP if rate is None else round(0.1 * rate * left)
+  size = experiment.config.learner.policy_learning_rate
   finetuned = {
-    'learner.policy_warmup': protocol.policy_warmup,
-    'learner.policy_learning_rate': protocol.policy_rate * rate,
+    'learner.policy_warmup': warmup,
+    'learner.policy_learning_rate': protocol.policy_rate * size,
   }
   # A run from scratch has no skill to be biased to.
   begins = {
-    FINETUNED: (int(tried.num_steps.sum()), finetuned),
+    FINETUNED: (tried_steps, finetuned),
     SCRATCH: (0, {'learner.skill_bias_std': 0.0}),
   }
   return {
@@ -478,7 +489,7 @@ def run(
 def _protocol() -> Protocol:
   """The protocol that the flags describe."""
   for flag, least in ((_EPISODES_PER_SKILL, 1), (_POLICY_WARMUP, 0)):
-    if flag.value < least:
+    if flag.value is not None and flag.value < least:
       raise ValueError(f'--{flag.name} must be >= {least}, got {flag.value}.')
   if _POLICY_RATE.value <= 0:
     raise ValueError(f'--policy_rate must be > 0, got {_POLICY_RATE.value}.')

@@ -1,4 +1,4 @@
-"""Trains with every combination of some settings, and compares the results.
+r"""Trains with every combination of some settings, and compares the results.
 
   python -m launch.sweep run_on_device \
     --over=learner.discount=0.95,0.99 \
@@ -47,7 +47,7 @@ _SWEEP_SEED = flags.DEFINE_integer('sweep_seed', 0, 'Seed of that draw.')
 _METRIC = flags.DEFINE_string(
   'metric',
   None,
-  'Column of evaluator.csv to compare by: the mean of the last three '
+  'Column of evaluator/metrics.csv to compare by: the mean of the last three '
   'evaluations. [skills_learned, or episode_return where there is none]',
 )
 _SWEEP_DIR = flags.DEFINE_string(
@@ -142,7 +142,8 @@ def main(argv: Sequence[str]) -> int:
       done = sum(map(results.is_complete, jobs))
       print(f'{done} of {len(jobs)}: {job.folder.name}', flush=True)
       if status:
-        print(f'  failed ({status}); see {job.folder}.log', flush=True)
+        said = sweep_jobs.error_of(job)
+        print(f'  failed ({status}); see {job.folder}.log{said}', flush=True)
   show(jobs, results.runs)
   _write_page(jobs, results)
   if received:

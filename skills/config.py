@@ -11,7 +11,7 @@ from skills.objectives import disdain
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReplayConfig:
-  """Settings of replay; unused on device, where data are learned from once.
+  """Settings of replay; unused on device, but with `device.replays`.
 
   Attributes:
     kind: 'uniform' samples at random and keeps the newest; 'queue' hands every
@@ -102,9 +102,12 @@ class DeviceConfig:
   def __post_init__(self) -> None:
     """Checks the settings."""
     checks.at_least(self, 1, 'environments', 'epochs', 'minibatches')
-    if self.replays:
-      for name in ('epochs', 'minibatches'):
-        checks.equal(self, 1, name, 'where device.replays is true')
+    if self.replays and (self.epochs, self.minibatches) != (1, 1):
+      raise ValueError(
+        'epochs and minibatches must be 1 where replays is true, got '
+        f'{self.epochs} and {self.minibatches}; set both to 1, and '
+        'replay.updates_per_environment_step.'
+      )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

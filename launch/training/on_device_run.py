@@ -247,7 +247,8 @@ class _Run:
     )
     num_skills = max(final_lib.final_size(experiment))
     trajectory, numbers = self.evaluate(num_skills)
-    outcome = ending.outcome(numbers | self.information(), num_skills)
+    episodes = trajectory.mask.shape[1] // (self.num_links or 1)
+    outcome = ending.outcome(numbers | self.information(), episodes)
     for logger in self.loggers.values():
       logger.close()
     learner = self.state.learner

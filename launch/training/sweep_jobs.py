@@ -65,6 +65,14 @@ class Job:
     return [*line, *given, *sets, f'--seed={self.seed}', folder]
 
 
+def error_of(job: Job) -> str:
+  """The line in which a run said what was wrong with it, '' if it did not."""
+  log = job.folder.parent / f'{job.folder.name}.log'
+  lines = log.read_text(errors='replace').splitlines()
+  said = [line for line in lines if line.startswith('error: ')]
+  return f'\n  {said[-1]}' if said else ''
+
+
 def split_values(text: str) -> list[str]:
   """Values between commas, where those inside parentheses belong to a value.
 

@@ -123,7 +123,7 @@ def test_a_rate_that_makes_no_whole_updates_is_refused(rate):
 
 
 def test_sweeps_and_replay_exclude_each_other():
-  with pytest.raises(ValueError, match=r'epochs must be 1 .*got 2'):
+  with pytest.raises(ValueError, match='minibatches must be 1 .* got 2 and 1'):
     config_lib.DeviceConfig(epochs=2, replays=True)
 
 

@@ -130,6 +130,8 @@ def test_a_run_that_fails_is_named_with_its_log(tmp_path):
   found = subprocess.run(line, capture_output=True, text=True, check=False)
   assert found.returncode == 1
   assert 'failed (2); see' in found.stdout
+  # What it said stands there too.
+  assert '\n  error: ' in found.stdout and 'got 7' in found.stdout
   log = next(tmp_path.glob('*discount=7*.log'))
   assert 'discount' in log.read_text()
   assert 'got 7' in log.read_text()
