@@ -40,10 +40,10 @@ _STEEPEST = math.radians(12)
 _SPREAD = 0.05
 
 
-def _rates(
+def _derivatives(
   state: Sequence[Any], force: Any, sine: Any, cosine: Any
 ) -> list[Any]:
-  """Rates of change of a state's four numbers, for NumPy and for JAX."""
+  """Time derivatives of the four state variables, for NumPy and JAX."""
   _, speed, _, turning = state
   total = _CART + _POLE
   pushed = (force + _POLE * _HALF_LENGTH * turning**2 * sine) / total
@@ -69,7 +69,9 @@ def advance(
   """
   force = _FORCE if action == 1 else -_FORCE
   sine, cosine = math.sin(state[2]), math.cos(state[2])
-  return state + _TIME_STEP * np.array(_rates(list(state), force, sine, cosine))
+  return state + _TIME_STEP * np.array(
+    _derivatives(list(state), force, sine, cosine)
+  )
 
 
 def functional() -> functional_lib.FunctionalEnvironment:
@@ -85,8 +87,8 @@ def functional() -> functional_lib.FunctionalEnvironment:
     del key
     force = jnp.where(action == 1, _FORCE, -_FORCE)
     sine, cosine = jnp.sin(state[2]), jnp.cos(state[2])
-    rates = jnp.stack(_rates(list(state), force, sine, cosine))
-    state = state + _TIME_STEP * rates
+    change = jnp.stack(_derivatives(list(state), force, sine, cosine))
+    state = state + _TIME_STEP * change
     is_over = (jnp.abs(state[0]) > _FARTHEST) | (jnp.abs(state[2]) > _STEEPEST)
     return state, jnp.float32(1), 1 - is_over.astype(jnp.float32)
 

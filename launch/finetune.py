@@ -13,9 +13,9 @@ environment steps, those in which skills were tried included.
 
 The policy is taken over as it is, with that skill for good; the values, which
 were of another reward, and the optimizers' states begin anew in both runs. So
-the values first learn what the policy is worth, for `--policy_warmup` updates,
-and then it learns with a smaller step size, `--policy_rate` times the usual
-one. `--set` changes settings of both runs alike.
+the values first learn what the policy is worth, for `--policy_warmup` updates.
+Then it learns with `--policy_learning_rate_scale` times the usual step size,
+which is smaller. `--set` changes settings of both runs alike.
 
 Leaves in --output_dir: skill_returns.csv (each skill's return before it learns
 more), curves.csv, finetune.png, summary.json, and the two runs themselves, in
@@ -85,8 +85,8 @@ _POLICY_WARMUP = flags.DEFINE_integer(
   'Updates of the values before those of the policy that is fine-tuned. [a '
   'tenth of all of its updates]',
 )
-_POLICY_RATE = flags.DEFINE_float(
-  'policy_rate',
+_LEARNING_RATE_SCALE = flags.DEFINE_float(
+  'policy_learning_rate_scale',
   0.3,
   'Step size of that policy, in those of the one that begins from nothing.',
 )
@@ -99,12 +99,12 @@ class Protocol(NamedTuple):
     num_episodes: in which each skill is tried.
     policy_warmup: updates of the values alone, at first; None for a tenth of
       those that the run makes.
-    policy_rate: factor of the policy's step size.
+    policy_learning_rate_scale: factor of the policy's step size.
   """
 
   num_episodes: int
   policy_warmup: int | None
-  policy_rate: float
+  policy_learning_rate_scale: float
 
 
 def prepare(
@@ -359,7 +359,7 @@ def _runs(
   size = experiment.config.learner.policy_learning_rate
   finetuned = {
     'learner.policy_warmup': warmup,
-    'learner.policy_learning_rate': protocol.policy_rate * size,
+    'learner.policy_learning_rate': protocol.policy_learning_rate_scale * size,
   }
   # A run from scratch has no skill to be biased to.
   begins = {
@@ -491,10 +491,13 @@ def _protocol() -> Protocol:
   for flag, least in ((_EPISODES_PER_SKILL, 1), (_POLICY_WARMUP, 0)):
     if flag.value is not None and flag.value < least:
       raise ValueError(f'--{flag.name} must be >= {least}, got {flag.value}.')
-  if _POLICY_RATE.value <= 0:
-    raise ValueError(f'--policy_rate must be > 0, got {_POLICY_RATE.value}.')
+  if _LEARNING_RATE_SCALE.value <= 0:
+    raise ValueError(
+      '--policy_learning_rate_scale must be > 0, got '
+      f'{_LEARNING_RATE_SCALE.value}.'
+    )
   return Protocol(
-    _EPISODES_PER_SKILL.value, _POLICY_WARMUP.value, _POLICY_RATE.value
+    _EPISODES_PER_SKILL.value, _POLICY_WARMUP.value, _LEARNING_RATE_SCALE.value
   )
 
 

@@ -143,7 +143,7 @@ def main(argv: Sequence[str]) -> int:
       print(f'{done} of {len(jobs)}: {job.folder.name}', flush=True)
       if status:
         said = sweep_jobs.error_of(job)
-        print(f'  failed ({status}); see {job.folder}.log{said}', flush=True)
+        print(f'  failed ({status}); see {job.log}{said}', flush=True)
   show(jobs, results.runs)
   _write_page(jobs, results)
   if received:

@@ -49,13 +49,15 @@ def make(
 
 def after_warmup(
   learning_rate: float | optax.Schedule, warmup: int
-) -> optax.Schedule:
+) -> float | optax.Schedule:
   """A step size that is 0 for the first `warmup` updates.
 
   Args:
     learning_rate: step size after them; a schedule begins there.
-    warmup: number of updates.
+    warmup: number of updates; with 0 the step size is as it was given.
   """
+  if warmup == 0:
+    return learning_rate
   if not callable(learning_rate):
     learning_rate = optax.constant_schedule(learning_rate)
   return optax.join_schedules(

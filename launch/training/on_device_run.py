@@ -160,9 +160,8 @@ class _Run:
   @property
   def rollouts(self) -> int:
     replay = self.state.replay
-    if isinstance(
-      replay, device_replay.Replay
-    ):  # Its first are not learned from.
+    # Its first trajectories are not learned from.
+    if isinstance(replay, device_replay.Replay):
       return int(replay.num_added) // self.experiment.config.num_environments
     return self.updates // self.updates_per_rollout
 

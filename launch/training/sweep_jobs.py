@@ -55,6 +55,11 @@ class Job:
   seed: int
   folder: pathlib.Path
 
+  @property
+  def log(self) -> pathlib.Path:
+    """What the run prints, beside its folder."""
+    return self.folder.parent / f'{self.folder.name}.log'
+
   def arguments(self, command: str, given: Sequence[str]) -> list[str]:
     """The command line, that of a continued run where there is a beginning."""
     line = [sys.executable, '-m', f'launch.{command}']
@@ -67,8 +72,7 @@ class Job:
 
 def error_of(job: Job) -> str:
   """The line in which a run said what was wrong with it, '' if it did not."""
-  log = job.folder.parent / f'{job.folder.name}.log'
-  lines = log.read_text(errors='replace').splitlines()
+  lines = job.log.read_text(errors='replace').splitlines()
   said = [line for line in lines if line.startswith('error: ')]
   return f'\n  {said[-1]}' if said else ''
 
@@ -241,12 +245,11 @@ def _start(
   """Starts a run on a core of its own, its output in the run's folder."""
   before = os.sched_getaffinity(0)
   job.folder.parent.mkdir(parents=True, exist_ok=True)
-  log = job.folder.parent / f'{job.folder.name}.log'
   # A child has the affinity of its parent.
   if not is_alone:
     os.sched_setaffinity(0, {core})
   try:
-    with open(log, 'ab') as output:
+    with open(job.log, 'ab') as output:
       return subprocess.Popen(
         job.arguments(command, given),
         stdin=subprocess.DEVNULL,

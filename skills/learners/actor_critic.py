@@ -344,10 +344,9 @@ def _make_optimizers(config: ActorCriticConfig) -> ActorCriticParams:
     policy_learning_rate = optax.linear_schedule(
       policy_learning_rate, policy_learning_rate / 20, config.policy_decay
     )
-  if config.policy_warmup:
-    policy_learning_rate = optimizers.after_warmup(
-      policy_learning_rate, config.policy_warmup
-    )
+  policy_learning_rate = optimizers.after_warmup(
+    policy_learning_rate, config.policy_warmup
+  )
   name, max_norm = config.optimizer, config.max_gradient_norm
   return ActorCriticParams(
     optimizers.make(name, policy_learning_rate, max_norm),

@@ -280,11 +280,11 @@ def _make_optimizers(config: SoftActorCriticConfig) -> SoftActorCriticParams:
   """Makes the optimizers of policy, critics and temperature."""
   name, max_norm = config.optimizer, config.max_gradient_norm
   rate = config.temperature_learning_rate
-  policy_rate: float | optax.Schedule = config.policy_learning_rate
-  if config.policy_warmup:
-    policy_rate = optimizers.after_warmup(policy_rate, config.policy_warmup)
+  policy_learning_rate = optimizers.after_warmup(
+    config.policy_learning_rate, config.policy_warmup
+  )
   return SoftActorCriticParams(
-    optimizers.make(name, policy_rate, max_norm),
+    optimizers.make(name, policy_learning_rate, max_norm),
     optimizers.make(name, config.critic_learning_rate, max_norm),
     optax.set_to_zero() if rate is None else optimizers.make(name, rate),
   )

@@ -98,7 +98,7 @@ def test_a_thousand_steps_are_those_of_dm_control(task):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('task', control_tasks.TASKS)
-def test_whole_episodes_equal_dm_control(task):
+def test_full_episodes_match_dm_control(task):
   timesteps = assert_same_as_serial(task, seeds=(1, 2), num_steps=1200)
   assert timesteps[1001].step_type.tolist() == [FIRST, FIRST]
 

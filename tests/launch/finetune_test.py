@@ -86,7 +86,10 @@ def refused(capsys, **given):
     ({'resume': True}, 'there is nothing to continue in'),
     ({'episodes_per_skill': 0}, '--episodes_per_skill must be >= 1'),
     ({'policy_warmup': -1}, '--policy_warmup must be >= 0, got -1'),
-    ({'policy_rate': 0.0}, '--policy_rate must be > 0, got 0.0'),
+    (
+      {'policy_learning_rate_scale': 0.0},
+      '--policy_learning_rate_scale must be > 0, got 0.0',
+    ),
     ({'set': ['num_skills=5']}, 'num_skills cannot be changed'),
     ({'set': ['learner.discont=1']}, "Did you mean 'discount'"),
   ],
@@ -225,7 +228,7 @@ def finished(tmp_path_factory, run_dir):
     'episodes_per_skill': 1,
     'evaluation_episodes': 1,
     'policy_warmup': 10**6,
-    'policy_rate': 0.25,
+    'policy_learning_rate_scale': 0.25,
     'set': ['replay.min_size=4', 'batch_size=4', 'updates_per_step=1'],
   }
   error = io.StringIO()
